@@ -1,0 +1,8 @@
+//! What every layer stands on: errors, locks, clocks and the fork check.
+//!
+//! Owns no state of a filesystem and calls no other layer.
+
+pub mod clock;
+pub mod error;
+pub mod fork;
+pub mod sync;

@@ -1,0 +1,29 @@
+//! The locks, atomics and threads of the whole crate.
+//!
+//! Everything that synchronises comes from here, so that one feature replaces
+//! all of it by shuttle's versions and a test can explore schedules. In
+//! production the locks are parking_lot's, which ThreadSanitizer understands.
+
+#[cfg(not(feature = "shuttle"))]
+mod chosen {
+    pub use parking_lot::{
+        Condvar, MappedRwLockReadGuard, Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        RwLockWriteGuard,
+    };
+    pub use std::sync::{Arc, Weak, atomic};
+    pub use std::thread;
+    pub use std::thread_local;
+}
+
+#[cfg(feature = "shuttle")]
+mod chosen {
+    pub use shuttle::sync::{Arc, Weak, atomic};
+    pub use shuttle::thread;
+    pub use shuttle::thread_local;
+    pub use shuttle_parking_lot::{
+        Condvar, MappedRwLockReadGuard, Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        RwLockWriteGuard,
+    };
+}
+
+pub use chosen::*;
