@@ -1,0 +1,4 @@
+//! Systems that operations are applied to.
+
+mod host;
+pub mod tmpfs;
