@@ -47,6 +47,10 @@ fn done<T>(_: T) -> Outcome {
 impl Host {
     /// `None` for what the kernel has no call for.
     pub(super) fn apply(&mut self, op: &Op) -> Option<Answer> {
+        if op.paths().iter().any(|path| path.0.contains(&0)) {
+            // No call with a NUL byte reaches the kernel.
+            return Some(Err(libc::EINVAL.into()));
+        }
         let answer = match op {
             Op::Glob { .. }
             | Op::SeekData { .. }
@@ -131,7 +135,7 @@ fn apply_to_path(op: &Op) -> Answer {
         Op::MkdirAll { path: at } => mkdir_all(at),
         Op::Rmdir { path: at } => Ok(fs::remove_dir(path(at)).map(done)?),
         Op::Unlink { path: at } => Ok(fs::remove_file(path(at)).map(done)?),
-        Op::RmTree { path: at } => remove_tree(path(at)),
+        Op::RmTree { path: at } => remove_tree(at),
         Op::Rename { from, to, how } => rename(from, to, *how),
         Op::Copy { from, to } => copy(path(from), path(to), None),
         Op::CopyTree { from, to } => {
@@ -251,11 +255,14 @@ fn make_missing(raw: &Raw, made: &mut Vec<Raw>) -> Answer {
     Ok(Outcome::Done)
 }
 
-fn remove_tree(top: &Path) -> Answer {
-    if !fs::symlink_metadata(top)?.is_dir() {
+/// A slash behind a symbolic link does not make it the directory that it leads to.
+fn remove_tree(top: &Raw) -> Answer {
+    let slashes = top.0.iter().rev().take_while(|byte| **byte == b'/').count();
+    let bare = Raw(top.0[..top.0.len() - slashes].to_vec());
+    if !fs::symlink_metadata(path(&bare))?.is_dir() {
         return Err(libc::ENOTDIR.into());
     }
-    Ok(fs::remove_dir_all(top).map(done)?)
+    Ok(fs::remove_dir_all(path(&bare)).map(done)?)
 }
 
 fn rename(from: &Raw, to: &Raw, how: RenameHow) -> Answer {

@@ -120,6 +120,7 @@ impl Model {
     fn touch(&mut self, path: &[u8]) -> Reply {
         match self.lookup(path, Last::Follow) {
             Ok(ino) => self.touch_file(ino),
+            Err(refusal) if refusal.by_design => return Err(refusal),
             Err(_) => {
                 self.open_file(path, &APPEND)?;
             }
