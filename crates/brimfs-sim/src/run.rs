@@ -216,13 +216,18 @@ impl Plan {
     ///
     /// A soak (more cases than usual and no seed) starts at a number nobody tried yet.
     pub fn from_env(cases: u64) -> Self {
+        Self::from_env_at(cases, 1)
+    }
+
+    /// The same, where the usual sequences start at number `first`.
+    pub fn from_env_at(cases: u64, first: u64) -> Self {
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
         let wanted = number("BRIMFS_CASES").unwrap_or(cases);
         let fresh = || {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             now.as_secs() << 20
         };
-        let seed = number("BRIMFS_SEED").unwrap_or_else(|| if wanted > cases { fresh() } else { 1 });
+        let seed = number("BRIMFS_SEED").unwrap_or_else(|| if wanted > cases { fresh() } else { first });
         Plan {
             seed,
             cases: wanted,

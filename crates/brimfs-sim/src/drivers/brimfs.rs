@@ -1,7 +1,7 @@
 //! brimfs as a system under test, through its public API.
 
 use brimfs::{
-    ErrorKind, File, FileSystem, FileTimes, FileType, LockMode, Metadata, OpenOptions, RenameMode,
+    File, FileSystem, FileTimes, FileType, LockMode, Metadata, OpenOptions, RenameMode,
     Timestamp, View, XattrMode,
 };
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -134,7 +134,9 @@ impl Brimfs {
             Op::Glob { pattern } => self.fs.glob(&pattern.0)?.into_iter().map(Raw).collect(),
             Op::Walk { path } => {
                 let entries = self.fs.walk(&path.0)?;
-                let below = entries.map(|entry| (Raw(entry.path().to_vec()), kind_of(entry.kind())));
+                let below = entries
+                    .filter(|entry| entry.depth() > 0)
+                    .map(|entry| (Raw(entry.path().to_vec()), kind_of(entry.file_type())));
                 return Ok(Outcome::Tree(below.collect()));
             }
             other => unreachable!("{other:?}"),
@@ -337,14 +339,9 @@ fn stat_of(found: &Metadata) -> Stat {
         mode: found.mode() & 0o7777,
         uid: found.uid(),
         gid: found.gid(),
-        nlink: u64::from(found.nlink()),
+        nlink: found.nlink(),
         len: if kind == Kind::Dir { 0 } else { found.len() },
         ino: found.ino(),
         modified: Stamp::from_seconds(found.modified().seconds),
     }
-}
-
-/// The kind of an error that a call must end in.
-pub fn kind_of_error<T>(result: Result<T, brimfs::Error>) -> Option<ErrorKind> {
-    result.err().map(|error| error.kind())
 }
