@@ -324,7 +324,7 @@ pub trait System {
     fn counters(&self) -> Option<Counters> {
         None
     }
-    /// Compares what the system holds with its own counters.
+    /// Compares what the system holds with its own counters, when all of it has a path.
     fn audit(&self) -> Result<(), String> {
         Ok(())
     }

@@ -97,9 +97,11 @@ impl Trial {
 
     /// Compares every path, every byte and every counter.
     fn check_all(&mut self) -> Result<(), String> {
-        for (system, _) in &self.systems {
-            let name = system.name();
-            system.audit().map_err(|why| format!("audit of {name}: {why}"))?;
+        if self.model.all_is_reachable() {
+            for (system, _) in &self.systems {
+                let name = system.name();
+                system.audit().map_err(|why| format!("audit of {name}: {why}"))?;
+            }
         }
         let mut questions = vec![Op::ListDir { path: Raw::from("/") }];
         for (path, kind) in self.model.paths() {
@@ -296,50 +298,74 @@ fn try_one(
 
 type OpTree = Box<dyn ValueTree<Value = Op>>;
 
-/// Drops operations, then simplifies what is left, as long as it fails.
+/// Drops operations and simplifies what is left, as long as it fails.
 /// Answers the last sequence that failed, and how.
 fn shrink(
     trees: &mut Vec<OpTree>,
-    mut why: String,
+    why: String,
     attempt: impl Fn(&[OpTree]) -> Result<(), String>,
 ) -> (Vec<Op>, String) {
-    let current = |trees: &[OpTree]| trees.iter().map(|tree| tree.current()).collect();
     let mut budget = MAX_SHRINKS;
+    let mut failure = (current(trees), why);
+    drop_operations(trees, &mut failure, &mut budget, &attempt);
+    simplify_operations(trees, &mut failure, &mut budget, &attempt);
+    failure
+}
+
+fn current(trees: &[OpTree]) -> Vec<Op> {
+    trees.iter().map(|tree| tree.current()).collect()
+}
+
+/// Drops runs of operations that the failure does not need: halves first, single ones at last.
+fn drop_operations(
+    trees: &mut Vec<OpTree>,
+    failure: &mut (Vec<Op>, String),
+    budget: &mut usize,
+    attempt: &impl Fn(&[OpTree]) -> Result<(), String>,
+) {
     let mut step = trees.len().div_ceil(2);
-    while step > 0 && budget > 0 {
+    while step > 0 {
         let before = trees.len();
         let mut at = 0;
-        while at < trees.len() && budget > 0 {
-            budget -= 1;
+        while at < trees.len() && *budget > 0 {
+            *budget -= 1;
             let end = trees.len().min(at + step);
             let dropped: Vec<OpTree> = trees.drain(at..end).collect();
-            match attempt(trees) {
-                Err(still) => why = still,
-                Ok(()) => {
-                    trees.splice(at..at, dropped);
-                    at = end;
-                }
+            if let Err(why) = attempt(trees) {
+                *failure = (current(trees), why);
+            } else {
+                trees.splice(at..at, dropped);
+                at = end;
             }
+        }
+        if *budget == 0 {
+            return;
         }
         if step > 1 || trees.len() == before {
             step /= 2;
         }
     }
-    let mut ops: Vec<Op> = current(trees);
+}
+
+fn simplify_operations(
+    trees: &mut [OpTree],
+    failure: &mut (Vec<Op>, String),
+    budget: &mut usize,
+    attempt: &impl Fn(&[OpTree]) -> Result<(), String>,
+) {
     for at in 0..trees.len() {
         let mut moved = trees[at].simplify();
-        while moved && budget > 0 {
-            budget -= 1;
+        while moved && *budget > 0 {
+            *budget -= 1;
             moved = match attempt(trees) {
-                Err(still) => {
-                    (ops, why) = (current(trees), still);
+                Err(why) => {
+                    *failure = (current(trees), why);
                     trees[at].simplify()
                 }
                 Ok(()) => trees[at].complicate(),
             };
         }
     }
-    (ops, why)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

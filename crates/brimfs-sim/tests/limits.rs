@@ -306,7 +306,7 @@ fn hammer(fs: &FileSystem, number: u64) -> u64 {
         let len = (round * 7_919 + number * 104_729) % (700 << 10);
         let result = match round % 4 {
             0 => fs.write(&path, content(number as u8, len)),
-            1 => fs.append(&path, &content(number as u8, len / 4)),
+            1 => fs.append(&path, &content(number as u8, len / 4)).map(drop),
             2 => fs.copy(&path, format!("/file{}", round % 12)).map(drop),
             _ => fs.remove_file(&path),
         };

@@ -81,6 +81,40 @@ fn replacing_and_removing_never_leak_quota() {
 }
 
 #[test]
+fn replacing_shared_content_while_the_other_copy_goes() {
+    explore(|| {
+        let fs = filesystem(10_000);
+        fs.write("/a", vec![0; 3_000]).expect("room");
+        fs.copy("/a", "/b").expect("a copy");
+        let (writer, remover) = (fs.clone(), fs.clone());
+        run(vec![
+            Box::new(move || writer.write("/a", vec![1; 2_000]).expect("room")),
+            Box::new(move || remover.remove_file("/b").expect("it is there")),
+        ]);
+        assert_eq!(fs.stats().quota_used, 2_000);
+        fs.audit().expect("a clean audit");
+        fs.remove_file("/a").expect("it is there");
+        assert_eq!(fs.stats().quota_used, 0);
+    });
+}
+
+#[test]
+fn changing_shared_content_from_both_sides() {
+    explore(|| {
+        let fs = filesystem(10_000);
+        fs.write("/a", vec![0; 3_000]).expect("room");
+        fs.copy("/a", "/b").expect("a copy");
+        let (first, second) = (fs.clone(), fs.clone());
+        run(vec![
+            Box::new(move || first.append("/a", b"x").map(drop).expect("room")),
+            Box::new(move || second.truncate("/b", 1_000).expect("room")),
+        ]);
+        assert_eq!(fs.stats().quota_used, 4_001);
+        fs.audit().expect("a clean audit");
+    });
+}
+
+#[test]
 fn an_exclusive_lock_excludes() {
     explore(|| {
         let fs = filesystem(1 << 20);

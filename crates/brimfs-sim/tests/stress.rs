@@ -77,8 +77,7 @@ fn content(writer: u64, version: u64, count: u64) -> Vec<u8> {
 }
 
 /// Whether these bytes were written as a whole: all records equal, and as many as they say.
-/// With `partial` fewer are fine.
-fn check_content(bytes: &[u8], partial: bool) -> Result<(), String> {
+fn check_content(bytes: &[u8]) -> Result<(), String> {
     let Some(first) = bytes.get(..RECORD) else {
         let empty = bytes.is_empty();
         return if empty { Ok(()) } else { Err(format!("{} bytes", bytes.len())) };
@@ -89,7 +88,7 @@ fn check_content(bytes: &[u8], partial: bool) -> Result<(), String> {
     }
     let count = u64::from_le_bytes(first[16..].try_into().expect("eight bytes"));
     let found = (bytes.len() / RECORD) as u64;
-    if found == count || (partial && found < count) {
+    if found == count {
         return Ok(());
     }
     Err(format!("{found} records that say they are {count}"))
@@ -146,7 +145,7 @@ impl Worker {
     fn read(&mut self) -> Result<(), Trouble> {
         let path = self.random.file();
         let bytes = self.fs.read(&path)?;
-        check_content(&bytes, false).map_err(|why| Trouble::Torn(format!("{path}: {why}")))
+        check_content(&bytes).map_err(|why| Trouble::Torn(format!("{path}: {why}")))
     }
 
     /// Piece by piece: only the lock makes this one write.
@@ -181,7 +180,7 @@ impl Worker {
             }
         }
         let torn = |why| Trouble::Torn(format!("{path} under a lock: {why}"));
-        check_content(&bytes, false).map_err(torn)?;
+        check_content(&bytes).map_err(torn)?;
         let again = file.seek(SeekFrom::Start(0)).expect("a seek to the start");
         let view = file.view()?;
         if again != 0 || view[..] != bytes {
@@ -209,7 +208,6 @@ impl Worker {
         if self.random.below(5) == 0 {
             let (from, to) = (self.random.dir(), format!("/copy{}", self.random.below(4)));
             self.fs.copy_dir_all(&from, &to)?;
-            // It takes no file locks, so it may find a file that is being rewritten.
             self.check_tree(&to)?;
             return Ok(self.fs.remove_dir_all(&to)?);
         }
@@ -224,7 +222,7 @@ impl Worker {
                 && let Ok(bytes) = self.fs.read(entry.path())
             {
                 let at = entry.path_lossy();
-                check_content(&bytes, true).map_err(|why| Trouble::Torn(format!("{at}: {why}")))?;
+                check_content(&bytes).map_err(|why| Trouble::Torn(format!("{at}: {why}")))?;
             }
         }
         Ok(())
@@ -277,7 +275,7 @@ impl Worker {
         let path = self.random.file();
         let view = self.fs.view(&path)?;
         let torn = |why| Trouble::Torn(format!("view of {path}: {why}"));
-        check_content(&view, false).map_err(torn)?;
+        check_content(&view).map_err(torn)?;
         let before = view.to_vec();
         self.replace().or_else(|trouble| match trouble {
             Trouble::Refused(error) if is_expected(&error) => Ok(()),
@@ -415,7 +413,7 @@ fn check_and_empty(fs: &FileSystem, empty: u64) {
     for entry in fs.walk("/").expect("a walk") {
         if entry.file_type().is_file() {
             let bytes = fs.read(entry.path()).expect("content");
-            check_content(&bytes, false).expect("whole content");
+            check_content(&bytes).expect("whole content");
         }
     }
     let names: Vec<_> = fs.read_dir("/").expect("the root").map(|e| e.name().to_vec()).collect();

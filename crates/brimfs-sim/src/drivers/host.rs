@@ -137,7 +137,7 @@ fn apply_to_path(op: &Op) -> Answer {
         Op::Unlink { path: at } => Ok(fs::remove_file(path(at)).map(done)?),
         Op::RmTree { path: at } => remove_tree(at),
         Op::Rename { from, to, how } => rename(from, to, *how),
-        Op::Copy { from, to } => copy(path(from), path(to), None),
+        Op::Copy { from, to } => copy(path(from), path(to)),
         Op::CopyTree { from, to } => {
             if !fs::metadata(path(from))?.is_dir() {
                 return Err(libc::ENOTDIR.into());
@@ -260,7 +260,7 @@ fn remove_tree(top: &Raw) -> Answer {
     let slashes = top.0.iter().rev().take_while(|byte| **byte == b'/').count();
     let bare = Raw(top.0[..top.0.len() - slashes].to_vec());
     if !fs::symlink_metadata(path(&bare))?.is_dir() {
-        return Err(libc::ENOTDIR.into());
+        return Ok(fs::remove_file(path(top)).map(done)?);
     }
     Ok(fs::remove_dir_all(path(&bare)).map(done)?)
 }
@@ -279,24 +279,21 @@ fn rename(from: &Raw, to: &Raw, how: RenameHow) -> Answer {
 }
 
 /// Copies content as brimfs does: the target keeps its identity, nothing happens to itself.
-fn copy(from: &Path, to: &Path, mode: Option<u32>) -> Answer {
+fn copy(from: &Path, to: &Path) -> Answer {
     let mut source = File::open(from)?;
     let found = source.metadata()?;
     if found.is_dir() {
         return Err(libc::EISDIR.into());
     }
-    let mut target = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(found.mode() & 0o7777)
-        .open(to)?;
+    let is_new = fs::metadata(to).is_err();
+    let mut options = fs::OpenOptions::new();
+    let mut target = options.write(true).create(true).truncate(false).open(to)?;
     if target.metadata()?.ino() != found.ino() {
         target.set_len(0)?;
         io::copy(&mut source, &mut target)?;
     }
-    if let Some(mode) = mode {
-        target.set_permissions(fs::Permissions::from_mode(mode))?;
+    if is_new {
+        target.set_permissions(fs::Permissions::from_mode(found.mode() & 0o7777))?;
     }
     Ok(Outcome::Number(found.len()))
 }
@@ -313,8 +310,7 @@ fn copy_tree(from: &Path, to: &Path) -> Answer {
         } else if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(entry.path())?, below)?;
         } else {
-            let mode = entry.metadata()?.mode() & 0o7777;
-            copy(&entry.path(), &below, Some(mode))?;
+            copy(&entry.path(), &below)?;
         }
     }
     fs::set_permissions(to, fs::Permissions::from_mode(mode))?;
@@ -323,6 +319,9 @@ fn copy_tree(from: &Path, to: &Path) -> Answer {
 
 fn walk(top: &Raw) -> Answer {
     let mut found = Vec::new();
+    if !fs::metadata(path(top))?.is_dir() {
+        return Ok(Outcome::Tree(found));
+    }
     let mut todo = vec![top.0.clone()];
     while let Some(dir) = todo.pop() {
         for entry in fs::read_dir(OsStr::from_bytes(&dir))? {
@@ -343,8 +342,11 @@ fn walk(top: &Raw) -> Answer {
 }
 
 fn touch(at: &Raw) -> Answer {
-    if fs::metadata(path(at)).is_err() {
-        append(at, Data { seed: 0, len: 0 })?;
+    match fs::metadata(path(at)) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+            append(at, Data { seed: 0, len: 0 })?;
+        }
+        found => drop(found?),
     }
     let at = c_string(at)?;
     // SAFETY: a NUL-terminated path; no times means now.

@@ -32,11 +32,16 @@ pub struct Chunk {
     /// The highest byte, relative to the chunk, that was written or allocated
     /// since the last truncate that cut below it.
     data_end: u64,
+    /// A view's own copy.
+    uncounted: bool,
 }
 
 impl Chunk {
     /// What the chunk costs: its blocks, each only up to the end of data.
     pub fn charge(&self) -> u64 {
+        if self.uncounted {
+            return 0;
+        }
         self.blocks
             .keys()
             .map(|block| {
@@ -94,6 +99,26 @@ impl Content {
         let mut content = Content::default();
         content.write(0, bytes);
         content
+    }
+
+    /// A copy of content that no quota counts.
+    pub fn private(bytes: Vec<u8>) -> Self {
+        let mut content = Self::whole(&bytes);
+        for chunk in content.chunks.values_mut() {
+            Arc::make_mut(chunk).uncounted = true;
+        }
+        content
+    }
+
+    /// Whether there is no hole.
+    pub fn is_dense(&self) -> bool {
+        let data: u64 = self.chunks.values().map(|chunk| chunk.charge()).sum();
+        data == self.len
+    }
+
+    /// Whether a chunk is part of other content too.
+    pub fn is_shared(&self) -> bool {
+        self.chunks.values().any(|chunk| Arc::strong_count(chunk) > 1)
     }
 
     /// Up to `len` bytes from `at`; fewer at the end of the file.

@@ -120,7 +120,7 @@ impl Model {
     fn touch(&mut self, path: &[u8]) -> Reply {
         match self.lookup(path, Last::Follow) {
             Ok(ino) => self.touch_file(ino),
-            Err(refusal) if refusal.by_design => return Err(refusal),
+            Err(refusal) if refusal.errno != libc::ENOENT => return Err(refusal),
             Err(_) => {
                 self.open_file(path, &APPEND)?;
             }
@@ -128,14 +128,14 @@ impl Model {
         Ok(Outcome::Done)
     }
 
-    /// Shares every chunk of `from`; `to` keeps its identity if it exists.
+    /// Shares every chunk of `from`. `to` keeps its identity and mode if it exists, else it gets the mode.
     fn copy(&mut self, from: &[u8], to: &[u8]) -> Reply {
         let source = self.file_at(from)?;
-        let how = OpenHow {
-            mode: self.node(source).mode,
-            ..APPEND
-        };
-        let target = self.open_file(to, &how)?;
+        let (mode, nodes) = (self.node(source).mode, self.nodes.len());
+        let target = self.open_file(to, &APPEND)?;
+        if self.nodes.len() > nodes {
+            self.node_mut(target).mode = mode;
+        }
         let content = self.content(source).clone();
         let len = content.len;
         if source != target {

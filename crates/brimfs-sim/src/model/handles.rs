@@ -172,8 +172,15 @@ impl Model {
         }
     }
 
-    fn view_of(&mut self, ino: Ino) -> Content {
-        self.content(ino).clone()
+    /// A view pins the chunks that it shows, unless holes force it to have a copy
+    /// of its own, which only the memory limit counts.
+    fn view_of(&self, ino: Ino) -> Content {
+        let content = self.content(ino);
+        if content.is_dense() {
+            content.clone()
+        } else {
+            Content::private(content.read(0, content.len))
+        }
     }
 }
 
@@ -182,9 +189,13 @@ fn check_options(how: &OpenHow) -> Result<(), Refusal> {
     let access = how.read || how.write || how.append;
     let writes = how.write || how.append;
     let creates = how.truncate || how.create || how.create_new;
-    let both = how.append && how.truncate && !how.create_new;
-    if !access || (creates && !writes) || both {
+    let both = how.append && how.truncate;
+    if !access || (creates && !writes) || (both && !how.create_new) {
         return refuse(libc::EINVAL);
+    }
+    if both || (how.truncate && !how.write) {
+        // The standard library lets it pass, because a new file is empty anyway.
+        return Err(Refusal::by_design(libc::EINVAL));
     }
     Ok(())
 }

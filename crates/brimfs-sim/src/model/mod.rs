@@ -205,6 +205,12 @@ impl Model {
         self.tree_below(ROOT, b"/")
     }
 
+    /// Whether all content has a path: no view is alive, no unlinked file is open.
+    pub fn all_is_reachable(&self) -> bool {
+        let is_named = |handle: &Handle| self.node(handle.ino).names > 0;
+        self.views.iter().all(Option::is_none) && self.slots.iter().flatten().all(is_named)
+    }
+
     /// Whether the bytes of the file at `path` may be read as a whole.
     pub fn is_readable_as_a_whole(&self, path: &[u8]) -> bool {
         let Ok(ino) = self.lookup(path, Last::Follow) else {
@@ -218,12 +224,28 @@ impl Model {
 
     fn takes_too_long(&self, op: &Op) -> bool {
         match op {
-            Op::ReadAll { path } | Op::View { path, .. } => !self.is_readable_as_a_whole(path.as_ref()),
+            Op::ReadAll { path } => !self.is_readable_as_a_whole(path.as_ref()),
+            Op::View { path, .. } => {
+                let path = path.as_ref();
+                !self.is_readable_as_a_whole(path) || self.is_large_and_shared(path)
+            }
             Op::Copy { from, .. } => !self.is_readable_as_a_whole(from.as_ref()),
             Op::CopyTree { .. } => self.nodes.values().any(|node| match &node.body {
                 Body::File(content) => content.len > TOO_BIG_TO_READ,
                 _ => false,
             }),
+            _ => false,
+        }
+    }
+
+    /// Whether a view of the file may need a copy or not, depending on how its
+    /// chunks came about, which the model does not know.
+    fn is_large_and_shared(&self, path: &[u8]) -> bool {
+        let Ok(ino) = self.lookup(path, Last::Follow) else {
+            return false;
+        };
+        match &self.node(ino).body {
+            Body::File(content) => content.len > CHUNK && content.is_shared(),
             _ => false,
         }
     }

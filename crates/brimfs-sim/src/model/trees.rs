@@ -25,7 +25,7 @@ impl Model {
     pub(super) fn walk(&self, path: &[u8]) -> Reply {
         let top = self.lookup(path, Last::Follow)?;
         if !self.is_dir(top) {
-            return refuse(libc::ENOTDIR);
+            return Ok(Outcome::Tree(Vec::new()));
         }
         Ok(Outcome::Tree(self.tree_below(top, path)))
     }
@@ -39,7 +39,7 @@ impl Model {
         let Tail::Name(name) = &place.tail else {
             return Err(Refusal::by_design(libc::EINVAL));
         };
-        if !self.is_dir(ino) {
+        if place.slash && !self.is_dir(ino) {
             return refuse(libc::ENOTDIR);
         }
         self.dir_mut(place.parent).remove(name);
@@ -100,6 +100,9 @@ impl Model {
             return;
         };
         if *part == b"**" {
+            if rest.is_empty() {
+                found.push(Raw(path.to_vec()));
+            }
             self.glob_deep(dir, path, rest, found);
             return;
         }
