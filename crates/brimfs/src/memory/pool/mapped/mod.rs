@@ -16,8 +16,10 @@ use crate::base::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 mod directory;
 mod heap;
 mod os;
+mod ready;
 mod release;
 mod slab;
+mod spin;
 #[cfg(test)]
 mod tests;
 mod unit;

@@ -132,6 +132,7 @@ impl State {
                 }
             }
         }
+        self.note_all();
         batch.merge();
         batch
     }
@@ -180,6 +181,7 @@ impl State {
                 }
             }
         }
+        self.note_all();
         emptied
     }
 }

@@ -210,6 +210,49 @@ fn resident_memory_follows_trim_and_the_ceiling() {
 }
 
 #[test]
+fn out_of_address_space_is_an_error_and_passes() {
+    in_child(|| {
+        let pool = Pool::leak();
+        let limit = libc::rlimit {
+            rlim_cur: mapped_bytes() + 400 * MIB as u64,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: limits this child only.
+        expect(1, unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) } == 0)?;
+        expect(2, Slot::alloc_run_in(pool, 500).is_err())?;
+        let mut slots = Vec::new();
+        while let Ok(slot) = Slot::alloc_in(pool) {
+            slots.push(slot);
+        }
+        expect(3, slots.len() >= 192 && slots.len() <= 400)?;
+        expect(4, Buf::alloc_in(pool, 1000).is_err())?;
+        expect(5, pool.backed() == slots.len() * SLOT)?;
+        // Every other one: no run, and nothing to unmap.
+        let mut odd = false;
+        slots.retain(|_| {
+            odd = !odd;
+            odd
+        });
+        expect(6, Slot::alloc_run_in(pool, 2).is_err())?;
+        expect(7, Buf::alloc_in(pool, 1000).is_ok())?;
+        // A live slot parts the free units: the run needs address space that they hold.
+        slots.sort_by_key(|slot| slot.as_ptr() as usize);
+        let kept = slots.swap_remove(slots.len() / 2);
+        slots.clear();
+        let units = pool.state.lock().units.len();
+        expect(8, Slot::alloc_run_in(pool, (units - 2) * 64).is_ok())?;
+        drop(kept);
+        Ok(())
+    });
+}
+
+fn mapped_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = text.split(' ').next().unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[test]
 fn a_forked_child_has_a_pool_of_its_own() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -150,11 +150,16 @@ impl Unit {
         self.free_pages += count;
     }
 
+    /// Free pages beside live ones in one slot.
+    #[inline]
+    pub(super) fn loose_pages(&self) -> usize {
+        self.free_pages - self.slots_free.count_ones() as usize * SLOT_PAGES
+    }
+
     /// `count` free pages (at most a slot's) beside live ones in one slot, so
     /// that slots that are whole stay whole.
     pub(super) fn find_loose(&self, count: usize, warm_only: bool) -> Option<usize> {
-        let loose = self.free_pages - self.slots_free.count_ones() as usize * SLOT_PAGES;
-        if loose < count {
+        if self.loose_pages() < count {
             return None;
         }
         let starts = SLOT_STARTS * ((1 << (SLOT_PAGES - count + 1)) - 1);
