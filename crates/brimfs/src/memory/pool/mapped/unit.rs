@@ -6,6 +6,7 @@
 use std::ops::AddAssign;
 
 use super::directory::Directory;
+use crate::base::sync::Arc;
 use crate::memory::pool::SLOT;
 
 /// Address space is mapped, aligned and unmapped in multiples of this.
@@ -52,12 +53,12 @@ pub(super) struct Unit {
     free: [u64; WORDS],
     warm: [u64; WORDS],
     /// Owned here, registered by address.
-    pub(super) directory: Box<Directory>,
+    pub(super) directory: Arc<Directory>,
 }
 
 impl Unit {
     /// A unit that was mapped just now: all free, all cold.
-    pub(super) fn new(base: usize, huge: bool, directory: Box<Directory>) -> Self {
+    pub(super) fn new(base: usize, huge: bool, directory: Arc<Directory>) -> Self {
         Unit {
             slots_free: u64::MAX,
             slots_warm: 0,
