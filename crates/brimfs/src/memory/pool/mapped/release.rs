@@ -121,7 +121,8 @@ impl State {
         let mut batch = Batch::default();
         let mut left = self.choose_units(wanted, &mut batch);
         for whole in [true, false] {
-            for unit in self.units.iter_mut().rev() {
+            let units = self.units.iter_mut().rev();
+            for unit in units.filter(|unit| unit.has_recycled()) {
                 for block in (0..PAGES / BLOCK_PAGES).rev() {
                     if left == 0 {
                         break;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::unit::{PAGE, UNIT};
+use super::unit::{BLOCK, PAGE, UNIT};
 use super::*;
 use crate::memory::pool::{Buf, SLOT, Slot};
 
@@ -171,6 +171,65 @@ fn the_ceiling_takes_the_empty_spans_too() {
     }
     assert!(pool.recycled() > 0);
     pool.set_ceiling(0);
+    assert_eq!((pool.backed(), pool.recycled()), (0, 0));
+}
+
+#[test]
+fn what_is_fresh_stays_backed_under_the_lowest_ceiling() {
+    let pool = Pool::leak();
+    pool.set_ceiling(0);
+    let buf = Buf::alloc_in(pool, 100).unwrap();
+    // The first touch will back all of the block: counting less would be a lie.
+    let huge = pool.state.lock().units[0].huge;
+    assert_eq!(pool.backed(), if huge { BLOCK } else { PAGE });
+    drop(buf);
+    drop(Slot::alloc_in(pool).unwrap());
+    assert_eq!(pool.backed(), 0);
+}
+
+#[test]
+fn threads_allocate_while_memory_is_given_back() {
+    let pool = Pool::leak();
+    let stop = AtomicBool::new(false);
+    let work = |thread: usize| {
+        let mut held: Vec<(u8, Buf, Slot)> = Vec::new();
+        for i in 0..600_usize {
+            let mark = (i * 7 + thread) as u8;
+            let mut buf = Buf::alloc_in(pool, 1 + i * 211 % SMALL).unwrap();
+            let slots = Slot::alloc_run_in(pool, 1 + i % 3).unwrap();
+            buf.fill(mark);
+            for mut slot in slots {
+                // The ends tell as much as the whole: pages go in units of 64 KiB.
+                slot.iter_mut().step_by(4096).for_each(|byte| *byte = mark);
+                held.push((mark, Buf::alloc_in(pool, 40).unwrap(), slot));
+            }
+            while held.len() > 12 {
+                let (mark, _, slot) = held.swap_remove(i % held.len());
+                assert!(slot.iter().step_by(4096).all(|byte| *byte == mark));
+            }
+            assert!(buf.iter().all(|byte| *byte == mark));
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..3)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect();
+        scope.spawn(|| {
+            let mut round = 0;
+            while !stop.load(Ordering::Relaxed) {
+                round += 1;
+                match round % 3 {
+                    0 => pool.trim(round * MIB % (16 * MIB)),
+                    1 => pool.set_ceiling((round * MIB % (40 * MIB)) as u64),
+                    _ => pool.set_ceiling(u64::MAX),
+                }
+            }
+        });
+        let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        stop.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok));
+    });
+    pool.trim(0);
     assert_eq!((pool.backed(), pool.recycled()), (0, 0));
 }
 

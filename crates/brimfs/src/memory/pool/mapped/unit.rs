@@ -49,7 +49,7 @@ pub(super) struct Unit {
     pub(super) slots_warm: u64,
     pub(super) base: usize,
     free_pages: usize,
-    huge: bool,
+    pub(super) huge: bool,
     free: [u64; WORDS],
     warm: [u64; WORDS],
     /// Owned here, registered by address.
@@ -80,6 +80,11 @@ impl Unit {
             .iter()
             .map(|word| word.count_ones() as usize)
             .sum()
+    }
+
+    pub(super) fn has_recycled(&self) -> bool {
+        let mut words = self.free.iter().zip(&self.warm);
+        words.any(|(free, warm)| free & warm != 0)
     }
 
     /// Takes pages that are free. Cold ones become backed, and with the first
