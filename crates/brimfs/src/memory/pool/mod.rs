@@ -134,6 +134,13 @@ impl DerefMut for Buf {
     }
 }
 
+impl AsRef<[u8]> for Buf {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Drop for Buf {
     #[inline]
     fn drop(&mut self) {
@@ -223,6 +230,13 @@ impl DerefMut for Slot {
     }
 }
 
+impl AsRef<[u8]> for Slot {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Drop for Slot {
     #[inline]
     fn drop(&mut self) {
@@ -239,7 +253,7 @@ impl fmt::Debug for Slot {
 
 /// Gives recycled memory back to the operating system until at most `keep` bytes of it remain.
 ///
-/// Costs about a millisecond per 32 MiB given back, more if huge pages are broken up.
+/// Costs a few milliseconds per GiB given back, ten times that where huge pages are missing.
 pub(crate) fn trim(keep: usize) {
     backend::current().trim(keep);
 }
