@@ -143,6 +143,8 @@ pub enum Op {
     View { slot: usize, path: Raw },
     ReadView { slot: usize },
     DropView { slot: usize },
+    /// No call: compares every path, every byte and every counter.
+    CheckAll,
 }
 
 impl Op {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use proptest::strategy::{Strategy, ValueTree};
+use proptest::strategy::{Just, Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::model::{Limits, Model, Verdict};
@@ -52,13 +52,14 @@ impl Trial {
         }
     }
 
-    /// Applies all of `ops`, checks everything now and then, and empties it at the end.
+    /// Applies all of `ops`, checks everything, and removes everything.
     pub fn run(&mut self, ops: &[Op]) -> Result<(), String> {
         for (number, op) in ops.iter().enumerate() {
-            self.step(op).map_err(|why| format!("operation {number}: {why}"))?;
-            if number % CHECK_EVERY == CHECK_EVERY - 1 {
-                self.check_all().map_err(|why| format!("after operation {number}: {why}"))?;
-            }
+            let done = match op {
+                Op::CheckAll => self.check_all(),
+                op => self.step(op),
+            };
+            done.map_err(|why| format!("operation {number}: {why}"))?;
         }
         self.check_all().map_err(|why| format!("after all: {why}"))?;
         self.remove_all().map_err(|why| format!("while removing all: {why}"))
@@ -276,9 +277,13 @@ fn try_one(
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let strategy = operation(Flavor::of(seed));
-    let mut trees: Vec<OpTree> = (0..len)
-        .map(|_| strategy.new_tree(&mut runner).expect("a strategy without filters"))
-        .collect();
+    let mut trees: Vec<OpTree> = Vec::new();
+    for number in 1..=len {
+        trees.push(strategy.new_tree(&mut runner).expect("a strategy without filters"));
+        if number % CHECK_EVERY == 0 {
+            trees.push(Box::new(Just(Op::CheckAll)));
+        }
+    }
     let attempt = |trees: &[OpTree]| {
         let ops: Vec<Op> = trees.iter().map(|tree| tree.current()).collect();
         catch_unwind(AssertUnwindSafe(|| trial(seed, &ops)))

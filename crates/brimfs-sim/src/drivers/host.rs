@@ -319,7 +319,7 @@ fn copy_tree(from: &Path, to: &Path) -> Answer {
 
 fn walk(top: &Raw) -> Answer {
     let mut found = Vec::new();
-    if !fs::metadata(path(top))?.is_dir() {
+    if !fs::symlink_metadata(path(top))?.is_dir() {
         return Ok(Outcome::Tree(found));
     }
     let mut todo = vec![top.0.clone()];

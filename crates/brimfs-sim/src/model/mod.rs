@@ -74,7 +74,7 @@ pub enum Verdict {
     All(Answer),
     /// brimfs answers this; Linux differs by design.
     BrimfsOnly(Answer),
-    /// Not to be tried at all: it would take too long.
+    /// Not to be tried at all: it would take too long, or nothing is promised.
     Skip,
 }
 
@@ -170,7 +170,7 @@ impl Model {
 
     /// Does what `op` says and answers what everybody should answer.
     pub fn apply(&mut self, op: &Op) -> Verdict {
-        if self.takes_too_long(op) {
+        if self.takes_too_long(op) || has_two_mistakes(op) {
             return Verdict::Skip;
         }
         let mut tried = self.clone();
@@ -364,6 +364,12 @@ impl Model {
             modified: node.modified,
         }
     }
+}
+
+/// A NUL byte in one of two paths: which mistake is reported first is open.
+fn has_two_mistakes(op: &Op) -> bool {
+    let paths = op.paths();
+    paths.len() == 2 && paths.iter().any(|path| path.0.contains(&0))
 }
 
 fn kind_of(body: &Body) -> Kind {

@@ -1,7 +1,7 @@
 //! Operations on names: directories, links, renames, and what an inode says of itself.
 
 use super::resolve::{Last, Place, Tail, check_name};
-use super::{Body, Dir, Ino, Model, ROOT, Refusal, Reply, refuse};
+use super::{Body, Dir, Ino, Model, Refusal, Reply, refuse};
 use crate::op::{Kind, Op, Outcome, Raw, RenameHow, Stamp, XattrHow};
 
 const UMASK: u32 = 0o022;
@@ -149,8 +149,11 @@ impl Model {
             return refuse(libc::EBUSY);
         };
         let Tail::Name(new_name) = &new.tail else {
-            let no_replace = how == RenameHow::NoReplace;
-            return refuse(if no_replace { libc::EEXIST } else { libc::EBUSY });
+            if how == RenameHow::NoReplace {
+                // Linux says EEXIST here, which tells less.
+                return Err(Refusal::by_design(libc::EBUSY));
+            }
+            return refuse(libc::EBUSY);
         };
         check_name(&old)?;
         let old_ino = old.ino.ok_or(libc::ENOENT)?;
@@ -371,10 +374,6 @@ impl Model {
 
     pub(super) fn kind(&self, ino: Ino) -> Kind {
         super::kind_of(&self.node(ino).body)
-    }
-
-    pub(super) fn is_root(ino: Ino) -> bool {
-        ino == ROOT
     }
 }
 

@@ -23,7 +23,7 @@ impl Model {
     }
 
     pub(super) fn walk(&self, path: &[u8]) -> Reply {
-        let top = self.lookup(path, Last::Follow)?;
+        let top = self.lookup(path, Last::Keep)?;
         if !self.is_dir(top) {
             return Ok(Outcome::Tree(Vec::new()));
         }
@@ -33,11 +33,10 @@ impl Model {
     pub(super) fn rm_tree(&mut self, path: &[u8]) -> Reply {
         let place = self.entry(path)?;
         let ino = place.ino.ok_or(libc::ENOENT)?;
-        if Self::is_root(ino) {
-            return Err(Refusal::by_design(libc::EBUSY));
-        }
-        let Tail::Name(name) = &place.tail else {
-            return Err(Refusal::by_design(libc::EINVAL));
+        let name = match &place.tail {
+            Tail::Root => return Err(Refusal::by_design(libc::EBUSY)),
+            Tail::Dot | Tail::DotDot => return Err(Refusal::by_design(libc::EISDIR)),
+            Tail::Name(name) => name,
         };
         if place.slash && !self.is_dir(ino) {
             return refuse(libc::ENOTDIR);
