@@ -170,7 +170,7 @@ impl Model {
 
     /// Does what `op` says and answers what everybody should answer.
     pub fn apply(&mut self, op: &Op) -> Verdict {
-        if self.takes_too_long(op) || has_two_mistakes(op) {
+        if self.takes_too_long(op) || self.has_two_mistakes(op) {
             return Verdict::Skip;
         }
         let mut tried = self.clone();
@@ -236,6 +236,20 @@ impl Model {
             }),
             _ => false,
         }
+    }
+
+    /// Two bad paths in one call: where it is no matter of Linux, which mistake
+    /// is reported first is open.
+    fn has_two_mistakes(&self, op: &Op) -> bool {
+        let paths = op.paths();
+        let [first, second] = paths[..] else {
+            return false;
+        };
+        if first.0.contains(&0) || second.0.contains(&0) {
+            return true;
+        }
+        let mistakes = [first, second].map(|path| self.place(&path.0, Last::Entry).err());
+        matches!(mistakes, [Some(a), Some(b)] if a.by_design || b.by_design)
     }
 
     /// Whether a view of the file may need a copy or not, depending on how its
@@ -364,12 +378,6 @@ impl Model {
             modified: node.modified,
         }
     }
-}
-
-/// A NUL byte in one of two paths: which mistake is reported first is open.
-fn has_two_mistakes(op: &Op) -> bool {
-    let paths = op.paths();
-    paths.len() == 2 && paths.iter().any(|path| path.0.contains(&0))
 }
 
 fn kind_of(body: &Body) -> Kind {
