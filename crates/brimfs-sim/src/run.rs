@@ -67,6 +67,11 @@ impl Trial {
 
     /// Applies one operation to all and compares answers and counters.
     pub fn step(&mut self, op: &Op) -> Result<(), String> {
+        if let Op::Open { slot, .. } = op
+            && self.model.is_open(*slot)
+        {
+            self.step(&Op::Close { slot: *slot })?;
+        }
         let (expected, linux_too) = match self.model.apply(op) {
             Verdict::All(answer) => (answer, true),
             Verdict::BrimfsOnly(answer) => (answer, false),

@@ -211,6 +211,11 @@ impl Model {
         self.views.iter().all(Option::is_none) && self.slots.iter().flatten().all(is_named)
     }
 
+    /// Whether a file is open in the slot.
+    pub fn is_open(&self, slot: usize) -> bool {
+        self.slots[slot].is_some()
+    }
+
     /// Whether the bytes of the file at `path` may be read as a whole.
     pub fn is_readable_as_a_whole(&self, path: &[u8]) -> bool {
         let Ok(ino) = self.lookup(path, Last::Follow) else {
@@ -238,18 +243,20 @@ impl Model {
         }
     }
 
-    /// Two bad paths in one call: where it is no matter of Linux, which mistake
-    /// is reported first is open.
+    /// Two bad paths in one call: which mistake is reported first is open.
     fn has_two_mistakes(&self, op: &Op) -> bool {
         let paths = op.paths();
         let [first, second] = paths[..] else {
             return false;
         };
-        if first.0.contains(&0) || second.0.contains(&0) {
+        let is_bad = |path: &Raw| {
+            path.0.contains(&0) || path.0.split(|byte| *byte == b'/').any(|name| name.len() > 255)
+        };
+        if is_bad(first) || is_bad(second) {
             return true;
         }
         let mistakes = [first, second].map(|path| self.place(&path.0, Last::Entry).err());
-        matches!(mistakes, [Some(a), Some(b)] if a.by_design || b.by_design)
+        mistakes.iter().flatten().any(|mistake| mistake.by_design)
     }
 
     /// Whether a view of the file may need a copy or not, depending on how its
