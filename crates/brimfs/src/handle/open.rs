@@ -1,0 +1,344 @@
+//! From a path and options to an open file.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::base::clock;
+use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::Arc;
+use crate::handle::file::{Access, File};
+use crate::handle::lock::{Hold, Mode};
+use crate::handle::node::explained;
+use crate::handle::wait::Wait;
+use crate::memory::content::Content;
+use crate::namespace::cache::Stamp;
+use crate::namespace::inode::{Body, FileType, Inode};
+use crate::namespace::path::Last;
+use crate::namespace::resolve::{self, LINKS_MAX, Place};
+use crate::namespace::tree;
+
+/// Which file lock an open handle holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LockMode {
+    /// Shared for a handle that only reads, exclusive for any other.
+    #[default]
+    Auto,
+    /// None: locks of others neither stop this handle nor are stopped by it.
+    None,
+    /// Shared, whatever the handle may do.
+    Shared,
+    /// Exclusive, whatever the handle may do.
+    Exclusive,
+}
+
+/// How to open a file: as [`std::fs::OpenOptions`], and which file lock to take.
+///
+/// ```
+/// use std::io::Write;
+/// use std::time::Duration;
+/// let fs = brimfs::FileSystem::new()?;
+/// let mut file = brimfs::OpenOptions::new()
+///     .append(true)
+///     .create(true)
+///     .lock_timeout(Some(Duration::from_secs(1)))
+///     .open(&fs, "/log")?;
+/// file.write_all(b"a line\n").unwrap();
+/// # Ok::<(), brimfs::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    pub(crate) access: Access,
+    truncate: bool,
+    create: bool,
+    create_new: bool,
+    no_follow: bool,
+    mode: u32,
+    lock: LockMode,
+    pub(crate) wait: Option<Wait>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident => $($field:ident).+;)*) => {
+        $($(#[$doc])* pub fn $name(&mut self, yes: bool) -> &mut Self {
+            self.$($field).+ = yes;
+            self
+        })*
+    };
+}
+
+impl OpenOptions {
+    /// Options with nothing set: at least one of read, write and append is needed.
+    #[must_use]
+    pub fn new() -> Self {
+        OpenOptions {
+            access: Access::default(),
+            truncate: false,
+            create: false,
+            create_new: false,
+            no_follow: false,
+            mode: 0o666,
+            lock: LockMode::Auto,
+            wait: None,
+        }
+    }
+
+    setters! {
+        /// Allows reading.
+        read => access.read;
+        /// Allows writing.
+        write => access.write;
+        /// Allows writing, always at the end.
+        append => access.append;
+        /// Empties an existing file, once the file lock is held.
+        truncate => truncate;
+        /// Creates the file if it is missing.
+        create => create;
+        /// Creates the file and fails if it exists, be it as a symbolic link.
+        create_new => create_new;
+        /// Fails with [`ErrorKind::TooManySymlinks`] if the path ends in a symbolic link.
+        no_follow => no_follow;
+    }
+
+    /// Permission bits of a file that is created, less the filesystem's umask. Default `0o666`.
+    pub fn mode(&mut self, mode: u32) -> &mut Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Which file lock to hold. Default [`LockMode::Auto`].
+    pub fn lock(&mut self, lock: LockMode) -> &mut Self {
+        self.lock = lock;
+        self
+    }
+
+    /// How long to wait for the file lock: zero tries once, `None` waits for ever.
+    ///
+    /// Without a call the filesystem's own timeout counts.
+    pub fn lock_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
+        self.wait = Some(timeout.map_or(Wait::Forever, Wait::UpTo));
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        let Access {
+            read,
+            write,
+            append,
+        } = self.access;
+        let refuse = |text: &str| Err(Fault::text(ErrorKind::InvalidArgument, text));
+        if !(read || write || append) {
+            return refuse("open needs at least one of read, write and append");
+        }
+        if self.truncate && (append || !write) {
+            return refuse("truncate needs write without append");
+        }
+        if (self.create || self.create_new) && !(write || append) {
+            return refuse("create needs write or append");
+        }
+        if self.mode > 0o7777 {
+            return refuse("the mode has bits beyond 0o7777");
+        }
+        Ok(())
+    }
+
+    fn lock_of(&self) -> Option<Mode> {
+        match self.lock {
+            LockMode::None => None,
+            LockMode::Shared => Some(Mode::Shared),
+            LockMode::Exclusive => Some(Mode::Exclusive),
+            LockMode::Auto if self.access.write || self.access.append => Some(Mode::Exclusive),
+            LockMode::Auto => Some(Mode::Shared),
+        }
+    }
+
+    /// Opens or creates what `path` leads to.
+    pub(crate) fn open_path(
+        &self,
+        root: &Arc<Inode>,
+        path: &[u8],
+        wait: Wait,
+    ) -> Result<File, Fault> {
+        if !(self.create || self.create_new) {
+            let node = resolve::resolve(root, path, !self.no_follow)?.node;
+            return self.open_node(node, path, wait);
+        }
+        loop {
+            let target = match spot(root, path, !(self.no_follow || self.create_new))? {
+                Spot::Taken(_) if self.create_new => return Err(ErrorKind::AlreadyExists.into()),
+                Spot::Taken(node) => return self.open_node(node, path, wait),
+                Spot::Free(target) => target,
+            };
+            match self.create_path(&target, path) {
+                // Somebody else was faster.
+                Err(fault) if fault.kind() == ErrorKind::AlreadyExists && !self.create_new => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn create_path(&self, target: &Target, path: &[u8]) -> Result<File, Fault> {
+        let node = new_file(&target.place.directory, Content::Empty, self.mode)?;
+        // Nobody knows the node yet, so the lock is free.
+        let hold = self.hold(&node, Wait::Now)?;
+        let file = File::new(node, hold, self.access, path);
+        target.link(file.node(), path).map(|()| file)
+    }
+
+    pub(crate) fn open_node(
+        &self,
+        node: Arc<Inode>,
+        path: &[u8],
+        wait: Wait,
+    ) -> Result<File, Fault> {
+        match node.kind() {
+            FileType::File => {}
+            FileType::Directory => return Err(ErrorKind::IsADirectory.into()),
+            FileType::Symlink => return Err(ErrorKind::TooManySymlinks.into()),
+        }
+        let hold = self.hold(&node, wait)?;
+        let file = File::new(node, hold, self.access, path);
+        if self.truncate {
+            file.node().empty_content()?;
+        }
+        Ok(file)
+    }
+
+    fn hold(&self, node: &Inode, wait: Wait) -> Result<Option<Hold>, Fault> {
+        self.lock_of()
+            .map(|mode| Hold::acquire(&node.lock, mode, wait))
+            .transpose()
+            .map_err(|fault| explained(fault, node, wait))
+    }
+}
+
+impl Inode {
+    /// Truncates as opening does: the change is noted even if the file was empty.
+    fn empty_content(&self) -> Result<(), Fault> {
+        let mut state = self.write();
+        crate::handle::node::content_mut(&mut state)?.set_len(0, self.account())?;
+        state.content_changed(clock::wall_nanos());
+        Ok(())
+    }
+}
+
+/// A node for a new file, with the permissions that the umask leaves.
+pub(crate) fn new_file(
+    directory: &Inode,
+    content: Content,
+    mode: u32,
+) -> Result<Arc<Inode>, Fault> {
+    let volume = directory.volume();
+    volume.new_node(
+        Body::File(content),
+        mode & !volume.umask,
+        clock::wall_nanos(),
+    )
+}
+
+/// What is in the place where a file is to be opened or created.
+#[derive(Debug)]
+pub(crate) enum Spot {
+    Taken(Arc<Inode>),
+    Free(Target),
+}
+
+/// Where a file can be created.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) place: Home,
+    /// No link was followed at the end: the path itself is that of the new file.
+    direct: bool,
+}
+
+/// A directory and a name that is free in it.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) directory: Arc<Inode>,
+    name: SmallVec<[u8; 64]>,
+    epoch: u64,
+}
+
+impl Target {
+    /// Puts a new node there; `path` is the one that led here.
+    pub(crate) fn link(&self, node: &Arc<Inode>, path: &[u8]) -> Result<(), Fault> {
+        let home = &self.place;
+        let place = Place {
+            directory: home.directory.clone(),
+            last: Last::Name {
+                name: &home.name,
+                slash: false,
+            },
+            epoch: home.epoch,
+        };
+        tree::link(&place, &home.name, node, self.direct.then_some(path))
+    }
+}
+
+/// Looks where `path` leads, to the place of a dangling symbolic link too.
+#[inline]
+pub(crate) fn spot(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Spot, Fault> {
+    if let Some((node, _)) = root.volume().cache.get(path, follow) {
+        return Ok(Spot::Taken(node));
+    }
+    let mut target = None;
+    let mut at = root.clone();
+    for _ in 0..=LINKS_MAX {
+        let rest = target.as_deref().unwrap_or(path);
+        let place = resolve::place_from(root, &at, rest)?;
+        let (name, slash) = match place.last {
+            Last::Name { name, slash } => (name, slash),
+            _ => return resolve::resolve_from(root, &at, rest).map(Spot::Taken),
+        };
+        let next = match resolve::child(&place.directory, name) {
+            Ok((node, stamp)) => match link_target(&node, follow || slash) {
+                Some(next) => next,
+                None if slash && !node.is_directory() => {
+                    return Err(ErrorKind::NotADirectory.into());
+                }
+                None => {
+                    if target.is_none() {
+                        let (epoch, names) = (place.epoch, stamp);
+                        let stamp = Stamp { epoch, names };
+                        root.volume().cache.put(path, &node, stamp, false);
+                    }
+                    return Ok(Spot::Taken(node));
+                }
+            },
+            // A slash behind the name asks for a directory.
+            Err(fault) if fault.kind() == ErrorKind::NotFound && slash => {
+                return Err(ErrorKind::IsADirectory.into());
+            }
+            Err(fault) if fault.kind() == ErrorKind::NotFound => {
+                return Ok(Spot::Free(Target {
+                    direct: target.is_none(),
+                    place: Home {
+                        name: SmallVec::from_slice(name),
+                        epoch: place.epoch,
+                        directory: place.directory,
+                    },
+                }));
+            }
+            Err(fault) => return Err(fault),
+        };
+        at = place.directory.clone();
+        target = Some(next);
+    }
+    Err(ErrorKind::TooManySymlinks.into())
+}
+
+fn link_target(node: &Inode, follow: bool) -> Option<Vec<u8>> {
+    if node.kind() != FileType::Symlink || !follow {
+        return None;
+    }
+    match &node.read().body {
+        Body::Symlink(target) => Some(target.to_vec()),
+        _ => None,
+    }
+}
