@@ -110,7 +110,7 @@ fn units_are_aligned_and_neighbours() {
 fn spans_leave_whole_slots_alone() {
     let pool = Pool::leak();
     let bufs: Vec<_> = (0..15)
-        .map(|_| Buf::alloc_in(pool, SMALL_MAX).unwrap())
+        .map(|_| Buf::alloc_in(pool, PAGE).unwrap())
         .collect();
     let slot = bufs[0].as_ptr() as usize / SLOT;
     assert!(bufs.iter().all(|buf| buf.as_ptr() as usize / SLOT == slot));
