@@ -21,6 +21,8 @@ NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
 NEXTEST_PROFILE ?= $(if $(CI),ci,default)
 
+SHUTTLE := --package brimfs --package brimfs-sim --features brimfs-sim/shuttle --locked
+
 # How many random cases a property of the soak runs; `make test` uses each property's own number.
 SOAK_CASES ?= 50000
 # Passed to the program behind `demo` and `bench`.
@@ -89,15 +91,16 @@ test-rust: $(STAMPS)/nextest $(VENV)/.base ## Unit and integration tests of ever
 test-doc: ## The examples in the documentation of the core
 	cargo test --package brimfs --locked --doc
 
-# Under shuttle's locks only the tests made for it run: in modules or files named `schedules`.
+# Under shuttle's locks only the tests made for it run: modules named `schedules`, files named `shuttle`.
 .PHONY: test-schedules
 test-schedules: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/shuttle
 test-schedules: $(STAMPS)/nextest ## Schedules of the locks, explored by shuttle
 	if command -v cargo-nextest >/dev/null; then \
-		cargo nextest run --package brimfs --features shuttle --locked --profile $(NEXTEST_PROFILE) \
-			--filterset 'test(schedules) | binary(schedules)'; \
+		cargo nextest run $(SHUTTLE) --profile $(NEXTEST_PROFILE) \
+			--filterset 'test(schedules) | binary(shuttle)'; \
 	else \
-		cargo test --package brimfs --features shuttle --locked --lib schedules; \
+		cargo test $(SHUTTLE) --lib schedules; \
+		cargo test $(SHUTTLE) --test shuttle; \
 	fi
 
 .PHONY: test-python
@@ -136,7 +139,8 @@ lint-format: $(VENV)/.lint ## Formatting of Rust and Python
 lint-rust: $(VENV)/.base ## Clippy over every target
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/shuttle \
-		cargo clippy --package brimfs --features shuttle --all-targets --locked -- -D warnings
+		cargo clippy $(SHUTTLE) --all-targets -- -D warnings
+	cargo clippy --package brimfs-bench --features peers --all-targets --locked -- -D warnings
 
 .PHONY: lint-house
 lint-house: ## Layers, sizes, unsafe code, words, promises
@@ -179,7 +183,7 @@ demo: $(VENV)/.brimfs $(VENV)/.demo ## The ETL demo on real data; ARGS="--help" 
 
 .PHONY: bench
 bench: $(VENV)/.brimfs $(VENV)/.bench ## Benchmarks against the peers, Rust then Python
-	cargo bench --package brimfs-bench --locked -- $(ARGS)
+	cargo run --profile bench --package brimfs-bench --features peers --locked -- $(ARGS)
 	$(PY) benches/python/bench.py $(ARGS)
 
 .PHONY: fmt
