@@ -5,4 +5,5 @@
 pub mod clock;
 pub mod error;
 pub mod fork;
+pub(crate) mod lock_word;
 pub mod sync;

@@ -20,9 +20,9 @@ mod chosen {
     pub use shuttle::sync::{Arc, Weak, atomic};
     pub use shuttle::thread;
     pub use shuttle::thread_local;
+    // There is no condition variable here: park and unpark threads instead.
     pub use shuttle_parking_lot::{
-        Condvar, MappedRwLockReadGuard, Mutex, MutexGuard, RwLock, RwLockReadGuard,
-        RwLockWriteGuard,
+        MappedRwLockReadGuard, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
     };
 }
 

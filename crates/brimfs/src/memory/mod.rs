@@ -3,3 +3,5 @@
 //! Knows no names, no paths and no disk.
 
 pub(crate) mod budget;
+#[allow(dead_code)]
+pub(crate) mod pool;
