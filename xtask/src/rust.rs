@@ -84,10 +84,12 @@ pub fn paths(file: &SourceFile, module: &[String]) -> Vec<PathUse> {
     reader.found
 }
 
-/// `tests.rs` and everything in a directory `tests` or `benches`.
+/// `tests.rs`, `schedules.rs` and everything in directories of such names.
 pub fn is_test_file(path: &str) -> bool {
-    path.split('/')
-        .any(|part| matches!(part, "tests" | "tests.rs" | "benches"))
+    path.split('/').any(|part| {
+        let name = part.strip_suffix(".rs").unwrap_or(part);
+        matches!(name, "tests" | "schedules" | "benches")
+    })
 }
 
 struct Scope<'a> {
@@ -177,9 +179,7 @@ impl<'a> Reader<'a> {
             }
         }
         let inside = &self.tokens[start + 1..self.at.saturating_sub(1).max(start + 1)];
-        let says = |word: &str| inside.iter().any(|token| token.text == word);
-        let is_test = says("test") && !says("not") && (says("cfg") || inside.len() == 1);
-        self.test_item |= is_test;
+        self.test_item |= is_for_tests(inside);
     }
 
     fn use_declaration(&mut self) {
@@ -271,6 +271,16 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// `test`, and `cfg` of it unless it says `not(test)`.
+fn is_for_tests(attribute: &[Token<'_>]) -> bool {
+    let text = |at: usize| attribute.get(at).map_or("", |token| token.text);
+    if text(0) != "cfg" {
+        return attribute.len() == 1 && text(0) == "test";
+    }
+    let negated = |at: usize| at >= 2 && text(at - 1) == "(" && text(at - 2) == "not";
+    (0..attribute.len()).any(|at| text(at) == "test" && !negated(at))
+}
+
 /// What a path may start with, as far as the checks care: a module, never a type.
 fn starts_path(text: &str) -> bool {
     text.bytes()
@@ -332,7 +342,7 @@ mod tests {
 
     #[test]
     fn test_code_is_known_by_its_attribute() {
-        let text = "#[cfg(test)]\nmod tests { use std::fs; }\nuse std::io;\n#[cfg(not(test))]\nuse a::b;\n#[cfg(test)]\nuse c::d;\nuse e::f;";
+        let text = "#[cfg(test)]\nmod tests { use std::fs; }\nuse std::io;\n#[cfg(not(test))]\nuse a::b;\n#[cfg(all(test, not(feature = \"x\")))]\nuse c::d;\nuse e::f;";
         assert_eq!(
             read("a.rs", text),
             [
