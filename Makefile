@@ -16,6 +16,7 @@ export PATH := $(VENV)/bin:$(TOOLS)/bin:$(PATH)
 export PYO3_PYTHON := $(PY)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+export CARGO_NET_RETRY ?= 10
 
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
