@@ -22,6 +22,8 @@ NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
 NEXTEST_PROFILE ?= $(if $(CI),ci,default)
 
+# The feature changes every crate above the locks, so it has a target directory of its own.
+SHUTTLE_TARGET := $(CARGO_TARGET_DIR)/shuttle
 SHUTTLE := --package brimfs --package brimfs-sim --features brimfs-sim/shuttle --locked
 
 # How many random cases a property of the soak runs; `make test` uses each property's own number.
@@ -94,8 +96,8 @@ test-doc: ## The examples in the documentation of the core
 
 # Under shuttle's locks only the tests made for it run: modules named `schedules`, files named `shuttle`.
 .PHONY: test-schedules
-test-schedules: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/shuttle
 test-schedules: $(STAMPS)/nextest ## Schedules of the locks, explored by shuttle
+	export CARGO_TARGET_DIR=$(SHUTTLE_TARGET); \
 	if command -v cargo-nextest >/dev/null; then \
 		cargo nextest run $(SHUTTLE) --profile $(NEXTEST_PROFILE) \
 			--filterset 'test(schedules) | binary(shuttle)'; \
@@ -139,8 +141,7 @@ lint-format: $(VENV)/.lint ## Formatting of Rust and Python
 .PHONY: lint-rust
 lint-rust: $(VENV)/.base ## Clippy over every target
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/shuttle \
-		cargo clippy $(SHUTTLE) --all-targets -- -D warnings
+	CARGO_TARGET_DIR=$(SHUTTLE_TARGET) cargo clippy $(SHUTTLE) --all-targets -- -D warnings
 	cargo clippy --package brimfs-bench --features peers --all-targets --locked -- -D warnings
 
 .PHONY: lint-house
