@@ -14,6 +14,8 @@ mod process;
 mod queue;
 mod word;
 
+#[cfg(all(test, not(feature = "shuttle")))]
+mod cost;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
 #[cfg(all(test, not(feature = "shuttle")))]

@@ -32,7 +32,7 @@ type Granted = SmallVec<[Arc<Waiter>; 4]>;
 
 /// The queues of a shard: one per word with waiters, so as many as threads wait, at most.
 #[derive(Debug)]
-struct Queues(Vec<(usize, Waiters)>);
+pub(super) struct Queues(Vec<(usize, Waiters)>);
 
 impl Queues {
     fn position(&self, key: usize) -> Option<usize> {
@@ -110,7 +110,7 @@ impl Table {
             .map_or(0, |at| queues.0[at].1.len())
     }
 
-    fn lock(&self, word: &LockWord) -> MutexGuard<'_, Queues> {
+    pub(super) fn lock(&self, word: &LockWord) -> MutexGuard<'_, Queues> {
         // Multiplying by 2^64 / phi spreads the addresses of equally sized inodes.
         let spread = (key(word) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let shard = (spread >> (u64::BITS - SHARD_BITS)) as usize;

@@ -472,6 +472,44 @@ fn the_holds_of_an_ended_thread_keep_its_name() {
     assert_eq!(bits(&word), 0);
 }
 
+/// The child of a fork inherits a queue that another thread of the parent had locked.
+#[cfg(unix)]
+#[test]
+fn a_forked_child_locks_files_of_its_own() {
+    crate::base::fork::watch();
+    let word = new_word();
+    let mine = Note::new(&word, Shared);
+    let locked = process::table().lock(&word);
+    // SAFETY: the child takes file locks, which stand on futexes and on the allocator,
+    // which is usable after fork, and leaves without running anything of the parent.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: as above; the alarm ends a child that hangs.
+        unsafe { libc::alarm(30) };
+        let status = i32::from(!locks_after_fork(&word));
+        // SAFETY: as above.
+        unsafe { libc::_exit(status) };
+    }
+    drop(locked);
+    mine.forget();
+    let mut status = -1;
+    // SAFETY: `status` is a valid place for the result.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
+#[cfg(unix)]
+fn locks_after_fork(word: &Word) -> bool {
+    let Ok(mut hold) = Hold::acquire(word, Exclusive, Wait::Forever) else {
+        return false;
+    };
+    let limit = Wait::UpTo(Duration::from_millis(1));
+    let timed_out = kind(acquire(word, Shared, limit)) == Some(ErrorKind::LockTimeout);
+    let noted = holders::own(word) == Some(Exclusive);
+    hold.release(word);
+    timed_out && noted && bits(word) == 0 && waiting() == 0
+}
+
 #[test]
 fn sixteen_threads_lose_no_update() {
     const THREADS: u64 = 16;
@@ -535,59 +573,4 @@ fn one_round(word: &Word, counter: &AtomicU64, dice: u64) -> bool {
         None => release(word, mode),
     }
     mode == Exclusive
-}
-
-/// Prints what the paths without contention cost; run with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_the_uncontended_paths() {
-    const ROUNDS: u32 = 20_000_000;
-    let word = new_word();
-    let measure = |name: &str, mut run: Box<dyn FnMut() + '_>| {
-        let best = (0..5)
-            .map(|_| {
-                let start = Instant::now();
-                (0..ROUNDS).for_each(|_| run());
-                start.elapsed()
-            })
-            .min()
-            .unwrap_or_default();
-        println!(
-            "{name}: {:.1} ns",
-            best.as_secs_f64() * 1e9 / f64::from(ROUNDS)
-        );
-    };
-    let pair = |mode| {
-        acquire(&word, mode, LONG).unwrap();
-        release(&word, mode);
-    };
-    let hold = |mode| {
-        let mut hold = Hold::acquire(&word, mode, LONG).unwrap();
-        hold.release(&word);
-    };
-    measure("acquire and release, shared", Box::new(|| pair(Shared)));
-    measure(
-        "acquire and release, exclusive",
-        Box::new(|| pair(Exclusive)),
-    );
-    measure("hold and release, shared", Box::new(|| hold(Shared)));
-    measure("hold and release, exclusive", Box::new(|| hold(Exclusive)));
-    let plain = std::sync::atomic::AtomicU32::new(0);
-    measure(
-        "two atomic operations, for comparison",
-        Box::new(|| {
-            let _ = plain.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
-            plain.fetch_and(!1, Ordering::Release);
-        }),
-    );
-    measure(
-        "coarse clock",
-        Box::new(|| {
-            std::hint::black_box(crate::base::clock::monotonic());
-        }),
-    );
-    measure(
-        "note and forget",
-        Box::new(|| holders::Note::new(&word, Shared).forget()),
-    );
 }
