@@ -2,5 +2,10 @@
 //!
 //! May call the namespace and what lies below it; never the facade.
 
+pub(crate) mod file;
 pub(crate) mod lock;
+pub(crate) mod node;
+pub(crate) mod open;
+pub(crate) mod stream;
+pub(crate) mod view;
 pub mod wait;
