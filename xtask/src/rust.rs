@@ -68,8 +68,17 @@ pub fn module_of(path: &str) -> Vec<String> {
     segments
 }
 
-/// Every path that the file's code names.
-pub fn paths(file: &SourceFile, module: &[String]) -> Vec<PathUse> {
+/// What a file says about other modules.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Every path that the code names.
+    pub paths: Vec<PathUse>,
+    /// Modules in files of their own that exist for tests only.
+    pub test_modules: Vec<Vec<String>>,
+}
+
+/// Reads a file that is the given module.
+pub fn read(file: &SourceFile, module: &[String]) -> Facts {
     let tokens = tokens(&file.code);
     let mut reader = Reader {
         tokens: &tokens,
@@ -77,19 +86,10 @@ pub fn paths(file: &SourceFile, module: &[String]) -> Vec<PathUse> {
         scopes: Vec::new(),
         module,
         test_item: false,
-        test_file: is_test_file(&file.path),
-        found: Vec::new(),
+        facts: Facts::default(),
     };
     reader.read();
-    reader.found
-}
-
-/// `tests.rs`, `schedules.rs` and everything in directories of such names.
-pub fn is_test_file(path: &str) -> bool {
-    path.split('/').any(|part| {
-        let name = part.strip_suffix(".rs").unwrap_or(part);
-        matches!(name, "tests" | "schedules" | "benches")
-    })
+    reader.facts
 }
 
 struct Scope<'a> {
@@ -104,8 +104,7 @@ struct Reader<'a> {
     module: &'a [String],
     /// An attribute said that the item that comes next is for tests.
     test_item: bool,
-    test_file: bool,
-    found: Vec<PathUse>,
+    facts: Facts,
 }
 
 impl<'a> Reader<'a> {
@@ -116,7 +115,7 @@ impl<'a> Reader<'a> {
     }
 
     fn in_test(&self) -> bool {
-        self.test_file || self.test_item || self.scopes.iter().any(|scope| scope.test)
+        self.test_item || self.scopes.iter().any(|scope| scope.test)
     }
 
     fn read(&mut self) {
@@ -124,6 +123,14 @@ impl<'a> Reader<'a> {
             match self.text(0) {
                 "#" => self.attribute(),
                 "use" => self.use_declaration(),
+                "mod" if self.text(2) == ";" => {
+                    if self.in_test() {
+                        let mut module = self.here();
+                        module.push(self.text(1).to_owned());
+                        self.facts.test_modules.push(module);
+                    }
+                    self.at += 2;
+                }
                 "mod" if self.text(2) == "{" => {
                     self.open(Some(self.text(1)));
                     self.at += 3;
@@ -235,13 +242,20 @@ impl<'a> Reader<'a> {
         };
         let calls_macro = !declared && self.text(0) == "!" && self.text(1) != "=";
         let test = self.in_test();
-        self.found.push(PathUse {
+        self.facts.paths.push(PathUse {
             line,
             segments,
             test,
             calls_macro,
             declared,
         });
+    }
+
+    /// The module that is being read, those written in the file included.
+    fn here(&self) -> Vec<String> {
+        let inline = self.scopes.iter().filter_map(|scope| scope.module);
+        let inline = inline.map(str::to_owned);
+        self.module.iter().cloned().chain(inline).collect()
     }
 
     /// Rewrites `self` and `super` to a path from `crate`.
@@ -256,11 +270,8 @@ impl<'a> Reader<'a> {
         if ups == 0 {
             return (!segments.is_empty()).then_some(segments);
         }
-        let inline = self.scopes.iter().filter_map(|scope| scope.module);
-        let mut module: Vec<String> = std::iter::once("crate".to_owned())
-            .chain(self.module.iter().cloned())
-            .chain(inline.map(str::to_owned))
-            .collect();
+        let mut module = vec!["crate".to_owned()];
+        module.extend(self.here());
         for name in segments.drain(..ups) {
             if name == "super" {
                 module.pop();
@@ -292,9 +303,10 @@ fn starts_path(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(path: &str, text: &str) -> Vec<(usize, String, bool)> {
+    fn names(path: &str, text: &str) -> Vec<(usize, String, bool)> {
         let file = SourceFile::new(path, text);
-        paths(&file, &module_of(path))
+        read(&file, &module_of(path))
+            .paths
             .into_iter()
             .map(|found| (found.line, found.segments.join("::"), found.test))
             .collect()
@@ -308,7 +320,7 @@ mod tests {
     fn use_trees_are_unfolded() {
         let text = "use crate::{base::{error::Error, sync as s},\n memory::*, io::{self}};";
         assert_eq!(
-            read("fs.rs", text),
+            names("fs.rs", text),
             [
                 one(1, "crate::base::error::Error", false),
                 one(1, "crate::base::sync", false),
@@ -322,7 +334,7 @@ mod tests {
     fn paths_in_expressions_are_found() {
         let text = "fn f() {\n let x = crate::fs::new::<u8>();\n T::m(); crate::say!(1) }";
         assert_eq!(
-            read("io/mod.rs", text),
+            names("io/mod.rs", text),
             [one(2, "crate::fs::new", false), one(3, "crate::say", false)]
         );
     }
@@ -331,7 +343,7 @@ mod tests {
     fn super_counts_from_the_module_in_the_file() {
         let text = "use super::super::fs;\nmod a { use super::x; use self::y; }";
         assert_eq!(
-            read("io/real.rs", text),
+            names("io/real.rs", text),
             [
                 one(1, "crate::fs", false),
                 one(2, "crate::io::real::x", false),
@@ -344,7 +356,7 @@ mod tests {
     fn test_code_is_known_by_its_attribute() {
         let text = "#[cfg(test)]\nmod tests { use std::fs; }\nuse std::io;\n#[cfg(not(test))]\nuse a::b;\n#[cfg(all(test, not(feature = \"x\")))]\nuse c::d;\nuse e::f;";
         assert_eq!(
-            read("a.rs", text),
+            names("a.rs", text),
             [
                 one(2, "std::fs", true),
                 one(3, "std::io", false),
@@ -353,5 +365,20 @@ mod tests {
                 one(8, "e::f", false),
             ]
         );
+    }
+
+    #[test]
+    fn test_modules_in_files_of_their_own_are_known() {
+        let text = "#[cfg(test)]\nmod cost;\nmod file;\nmod a { #[cfg(test)] mod tests; }";
+        let found = read(
+            &SourceFile::new("handle/lock/mod.rs", text),
+            &module_of("handle/lock/mod.rs"),
+        );
+        let found: Vec<String> = found
+            .test_modules
+            .iter()
+            .map(|module| module.join("::"))
+            .collect();
+        assert_eq!(found, ["handle::lock::cost", "handle::lock::a::tests"]);
     }
 }

@@ -28,7 +28,7 @@ pub fn run(repo: &Repo) -> Vec<Finding> {
             ));
             continue;
         };
-        for path in rust::paths(file, &module) {
+        for path in rust::read(file, &module).paths {
             let Some(to) = target(&path, &exports, repo) else {
                 continue;
             };
@@ -106,7 +106,7 @@ fn exports(repo: &Repo) -> Exports {
     else {
         return exports;
     };
-    for path in rust::paths(file, &[]) {
+    for path in rust::read(file, &[]).paths {
         let segments: Vec<&String> = path
             .segments
             .iter()

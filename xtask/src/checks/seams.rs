@@ -2,23 +2,33 @@
 //!
 //! Test code is free: it makes threads and files of its own.
 
-use crate::repo::Repo;
+use crate::repo::{Repo, SourceFile};
 use crate::report::Finding;
 use crate::rules::{SEAMS, Seam};
-use crate::rust::{self, PathUse};
+use crate::rust::{self, Facts, PathUse};
 
 pub fn run(repo: &Repo) -> Vec<Finding> {
+    let files: Vec<(&SourceFile, Vec<String>, Facts)> = repo
+        .files
+        .iter()
+        .filter_map(|file| {
+            let module = rust::module_of(file.in_core()?);
+            let facts = rust::read(file, &module);
+            Some((file, module, facts))
+        })
+        .collect();
+    let for_tests = |module: &[String]| {
+        let mut declared = files.iter().flat_map(|(_, _, facts)| &facts.test_modules);
+        declared.any(|test| module.starts_with(test))
+    };
     let mut findings = Vec::new();
-    for file in &repo.files {
-        let Some(inside) = file.in_core() else {
+    for (file, module, facts) in &files {
+        if for_tests(module) {
             continue;
-        };
-        let module = rust::module_of(inside);
-        for path in rust::paths(file, &module) {
-            let crossed = SEAMS
-                .iter()
-                .find(|seam| !path.test && crosses(seam, &path, inside));
-            if let Some(seam) = crossed {
+        }
+        let inside = file.in_core().unwrap_or_default();
+        for path in facts.paths.iter().filter(|path| !path.test) {
+            if let Some(seam) = SEAMS.iter().find(|seam| crosses(seam, path, inside)) {
                 let name = path.segments.join("::");
                 let message = format!("`{name}`: {}", seam.reason);
                 findings.push(Finding::new(&file.path, path.line, message));
@@ -66,6 +76,15 @@ mod tests {
             check("handle/a.rs", "#[cfg(test)] mod tests { use std::thread; }"),
             0
         );
-        assert_eq!(check("handle/tests.rs", "use std::thread;"), 0);
+        let files = [
+            (
+                "crates/brimfs/src/io/mod.rs",
+                "#[cfg(test)] mod tests; mod real;",
+            ),
+            ("crates/brimfs/src/io/real.rs", "use std::thread;"),
+            ("crates/brimfs/src/io/tests.rs", "use std::thread;"),
+            ("crates/brimfs/src/io/tests/deeper.rs", "use std::thread;"),
+        ];
+        assert_eq!(run(&Repo::of(&files)).len(), 1);
     }
 }
