@@ -122,7 +122,8 @@ impl<'a> Reader<'a> {
         while self.at < self.tokens.len() {
             match self.text(0) {
                 "#" => self.attribute(),
-                "use" => self.use_declaration(),
+                // `use<'a>` bounds what a returned type captures.
+                "use" if self.text(1) != "<" => self.use_declaration(),
                 "mod" if self.text(2) == ";" => {
                     if self.in_test() {
                         let mut module = self.here();
@@ -202,7 +203,8 @@ impl<'a> Reader<'a> {
                 "::" => self.at += 1,
                 "{" => {
                     self.at += 1;
-                    while !matches!(self.text(0), "}" | "") {
+                    // Code that is no `use` tree after all ends the group too.
+                    while !matches!(self.text(0), "}" | ";" | "") {
                         self.use_tree(prefix);
                         if self.text(0) == "," {
                             self.at += 1;
@@ -328,6 +330,20 @@ mod tests {
                 one(2, "crate::io", false),
             ]
         );
+    }
+
+    #[test]
+    fn captures_are_no_declarations_and_broken_trees_end() {
+        let text =
+            "fn f(&self) -> impl Iterator<Item = u8> + use<'_, T> { let a = 1; crate::io::x() }";
+        assert_eq!(names("fs.rs", text), [one(1, "crate::io::x", false)]);
+        assert_eq!(
+            names("fs.rs", "use a::{b; c, {; d"),
+            [one(1, "a::b", false)]
+        );
+        for end in 0..text.len() {
+            names("fs.rs", &format!("use {{ {}", &text[end..]));
+        }
     }
 
     #[test]
