@@ -18,6 +18,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export CARGO_NET_RETRY ?= 10
 
+# Unoptimised tools build in a third of the time and are fast enough.
+INSTALL_TOOL := CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug \
+	--root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
 NEXTEST_PROFILE ?= $(if $(CI),ci,default)
@@ -116,8 +119,7 @@ test-wheel: $(VENV)/.brimfs ## The wheel on every Python found, and the sdist bu
 
 $(STAMPS)/nextest:
 	@command -v cargo-nextest >/dev/null \
-		|| cargo install cargo-nextest --version $(NEXTEST_VERSION) --locked --root $(TOOLS) \
-			--target-dir $(CARGO_TARGET_DIR)/tools \
+		|| $(INSTALL_TOOL) cargo-nextest --version $(NEXTEST_VERSION) \
 		|| echo "cargo-nextest cannot be installed: cargo test runs the same tests"
 	@mkdir -p $(@D); touch $@
 
@@ -170,11 +172,9 @@ lint-python: $(VENV)/.lint ## Ruff and mypy over the Python code
 lint-stubs: $(VENV)/.lint $(VENV)/.brimfs ## The stubs against the built module
 	$(PY) -m mypy.stubtest brimfs
 
-# An unoptimised cargo-deny builds in a third of the time and is fast enough.
 $(STAMPS)/deny:
 	@command -v cargo-deny >/dev/null \
-		|| CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version $(DENY_VERSION) --locked --debug \
-			--root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
+		|| $(INSTALL_TOOL) cargo-deny --version $(DENY_VERSION)
 	@mkdir -p $(@D); touch $@
 
 # ---------------------------------------------------------------- run
