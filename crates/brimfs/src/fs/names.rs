@@ -576,10 +576,14 @@ fn make_or_enter(
         match resolve::child(at, name) {
             Ok((node, _)) if node.is_directory() => return Ok(node),
             Ok((node, _)) if node.kind() == FileType::Symlink => {
-                let node = resolve::resolve_from(root, at, name)?;
-                return match node.is_directory() {
-                    true => Ok(node),
-                    false => Err(ErrorKind::NotADirectory.into()),
+                return match resolve::resolve_from(root, at, name) {
+                    Ok(node) if node.is_directory() => Ok(node),
+                    Ok(_) => Err(ErrorKind::NotADirectory.into()),
+                    // The name is taken by a link that leads nowhere.
+                    Err(fault) if fault.kind() == ErrorKind::NotFound => {
+                        Err(ErrorKind::AlreadyExists.into())
+                    }
+                    Err(fault) => Err(fault),
                 };
             }
             Ok(_) => return Err(ErrorKind::NotADirectory.into()),
