@@ -1,7 +1,54 @@
 //! A memory-first virtual filesystem.
+//!
+//! Programs keep their working files in memory, at the speed of memory and under hard limits:
+//! a quota for content, a memory limit for everything resident, a limit on the number of nodes.
+//! Files have fair shared and exclusive locks with timeouts; large content is read without a copy.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//!
+//! let fs = brimfs::FileSystem::builder().quota(16 << 20).build()?;
+//! fs.create_dir_all("/staging/raw")?;
+//! fs.create("/staging/raw/a.csv")?.write_all(b"id,name\n1,x\n").unwrap();
+//! let mut text = String::new();
+//! fs.open("/staging/raw/a.csv")?.read_to_string(&mut text).unwrap();
+//! assert_eq!(text.lines().count(), 2);
+//! assert_eq!(fs.stats().quota_used, 12);
+//! # Ok::<(), brimfs::Error>(())
+//! ```
+//!
+//! [`FileSystem`] is where to start; [`OpenOptions`] says how files are opened and locked,
+//! [`ErrorKind`] what can go wrong.
 
-pub mod base;
+mod base;
+mod fs;
+mod handle;
+mod io;
 mod memory;
+mod namespace;
+mod options;
 
 pub use base::error::{Error, ErrorKind, LimitInfo, Result};
+pub use fs::{FileSystem, Stats};
+pub use handle::file::File;
+pub use handle::open::{LockMode, OpenOptions};
+pub use handle::view::View;
 pub use memory::budget::Budget;
+pub use memory::guard::{GuardAction, GuardWarning, set_guard_warning};
+pub use namespace::inode::FileType;
+pub use namespace::meta::{Metadata, XattrMode};
+pub use namespace::path::{AsPath, NAME_MAX};
+pub use namespace::times::{FileTimes, Timestamp};
+pub use namespace::tree::RenameMode;
+pub use namespace::walk::{DirEntry, DirEntryRef, ReadDir, Walk, WalkEntry};
+pub use options::Builder;
+
+/// What bindings and mounts stand on. Not part of the stable interface.
+#[doc(hidden)]
+pub mod face {
+    pub use crate::base::error::Fault;
+    pub use crate::fs::{CacheCharge, Node, NodeTicket};
+    pub use crate::handle::node::{Source, Stored};
+    pub use crate::handle::wait::{Wait, set_interrupt_check};
+    pub use crate::memory::foreign::{Foreign, ForeignVTable};
+}

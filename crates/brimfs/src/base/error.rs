@@ -93,6 +93,8 @@ kinds! {
     Forked => ENXIO, "a forked child cannot use the filesystem of its parent";
     /// The file is open, and the caller asked to refuse in that case.
     FileInUse => EBUSY, "the file is open";
+    /// The kind of node does not allow it: a second name for a directory.
+    NotPermitted => EPERM, "not permitted";
     /// No such extended attribute.
     NoAttribute => ENODATA, "no such attribute";
     /// The value does not fit where the caller wants it.

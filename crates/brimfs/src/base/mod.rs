@@ -5,4 +5,7 @@
 pub mod clock;
 pub mod error;
 pub mod fork;
+pub mod hash;
+pub(crate) mod lock_word;
+pub(crate) mod stats;
 pub mod sync;

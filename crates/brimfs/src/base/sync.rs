@@ -6,10 +6,7 @@
 
 #[cfg(not(feature = "shuttle"))]
 mod chosen {
-    pub use parking_lot::{
-        Condvar, MappedRwLockReadGuard, Mutex, MutexGuard, RwLock, RwLockReadGuard,
-        RwLockWriteGuard,
-    };
+    pub use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
     pub use std::sync::{Arc, Weak, atomic};
     pub use std::thread;
     pub use std::thread_local;
@@ -20,10 +17,8 @@ mod chosen {
     pub use shuttle::sync::{Arc, Weak, atomic};
     pub use shuttle::thread;
     pub use shuttle::thread_local;
-    pub use shuttle_parking_lot::{
-        Condvar, MappedRwLockReadGuard, Mutex, MutexGuard, RwLock, RwLockReadGuard,
-        RwLockWriteGuard,
-    };
+    // There is no condition variable here: park and unpark threads instead.
+    pub use shuttle_parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 }
 
 pub use chosen::*;

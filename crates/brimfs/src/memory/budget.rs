@@ -6,8 +6,9 @@
 use std::fmt;
 
 use crate::base::error::{ErrorKind, Fault, LimitInfo, Result};
-use crate::base::sync::Arc;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::base::sync::{Arc, Mutex, Weak};
+use crate::memory::guard::Guard;
 
 /// A limit with its counter and its peak.
 pub(crate) struct Ledger {
@@ -41,12 +42,10 @@ impl Ledger {
             let Some(after) = used.checked_add(amount).filter(|after| *after <= limit) else {
                 return Err(self.refusal(amount, used, limit));
             };
-            match self.used.compare_exchange_weak(
-                used,
-                after,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+            match self
+                .used
+                .compare_exchange_weak(used, after, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => {
                     if after > self.peak.load(Ordering::Relaxed) {
                         self.peak.fetch_max(after, Ordering::Relaxed);
@@ -103,7 +102,13 @@ impl Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} (peak {})", self.used(), self.limit(), self.peak())
+        write!(
+            f,
+            "{} of {} (peak {})",
+            self.used(),
+            self.limit(),
+            self.peak()
+        )
     }
 }
 
@@ -121,36 +126,68 @@ impl fmt::Debug for Ledger {
 /// # drop(second);
 /// # Ok::<(), brimfs::Error>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct Budget {
-    ledger: Arc<Ledger>,
+#[derive(Clone)]
+pub struct Budget(Arc<Shares>);
+
+struct Shares {
+    ledger: Ledger,
+    /// The machine, for budgets that are shares of it.
+    machine: Option<Arc<Ledger>>,
+    caches: Mutex<Vec<Weak<dyn GivesWay>>>,
+}
+
+/// Memory that is given back as soon as something else needs it.
+///
+/// Called with locks of nodes and directories held: an implementation may take
+/// only locks under which nothing is reserved and nothing else is locked.
+pub(crate) trait GivesWay: Send + Sync {
+    /// Gives everything back; returns how many bytes that were.
+    fn give_way(&self) -> u64;
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Budget({:?})", self.0.ledger)
+    }
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: u64) -> Self {
-        Budget {
-            ledger: Arc::new(Ledger::new(limit, ErrorKind::MemoryLimit)),
-        }
+        Self::build(limit, None)
+    }
+
+    /// A budget of `limit` bytes that draws on the machine's as well.
+    pub(crate) fn within(limit: u64, machine: &Arc<Ledger>) -> Self {
+        Self::build(limit, Some(machine.clone()))
+    }
+
+    fn build(limit: u64, machine: Option<Arc<Ledger>>) -> Self {
+        ceiling::raise(limit);
+        Budget(Arc::new(Shares {
+            ledger: Ledger::new(limit, ErrorKind::MemoryLimit),
+            machine,
+            caches: Mutex::new(Vec::new()),
+        }))
     }
 
     /// Resident bytes charged now.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.ledger.used()
+        self.0.ledger.used()
     }
 
     /// The most that was ever charged.
     #[must_use]
     pub fn peak(&self) -> u64 {
-        self.ledger.peak()
+        self.0.ledger.peak()
     }
 
     /// The limit in bytes.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.ledger.limit()
+        self.0.ledger.limit()
     }
 
     /// Changes the limit.
@@ -158,19 +195,91 @@ impl Budget {
     /// # Errors
     /// [`ErrorKind::MemoryLimit`] if more than `limit` is in use; the limit stays.
     pub fn set_limit(&self, limit: u64) -> Result<()> {
-        self.ledger
+        let before = self.limit();
+        self.0
+            .ledger
             .set_limit(limit)
-            .map_err(|fault| fault.during("set the memory limit"))
+            .map_err(|fault| fault.during("set the memory limit"))?;
+        ceiling::raise(limit);
+        ceiling::lower(before);
+        Ok(())
     }
 
+    /// Reserves memory; caches give way if there is not enough.
     #[inline]
     pub(crate) fn reserve(&self, bytes: u64) -> Result<(), Fault> {
-        self.ledger.reserve(bytes)
+        match self.reserve_spare(bytes) {
+            Ok(()) => Ok(()),
+            Err(fault) => self.reserve_hard(bytes, fault),
+        }
+    }
+
+    /// Reserves memory for something that can be done without.
+    #[inline]
+    pub(crate) fn reserve_spare(&self, bytes: u64) -> Result<(), Fault> {
+        self.0.ledger.reserve(bytes)?;
+        match &self.0.machine {
+            None => Ok(()),
+            Some(machine) => machine
+                .reserve(bytes)
+                .inspect_err(|_| self.0.ledger.release(bytes)),
+        }
+    }
+
+    #[cold]
+    fn reserve_hard(&self, bytes: u64, fault: Fault) -> Result<(), Fault> {
+        let caches: Vec<_> = self.0.caches.lock().clone();
+        let mut freed = 0;
+        for cache in caches.iter().filter_map(Weak::upgrade) {
+            freed += cache.give_way();
+        }
+        if freed == 0 {
+            return Err(fault);
+        }
+        self.reserve_spare(bytes)
+    }
+
+    /// Registers memory that gives way when the limit is reached.
+    pub(crate) fn register(&self, cache: Weak<dyn GivesWay>) {
+        let mut caches = self.0.caches.lock();
+        caches.retain(|known| known.strong_count() > 0);
+        caches.push(cache);
     }
 
     #[inline]
     pub(crate) fn release(&self, bytes: u64) {
-        self.ledger.release(bytes);
+        self.0.ledger.release(bytes);
+        if let Some(machine) = &self.0.machine {
+            machine.release(bytes);
+        }
+    }
+}
+
+impl Drop for Shares {
+    fn drop(&mut self) {
+        ceiling::lower(self.ledger.limit());
+    }
+}
+
+/// The pool may keep backed what all budgets together allow.
+mod ceiling {
+    use crate::base::sync::Mutex;
+    use crate::memory::pool;
+
+    static SUM: Mutex<u128> = Mutex::new(0);
+
+    pub(super) fn raise(limit: u64) {
+        change(|sum| sum + u128::from(limit));
+    }
+
+    pub(super) fn lower(limit: u64) {
+        change(|sum| sum - u128::from(limit));
+    }
+
+    fn change(change: impl FnOnce(u128) -> u128) {
+        let mut sum = SUM.lock();
+        *sum = change(*sum);
+        pool::set_ceiling(u64::try_from(*sum).unwrap_or(u64::MAX));
     }
 }
 
@@ -179,13 +288,15 @@ impl Budget {
 pub(crate) struct Account {
     pub(crate) quota: Ledger,
     pub(crate) budget: Budget,
+    guard: Guard,
 }
 
 impl Account {
-    pub(crate) fn new(quota: u64, budget: Budget) -> Self {
+    pub(crate) fn new(quota: u64, budget: Budget, guard: Guard) -> Self {
         Account {
             quota: Ledger::new(quota, ErrorKind::QuotaExceeded),
             budget,
+            guard,
         }
     }
 
@@ -193,8 +304,9 @@ impl Account {
     #[inline]
     pub(crate) fn reserve(&self, quota: u64, resident: u64) -> Result<(), Fault> {
         self.quota.reserve(quota)?;
-        self.budget
-            .reserve(resident)
+        self.guard
+            .check(resident)
+            .and_then(|()| self.budget.reserve(resident))
             .inspect_err(|_| self.quota.release(quota))
     }
 
@@ -202,5 +314,112 @@ impl Account {
     pub(crate) fn release(&self, quota: u64, resident: u64) {
         self.quota.release(quota);
         self.budget.release(resident);
+    }
+}
+
+/// A reservation that is given back when it is dropped.
+///
+/// Kept beside the memory it pays for, declared after it, so that the memory
+/// is really free before the counters say so.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    account: Arc<Account>,
+    quota: u64,
+    resident: u64,
+}
+
+impl Charge {
+    pub(crate) fn reserve(
+        account: &Arc<Account>,
+        quota: u64,
+        resident: u64,
+    ) -> Result<Self, Fault> {
+        account.reserve(quota, resident)?;
+        Ok(Self::from_reserved(account, quota, resident))
+    }
+
+    /// Takes over what was reserved already.
+    pub(crate) fn from_reserved(account: &Arc<Account>, quota: u64, resident: u64) -> Self {
+        Charge {
+            account: account.clone(),
+            quota,
+            resident,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    #[inline]
+    pub(crate) fn quota(&self) -> u64 {
+        self.quota
+    }
+
+    pub(crate) fn resident(&self) -> u64 {
+        self.resident
+    }
+
+    /// Reserves more quota. Changes nothing on failure.
+    #[inline]
+    pub(crate) fn grow_quota(&mut self, more: u64) -> Result<(), Fault> {
+        self.account.quota.reserve(more)?;
+        self.quota += more;
+        Ok(())
+    }
+
+    /// Takes over quota that was reserved already.
+    #[inline]
+    pub(crate) fn add_reserved_quota(&mut self, more: u64) {
+        self.quota += more;
+    }
+
+    /// Gives quota back until `quota` is left.
+    pub(crate) fn shrink_quota(&mut self, quota: u64) {
+        debug_assert!(quota <= self.quota);
+        self.account.quota.release(self.quota - quota);
+        self.quota = quota;
+    }
+
+    /// Hands the quota over to the caller: dropping the charge no longer releases it.
+    pub(crate) fn take_quota(&mut self) -> u64 {
+        std::mem::take(&mut self.quota)
+    }
+
+    /// Moves a part of the reservation into a charge of its own.
+    pub(crate) fn split(&mut self, quota: u64, resident: u64) -> Charge {
+        debug_assert!(quota <= self.quota && resident <= self.resident);
+        self.quota -= quota;
+        self.resident -= resident;
+        Charge::from_reserved(&self.account, quota, resident)
+    }
+
+    /// Hands the memory over to the caller: dropping the charge no longer releases it.
+    pub(crate) fn take_resident(&mut self) -> u64 {
+        std::mem::take(&mut self.resident)
+    }
+
+    /// Hands everything over to the caller: dropping the charge releases nothing.
+    pub(crate) fn dissolve(mut self) {
+        self.take_quota();
+        self.take_resident();
+    }
+
+    /// Reserves or gives back memory, to hold `resident` bytes. Changes nothing on failure.
+    pub(crate) fn set_resident(&mut self, resident: u64) -> Result<(), Fault> {
+        if resident > self.resident {
+            self.account.budget.reserve(resident - self.resident)?;
+        } else {
+            self.account.budget.release(self.resident - resident);
+        }
+        self.resident = resident;
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.release(self.quota, self.resident);
     }
 }

@@ -3,3 +3,10 @@
 //! Knows no names, no paths and no disk.
 
 pub(crate) mod budget;
+pub(crate) mod chunk;
+pub(crate) mod content;
+pub(crate) mod foreign;
+pub(crate) mod fresh;
+pub(crate) mod guard;
+pub(crate) mod pool;
+pub(crate) mod table;

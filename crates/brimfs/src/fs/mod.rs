@@ -1,0 +1,240 @@
+//! The facade: one object for a whole filesystem.
+//!
+//! Adds to the layers below what a call needs as a whole: the check that the
+//! filesystem may be used, the file lock, and the error that names operation
+//! and path.
+//!
+//! Lock order, outermost first: file locks; `Volume::moves`; directories (an
+//! ancestor before what is below it); the node that a name points to; the
+//! tables of extras and owners; the shards of the path cache; the pool. A
+//! thread that waits for a file lock holds none of the others.
+
+mod audit;
+mod names;
+mod node;
+mod trees;
+mod whole;
+
+use std::fmt;
+
+pub use node::{CacheCharge, Node, NodeTicket};
+
+#[allow(unused_imports, reason = "the documentation links to it")]
+use crate::base::error::ErrorKind;
+use crate::base::error::{Fault, Result};
+use crate::base::fork;
+use crate::base::sync::Arc;
+use crate::base::sync::atomic::Ordering;
+use crate::handle::lock;
+use crate::handle::wait::Wait;
+use crate::memory::budget::{Account, UNLIMITED};
+use crate::memory::guard::Guard;
+use crate::memory::pool;
+use crate::namespace::inode::{FileType, Inode};
+use crate::namespace::volume::Volume;
+use crate::options::{Builder, Settings};
+
+/// A filesystem in memory.
+///
+/// Cloning gives another handle of the same filesystem; it can be used from any number of threads.
+/// When the last clone, open file and view are gone, so is the content.
+///
+/// ```
+/// let fs = brimfs::FileSystem::new()?;
+/// fs.create_dir_all("/data/2024")?;
+/// fs.write("/data/2024/a.csv", "x,y\n1,2\n")?;
+/// assert_eq!(fs.read("/data/2024/a.csv")?, "x,y\n1,2\n");
+/// assert_eq!(fs.glob("/data/**/*.csv")?, [b"/data/2024/a.csv"]);
+/// # Ok::<(), brimfs::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct FileSystem {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    root: Arc<Inode>,
+    wait: Wait,
+}
+
+/// Counters of a filesystem, as of one moment. Bytes unless said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Content that the quota counts.
+    pub quota_used: u64,
+    /// The quota, if there is one.
+    pub quota_limit: Option<u64>,
+    /// Number of files.
+    pub files: u64,
+    /// Number of directories, the root included.
+    pub directories: u64,
+    /// Number of symbolic links.
+    pub symlinks: u64,
+    /// Files, directories and symbolic links together.
+    pub nodes: u64,
+    /// The most nodes, if limited.
+    pub max_nodes: Option<u64>,
+    /// Memory that the budget counts, of all filesystems that share it.
+    pub resident: u64,
+    /// The most that the budget ever counted.
+    pub resident_peak: u64,
+    /// The budget's limit.
+    pub memory_limit: u64,
+    /// Number of open handles.
+    pub open_handles: u64,
+    /// Number of views that are alive.
+    pub views: u64,
+    /// Number of threads of the process that wait for a file lock.
+    pub lock_waiters: u64,
+    /// What the cache of paths takes of the resident memory.
+    pub cached_paths: u64,
+    /// Freed memory that the process keeps for the next files, beside the resident memory.
+    pub recycled: u64,
+}
+
+impl FileSystem {
+    /// An empty filesystem with 0.8 of the machine's memory and no quota.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the machine does not say how much memory it has.
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Settings for a filesystem with limits of its own.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn from_settings(settings: Settings) -> Result<Self, Fault> {
+        fork::watch();
+        let guard = Guard::new(settings.guard);
+        let account = Arc::new(Account::new(settings.quota, settings.budget, guard));
+        let (max_nodes, umask, owner) = (settings.max_nodes, settings.umask, settings.owner);
+        let (_, root) = Volume::new(account, max_nodes, umask, owner)?;
+        Ok(FileSystem {
+            shared: Arc::new(Shared {
+                root,
+                wait: settings.wait,
+            }),
+        })
+    }
+
+    #[inline]
+    pub(crate) fn root(&self) -> &Arc<Inode> {
+        &self.shared.root
+    }
+
+    #[inline]
+    pub(crate) fn volume(&self) -> &Volume {
+        self.shared.root.volume()
+    }
+
+    #[inline]
+    pub(crate) fn wait(&self) -> Wait {
+        self.shared.wait
+    }
+
+    /// Runs one operation and names it and its path in the error.
+    #[inline]
+    pub(crate) fn run<R>(
+        &self,
+        op: &'static str,
+        path: &[u8],
+        body: impl FnOnce(&Arc<Inode>) -> Result<R, Fault>,
+    ) -> Result<R> {
+        self.volume()
+            .check()
+            .and_then(|()| body(self.root()))
+            .map_err(|fault| fault.at(op, path))
+    }
+
+    /// As `run`, for an operation with two paths.
+    pub(crate) fn run_two<R>(
+        &self,
+        op: &'static str,
+        (path, other): (&[u8], &[u8]),
+        body: impl FnOnce(&Arc<Inode>) -> Result<R, Fault>,
+    ) -> Result<R> {
+        self.volume()
+            .check()
+            .and_then(|()| body(self.root()))
+            .map_err(|fault| fault.between(op, path, other))
+    }
+
+    /// The counters. O(1).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let volume = self.volume();
+        let (quota, budget) = (&volume.account.quota, &volume.account.budget);
+        if volume.nodes.used() == 1 && volume.born == fork::generation() {
+            // Nothing is left that a path could lead to: an empty filesystem reads zero.
+            volume.cache.clear();
+        }
+        let limit = |limit| (limit != UNLIMITED).then_some(limit);
+        Stats {
+            quota_used: quota.used(),
+            quota_limit: limit(quota.limit()),
+            files: volume.count(FileType::File),
+            directories: volume.count(FileType::Directory),
+            symlinks: volume.count(FileType::Symlink),
+            nodes: volume.nodes.used(),
+            max_nodes: limit(volume.nodes.limit()),
+            resident: budget.used(),
+            resident_peak: budget.peak(),
+            memory_limit: budget.limit(),
+            open_handles: volume.handles.sum(),
+            views: volume.views.load(Ordering::Relaxed),
+            lock_waiters: lock::waiting() as u64,
+            cached_paths: volume.cache.bytes(),
+            recycled: pool::recycled() as u64,
+        }
+    }
+
+    /// Gives freed memory that the process keeps for the next files back to the operating system.
+    pub fn trim(&self) {
+        pool::trim(0);
+    }
+
+    /// Empties the cache of paths.
+    pub fn clear_caches(&self) {
+        self.volume().cache.clear();
+    }
+
+    /// Closes the filesystem and frees its content. Every later call, on handles too, answers
+    /// [`ErrorKind::Closed`]; views stay readable. Closing twice does nothing.
+    pub fn close(&self) {
+        let volume = self.volume();
+        if volume.check().is_err() || !volume.close() {
+            return;
+        }
+        volume.cache.clear();
+        let nodes: Vec<_> = {
+            let mut state = self.root().write();
+            match state.directory_mut() {
+                Some(map) => map.take_all(&volume.account.budget),
+                None => Vec::new(),
+            }
+        };
+        drop(nodes);
+    }
+
+    /// Whether [`FileSystem::close`] was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.volume().is_closed()
+    }
+}
+
+impl fmt::Debug for FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let volume = self.volume();
+        write!(
+            f,
+            "FileSystem({} files, {} bytes)",
+            volume.count(FileType::File),
+            volume.account.quota.used()
+        )
+    }
+}

@@ -1,0 +1,616 @@
+//! Operations on names and on what nodes say about themselves.
+
+use std::ops::ControlFlow;
+
+use crate::base::clock;
+use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::sync::Arc;
+use crate::fs::FileSystem;
+use crate::handle::file::File;
+use crate::handle::open::OpenOptions;
+use crate::namespace::directory::Directory;
+use crate::namespace::glob;
+use crate::namespace::inode::{Body, FileType, Inode};
+use crate::namespace::meta::{Metadata, XattrMode};
+use crate::namespace::path::{self, AsPath, Last};
+use crate::namespace::resolve::{self, Place};
+use crate::namespace::times::FileTimes;
+use crate::namespace::tree::{self, RenameMode};
+use crate::namespace::walk::{self, Cursor, DirEntryRef, ReadDir, Walk};
+
+/// The longest target of a symbolic link, in bytes (as on Linux).
+const TARGET_MAX: usize = 4095;
+
+/// Makes an empty directory in a place where nothing of that name is.
+pub(crate) fn make_directory(
+    place: &Place<'_>,
+    name: &[u8],
+    mode: u32,
+    path: Option<&[u8]>,
+) -> Result<Arc<Inode>, Fault> {
+    let volume = place.directory.volume();
+    let map = Directory::new(Arc::downgrade(&place.directory));
+    let node = volume.new_node(
+        Body::Directory(Box::new(map)),
+        mode & !volume.umask,
+        clock::wall_nanos(),
+    )?;
+    tree::link(place, name, &node, path)?;
+    Ok(node)
+}
+
+impl FileSystem {
+    /// Creates a directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`], [`ErrorKind::NotFound`] or [`ErrorKind::NotADirectory`] for
+    /// the parent, [`ErrorKind::NodeLimit`], [`ErrorKind::MemoryLimit`], and those of bad paths:
+    /// [`ErrorKind::EmptyPath`], [`ErrorKind::NulInPath`], [`ErrorKind::NameTooLong`],
+    /// [`ErrorKind::PathEscapes`], [`ErrorKind::TooManySymlinks`].
+    pub fn create_dir(&self, path: impl AsPath) -> Result<()> {
+        self.create_dir_with(path, 0o777)
+    }
+
+    /// As [`FileSystem::create_dir`], with permission bits, less the umask.
+    ///
+    /// # Errors
+    /// As [`FileSystem::create_dir`].
+    pub fn create_dir_with(&self, path: impl AsPath, mode: u32) -> Result<()> {
+        let path = path.as_path_bytes();
+        self.run("create directory", path, |root| {
+            let place = resolve::place(root, path)?;
+            let (name, slash) = place.new_name()?;
+            make_directory(&place, name, mode, (!slash).then_some(path)).map(drop)
+        })
+    }
+
+    /// Creates a directory and all that are missing above it. An existing directory is no error.
+    ///
+    /// # Errors
+    /// As [`FileSystem::create_dir`]; directories made before a failure are removed again.
+    pub fn create_dir_all(&self, path: impl AsPath) -> Result<()> {
+        let path = path.as_path_bytes();
+        self.run("create directories", path, |root| {
+            match resolve::resolve(root, path, true) {
+                Ok(found) if found.node.is_directory() => return Ok(()),
+                Ok(_) => return Err(ErrorKind::AlreadyExists.into()),
+                Err(fault) if fault.kind() != ErrorKind::NotFound => return Err(fault),
+                Err(_) => {}
+            }
+            let mut made = Vec::new();
+            make_all(root, path, &mut made).inspect_err(|_| unmake(&made))
+        })
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DirectoryNotEmpty`], [`ErrorKind::NotADirectory`], [`ErrorKind::NotFound`],
+    /// [`ErrorKind::RootIsBusy`].
+    pub fn remove_dir(&self, path: impl AsPath) -> Result<()> {
+        let path = path.as_path_bytes();
+        self.run("remove directory", path, |root| {
+            let place = resolve::place(root, path)?;
+            tree::remove_directory(&place)?;
+            root.volume().cache.remove(path);
+            Ok(())
+        })
+    }
+
+    /// Removes a file or symbolic link. Open handles keep the content.
+    ///
+    /// # Errors
+    /// [`ErrorKind::IsADirectory`], [`ErrorKind::NotFound`].
+    #[inline]
+    pub fn remove_file(&self, path: impl AsPath) -> Result<()> {
+        let path = path.as_path_bytes();
+        self.run("remove", path, |root| {
+            let place = resolve::place(root, path)?;
+            let (name, slash) = existing_name(&place)?;
+            tree::unlink(&place, name, slash)?;
+            root.volume().cache.remove(path);
+            Ok(())
+        })
+    }
+
+    /// The names in a directory, in the order of their creation; `.` and `..` are left out.
+    ///
+    /// Names that are there throughout come exactly once, whatever changes meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::NotADirectory`].
+    pub fn read_dir(&self, path: impl AsPath) -> Result<ReadDir> {
+        let path = path.as_path_bytes();
+        self.run("list", path, |root| {
+            let node = resolve::resolve(root, path, true)?.node;
+            Cursor::new(node).map(ReadDir)
+        })
+    }
+
+    /// Calls `visit` with every name in a directory, without an allocation for any.
+    ///
+    /// The directory is locked for reading meanwhile: `visit` must not use the filesystem.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::NotADirectory`].
+    pub fn visit_dir(
+        &self,
+        path: impl AsPath,
+        visit: impl FnMut(DirEntryRef<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let path = path.as_path_bytes();
+        self.run("list", path, |root| {
+            let node = resolve::resolve(root, path, true)?.node;
+            walk::visit(&node, visit)
+        })
+    }
+
+    /// What is known about the node that a path leads to. O(1) for a path that was used before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::NotADirectory`], and those of bad paths.
+    #[inline]
+    pub fn metadata(&self, path: impl AsPath) -> Result<Metadata> {
+        let path = path.as_path_bytes();
+        self.run("stat", path, |root| {
+            Ok(resolve::resolve(root, path, true)?.node.metadata())
+        })
+    }
+
+    /// As [`FileSystem::metadata`], about a symbolic link itself if the path ends in one.
+    ///
+    /// # Errors
+    /// As [`FileSystem::metadata`].
+    pub fn symlink_metadata(&self, path: impl AsPath) -> Result<Metadata> {
+        let path = path.as_path_bytes();
+        self.run("stat", path, |root| {
+            Ok(resolve::resolve(root, path, false)?.node.metadata())
+        })
+    }
+
+    /// Whether a path leads to something; `false` for any error too.
+    #[inline]
+    #[must_use]
+    pub fn exists(&self, path: impl AsPath) -> bool {
+        let path = path.as_path_bytes();
+        self.volume().check().is_ok() && resolve::resolve(self.root(), path, true).is_ok()
+    }
+
+    /// Whether a path leads to something.
+    ///
+    /// # Errors
+    /// Those of bad paths, [`ErrorKind::Closed`].
+    pub fn try_exists(&self, path: impl AsPath) -> Result<bool> {
+        let path = path.as_path_bytes();
+        self.run("look up", path, |root| {
+            match resolve::resolve(root, path, true) {
+                Ok(_) => Ok(true),
+                Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(false),
+                Err(fault) => Err(fault),
+            }
+        })
+    }
+
+    /// Renames, replacing what is at `to` as POSIX does. Atomic.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::InvalidArgument`] for a directory into itself,
+    /// [`ErrorKind::DirectoryNotEmpty`], [`ErrorKind::IsADirectory`], [`ErrorKind::NotADirectory`],
+    /// [`ErrorKind::RootIsBusy`].
+    #[inline]
+    pub fn rename(&self, from: impl AsPath, to: impl AsPath) -> Result<()> {
+        self.rename_with(from, to, RenameMode::Replace)
+    }
+
+    /// As [`FileSystem::rename`], with a choice of what happens to what is at `to`.
+    ///
+    /// # Errors
+    /// As [`FileSystem::rename`], and [`ErrorKind::AlreadyExists`] for [`RenameMode::NoReplace`].
+    pub fn rename_with(&self, from: impl AsPath, to: impl AsPath, mode: RenameMode) -> Result<()> {
+        let (from, to) = (from.as_path_bytes(), to.as_path_bytes());
+        self.run_two("rename", (from, to), |root| {
+            let source = resolve::place(root, from)?;
+            let target = resolve::place(root, to)?;
+            tree::rename(&source, &target, mode)?;
+            root.volume().cache.remove(from);
+            Ok(())
+        })
+    }
+
+    /// Creates a symbolic link at `link` that leads to `target`, which need not exist.
+    ///
+    /// # Errors
+    /// As [`FileSystem::create_dir`]; [`ErrorKind::NameTooLong`] for a target over 4,095 bytes.
+    pub fn symlink(&self, target: impl AsPath, link: impl AsPath) -> Result<()> {
+        let (target, link) = (target.as_path_bytes(), link.as_path_bytes());
+        self.run_two("create symbolic link", (target, link), |root| {
+            path::check(target)?;
+            if target.len() > TARGET_MAX {
+                return Err(ErrorKind::NameTooLong.into());
+            }
+            let place = resolve::place(root, link)?;
+            let (name, slash) = place.new_name()?;
+            if slash {
+                return Err(self.missing_or_taken(&place, name));
+            }
+            let body = Body::Symlink(target.into());
+            let node = root.volume().new_node(body, 0o777, clock::wall_nanos())?;
+            tree::link(&place, name, &node, None)
+        })
+    }
+
+    /// The error of making something else than a directory under a name with a slash behind it.
+    fn missing_or_taken(&self, place: &Place<'_>, name: &[u8]) -> Fault {
+        match resolve::child(&place.directory, name) {
+            Ok(_) => ErrorKind::AlreadyExists.into(),
+            Err(fault) => fault,
+        }
+    }
+
+    /// The target of a symbolic link, as it was given.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for what is no symbolic link, [`ErrorKind::NotFound`].
+    pub fn read_link(&self, path: impl AsPath) -> Result<Vec<u8>> {
+        let path = path.as_path_bytes();
+        self.run("read link", path, |root| {
+            let node = resolve::resolve(root, path, false)?.node;
+            match &node.read().body {
+                Body::Symlink(target) => Ok(target.to_vec()),
+                _ => Err(Fault::text(
+                    ErrorKind::InvalidArgument,
+                    "it is no symbolic link",
+                )),
+            }
+        })
+    }
+
+    /// Gives an existing file one more name. A symbolic link is not followed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`], [`ErrorKind::NotPermitted`] for a directory,
+    /// [`ErrorKind::NotFound`].
+    pub fn hard_link(&self, existing: impl AsPath, link: impl AsPath) -> Result<()> {
+        let (existing, link) = (existing.as_path_bytes(), link.as_path_bytes());
+        self.run_two("link", (existing, link), |root| {
+            let node = resolve::resolve(root, existing, false)?.node;
+            let place = resolve::place(root, link)?;
+            let (name, slash) = place.new_name()?;
+            if slash {
+                return Err(self.missing_or_taken(&place, name));
+            }
+            if resolve::child(&place.directory, name).is_ok() {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            if node.is_directory() {
+                return Err(ErrorKind::NotPermitted.into());
+            }
+            tree::hard_link(&place, name, &node)
+        })
+    }
+
+    /// The path without symbolic links, `.` and `..`, absolute.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], and those of bad paths. Costs O(siblings) at every level.
+    pub fn canonicalize(&self, path: impl AsPath) -> Result<Vec<u8>> {
+        let path = path.as_path_bytes();
+        self.run("canonicalize", path, |root| {
+            let node = resolve::resolve(root, path, true)?.node;
+            if node.is_directory() {
+                return walk::path_of_directory(&node);
+            }
+            let mut at = path.to_vec();
+            for _ in 0..=40 {
+                let place = resolve::place(root, &at)?;
+                let (name, _) = existing_name(&place)?;
+                let (node, _) = resolve::child(&place.directory, name)?;
+                let canonical = walk::path_of(&place.directory, name)?;
+                let target = match &node.read().body {
+                    Body::Symlink(target) => target.to_vec(),
+                    _ => return Ok(canonical),
+                };
+                at = if target.first() == Some(&b'/') {
+                    target
+                } else {
+                    path::join(&walk::path_of_directory(&place.directory)?, &target)
+                };
+            }
+            Err(ErrorKind::TooManySymlinks.into())
+        })
+    }
+
+    /// Sets the permission bits of what a path leads to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for bits beyond `0o7777`, [`ErrorKind::NotFound`].
+    pub fn set_permissions(&self, path: impl AsPath, mode: u32) -> Result<()> {
+        self.change("set permissions", path.as_path_bytes(), true, |node| {
+            node.set_mode(mode)
+        })
+    }
+
+    /// Sets user and group of what a path leads to; `None` leaves one as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::OutOfRange`] for the 65,537th pair in a filesystem.
+    pub fn set_owner(&self, path: impl AsPath, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        self.change("set owner", path.as_path_bytes(), true, |node| {
+            node.set_owner(uid, gid)
+        })
+    }
+
+    /// As [`FileSystem::set_owner`], of a symbolic link itself.
+    ///
+    /// # Errors
+    /// As [`FileSystem::set_owner`].
+    pub fn set_owner_no_follow(
+        &self,
+        path: impl AsPath,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> Result<()> {
+        self.change("set owner", path.as_path_bytes(), false, |node| {
+            node.set_owner(uid, gid)
+        })
+    }
+
+    /// Sets times of what a path leads to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::InvalidArgument`] for 10^9 nanoseconds or more.
+    pub fn set_times(&self, path: impl AsPath, times: FileTimes) -> Result<()> {
+        self.change("set times", path.as_path_bytes(), true, |node| {
+            node.set_times(times)
+        })
+    }
+
+    /// As [`FileSystem::set_times`], of a symbolic link itself.
+    ///
+    /// # Errors
+    /// As [`FileSystem::set_times`].
+    pub fn set_times_no_follow(&self, path: impl AsPath, times: FileTimes) -> Result<()> {
+        self.change("set times", path.as_path_bytes(), false, |node| {
+            node.set_times(times)
+        })
+    }
+
+    /// Creates a file if it is missing, else sets its times to now.
+    ///
+    /// # Errors
+    /// As [`FileSystem::create_dir`].
+    pub fn touch(&self, path: impl AsPath) -> Result<()> {
+        let path = path.as_path_bytes();
+        let now = crate::namespace::times::Timestamp::from_nanos(clock::wall_nanos());
+        let times = FileTimes {
+            accessed: Some(now),
+            modified: Some(now),
+        };
+        self.run("touch", path, |root| {
+            loop {
+                match resolve::resolve(root, path, true) {
+                    Ok(found) => return found.node.set_times(times),
+                    Err(fault) if fault.kind() == ErrorKind::NotFound => {}
+                    Err(fault) => return Err(fault),
+                }
+                let mut options = OpenOptions::new();
+                options.write(true).create_new(true);
+                match options.create_at(root, path) {
+                    Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
+                    result => return result.map(drop),
+                }
+            }
+        })
+    }
+
+    /// Sets an extended attribute: a name of 1 to 255 bytes, a value of up to 64 KiB.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfRange`], [`ErrorKind::AlreadyExists`] and [`ErrorKind::NoAttribute`] as
+    /// `mode` asks, [`ErrorKind::MemoryLimit`], [`ErrorKind::NotFound`].
+    pub fn set_xattr(
+        &self,
+        path: impl AsPath,
+        name: impl AsPath,
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<()> {
+        self.change("set attribute", path.as_path_bytes(), true, |node| {
+            node.set_xattr(name.as_path_bytes(), value, mode)
+        })
+    }
+
+    /// The value of an extended attribute.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoAttribute`], [`ErrorKind::NotFound`].
+    pub fn xattr(&self, path: impl AsPath, name: impl AsPath) -> Result<Vec<u8>> {
+        self.change("read attribute", path.as_path_bytes(), true, |node| {
+            node.xattr(name.as_path_bytes())
+        })
+    }
+
+    /// The names of all extended attributes, sorted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub fn list_xattrs(&self, path: impl AsPath) -> Result<Vec<Vec<u8>>> {
+        self.change("list attributes", path.as_path_bytes(), true, |node| {
+            Ok(node.xattrs())
+        })
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoAttribute`], [`ErrorKind::NotFound`].
+    pub fn remove_xattr(&self, path: impl AsPath, name: impl AsPath) -> Result<()> {
+        self.change("remove attribute", path.as_path_bytes(), true, |node| {
+            node.remove_xattr(name.as_path_bytes())
+        })
+    }
+
+    fn change<R>(
+        &self,
+        op: &'static str,
+        path: &[u8],
+        follow: bool,
+        change: impl FnOnce(&Inode) -> Result<R, Fault>,
+    ) -> Result<R> {
+        self.run(op, path, |root| {
+            change(&resolve::resolve(root, path, follow)?.node)
+        })
+    }
+
+    /// All nodes of a tree, a directory before what is in it; symbolic links are not followed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], and those of bad paths.
+    pub fn walk(&self, path: impl AsPath) -> Result<Walk> {
+        let path = path.as_path_bytes();
+        self.run("walk", path, |root| {
+            let node = resolve::resolve(root, path, false)?.node;
+            Ok(Walk::new(node, path))
+        })
+    }
+
+    /// All paths that match a pattern: absolute, sorted, each once.
+    ///
+    /// `*` matches any part of a name, `?` one character, `[abc]`, `[a-z]` and `[!abc]` one
+    /// character of a set, and `**` as a whole component any number of directories.
+    ///
+    /// # Errors
+    /// [`ErrorKind::EmptyPath`], [`ErrorKind::NulInPath`].
+    pub fn glob(&self, pattern: impl AsPath) -> Result<Vec<Vec<u8>>> {
+        let pattern = pattern.as_path_bytes();
+        self.run("glob", pattern, |root| glob::glob(root, pattern))
+    }
+
+    /// Opens a file for reading. See [`OpenOptions`] for other ways.
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`].
+    #[inline]
+    pub fn open(&self, path: impl AsPath) -> Result<File> {
+        OpenOptions::new().read(true).open(self, path)
+    }
+
+    /// Opens a file for writing; creates it if it is missing and empties it if not.
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`].
+    pub fn create(&self, path: impl AsPath) -> Result<File> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(self, path)
+    }
+
+    /// The type of what a path leads to, or `None` if there is nothing or the path is bad.
+    #[must_use]
+    pub fn file_type(&self, path: impl AsPath) -> Option<FileType> {
+        let path = path.as_path_bytes();
+        self.volume().check().ok()?;
+        let found = resolve::resolve(self.root(), path, true).ok()?;
+        Some(found.node.kind())
+    }
+}
+
+impl OpenOptions {
+    /// Opens a file, and waits for its file lock.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::AlreadyExists`], [`ErrorKind::IsADirectory`],
+    /// [`ErrorKind::InvalidArgument`] for options that do not go together,
+    /// [`ErrorKind::LockTimeout`], [`ErrorKind::WouldBlock`] and [`ErrorKind::Deadlock`] for the
+    /// file lock (the message says who holds it), [`ErrorKind::NodeLimit`],
+    /// [`ErrorKind::MemoryLimit`], and those of bad paths.
+    #[inline]
+    pub fn open(&self, fs: &FileSystem, path: impl AsPath) -> Result<File> {
+        let path = path.as_path_bytes();
+        fs.run("open", path, |root| {
+            self.check()?;
+            let wait = self.wait.unwrap_or(fs.wait());
+            self.open_path(root, path, wait)
+        })
+    }
+}
+
+/// The name of something that is to exist, not the root.
+pub(crate) fn existing_name<'a>(place: &Place<'a>) -> Result<(&'a [u8], bool), Fault> {
+    match place.last {
+        Last::Name { name, slash } => Ok((name, slash)),
+        Last::DotDot if place.directory.number() == crate::namespace::volume::ROOT => {
+            Err(ErrorKind::PathEscapes.into())
+        }
+        Last::Dot | Last::DotDot | Last::Root => Err(ErrorKind::IsADirectory.into()),
+    }
+}
+
+/// Directories that were made, with where they were put.
+type Made = Vec<(Arc<Inode>, Vec<u8>)>;
+
+fn make_all(root: &Arc<Inode>, path: &[u8], made: &mut Made) -> Result<(), Fault> {
+    path::check(path)?;
+    let mut at = root.clone();
+    let mut rest = path;
+    while let Some((name, after)) = path::split_first(rest) {
+        rest = after;
+        at = match name {
+            b"." => continue,
+            b".." => resolve::parent(&at)?,
+            name => make_or_enter(root, &at, name, made)?,
+        };
+    }
+    Ok(())
+}
+
+fn make_or_enter(
+    root: &Arc<Inode>,
+    at: &Arc<Inode>,
+    name: &[u8],
+    made: &mut Made,
+) -> Result<Arc<Inode>, Fault> {
+    loop {
+        match resolve::child(at, name) {
+            Ok((node, _)) if node.is_directory() => return Ok(node),
+            Ok((node, _)) if node.kind() == FileType::Symlink => {
+                let node = resolve::resolve_from(root, at, name)?;
+                return match node.is_directory() {
+                    true => Ok(node),
+                    false => Err(ErrorKind::NotADirectory.into()),
+                };
+            }
+            Ok(_) => return Err(ErrorKind::NotADirectory.into()),
+            Err(fault) if fault.kind() == ErrorKind::NotFound => {}
+            Err(fault) => return Err(fault),
+        }
+        let place = Place {
+            directory: at.clone(),
+            last: Last::Name { name, slash: false },
+            epoch: root.volume().cache.epoch(),
+        };
+        match make_directory(&place, name, 0o777, None) {
+            Ok(node) => {
+                made.push((at.clone(), name.to_vec()));
+                return Ok(node);
+            }
+            // Somebody else was faster.
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
+fn unmake(made: &Made) {
+    for (directory, name) in made.iter().rev() {
+        let place = Place {
+            directory: directory.clone(),
+            last: Last::Name { name, slash: false },
+            epoch: directory.volume().cache.epoch(),
+        };
+        // Fails if somebody has put something into it meanwhile; then it is his now.
+        drop(tree::remove_directory(&place));
+    }
+}

@@ -1,0 +1,280 @@
+//! Whole files: read, write, copy, view. Each locks the file for the length of the call.
+
+use bytes::Bytes;
+
+use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::sync::Arc;
+use crate::fs::FileSystem;
+use crate::handle::lock::Mode;
+use crate::handle::node::{self, Locked, Source};
+use crate::handle::open::{self, new_file};
+use crate::handle::view::View;
+use crate::handle::wait::Wait;
+use crate::memory::content::{Content, Shared};
+use crate::memory::fresh::Fresh;
+use crate::namespace::inode::{FileType, Inode, PERMISSIONS};
+use crate::namespace::path::AsPath;
+use crate::namespace::resolve::{self, Place};
+use crate::namespace::tree;
+
+/// The file that a path leads to.
+pub(crate) fn file(root: &Arc<Inode>, path: &[u8]) -> Result<Arc<Inode>, Fault> {
+    let node = resolve::resolve(root, path, true)?.node;
+    match node.kind() {
+        FileType::Directory => Err(ErrorKind::IsADirectory.into()),
+        _ => Ok(node),
+    }
+}
+
+/// The file that a path leads to, or `None` if there is nothing yet.
+fn file_if_any(root: &Arc<Inode>, path: &[u8]) -> Result<Option<Arc<Inode>>, Fault> {
+    match file(root, path) {
+        Ok(node) => Ok(Some(node)),
+        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Creates a file that has its content from the start.
+///
+/// Gives the content back if somebody else created one of that name meanwhile.
+fn create_with<'a>(
+    root: &'a Arc<Inode>,
+    path: &[u8],
+    fresh: Fresh<'a>,
+) -> Result<Option<Fresh<'a>>, Fault> {
+    let target = open::target_place(root, path, true)?;
+    let name = target.name()?;
+    let place = target.place();
+    let node = new_file(&place, Content::deposit(fresh)?, 0o666)?;
+    // The content came in one write.
+    node.write().generation = 1;
+    match tree::link(&place, name, &node, target.direct.then_some(path)) {
+        Ok(()) => Ok(None),
+        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
+            let mut state = node.write();
+            Ok(Some(
+                node::content_mut(&mut state)?.withdraw(root.account()),
+            ))
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Creates or replaces a file.
+pub(crate) fn write_path(
+    root: &Arc<Inode>,
+    path: &[u8],
+    source: Source<'_>,
+    wait: Wait,
+) -> Result<(), Fault> {
+    if let Some(node) = file_if_any(root, path)? {
+        return node.write_whole(source, wait);
+    }
+    let mut fresh = source.fresh(root)?;
+    loop {
+        fresh = match create_with(root, path, fresh)? {
+            None => return Ok(()),
+            Some(fresh) => fresh,
+        };
+        if let Some(node) = file_if_any(root, path)? {
+            let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
+            let mut state = node.write();
+            node::content_mut(&mut state)?.install(fresh)?;
+            state.content_changed(crate::base::clock::wall_nanos());
+            return Ok(());
+        }
+    }
+}
+
+/// Makes `to` a file with the content of `from`, sharing its chunks.
+pub(crate) fn copy_path(
+    root: &Arc<Inode>,
+    from: &[u8],
+    to: &[u8],
+    wait: Wait,
+) -> Result<u64, Fault> {
+    let source = file(root, from)?;
+    let (shared, mode) = share(&source, wait)?;
+    let len = shared.len();
+    if let Some(target) = file_if_any(root, to)? {
+        if !Arc::ptr_eq(&source, &target) {
+            let _locked = Locked::new(&target, Mode::Exclusive, wait)?;
+            target.share_content(shared)?;
+        }
+        return Ok(len);
+    }
+    let target = open::target_place(root, to, true)?;
+    let name = target.name()?;
+    let place = target.place();
+    let node = new_file(&place, shared.into_content(), 0o666)?;
+    node.set_mode(mode)?;
+    node.write().generation = u64::from(len > 0);
+    match tree::link(&place, name, &node, target.direct.then_some(to)) {
+        Ok(()) => Ok(len),
+        // Somebody else was faster: it is an existing file now.
+        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => copy_path(root, from, to, wait),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Copies a file into a directory under a name that is free there.
+pub(crate) fn copy_into(
+    place: &Place<'_>,
+    name: &[u8],
+    source: &Arc<Inode>,
+    wait: Wait,
+) -> Result<(), Fault> {
+    let (shared, mode) = share(source, wait)?;
+    let generation = u64::from(shared.len() > 0);
+    let node = new_file(place, shared.into_content(), 0o666)?;
+    node.set_mode(mode)?;
+    node.write().generation = generation;
+    tree::link(place, name, &node, None)
+}
+
+/// A reference to a file's content, and its permissions.
+fn share(source: &Inode, wait: Wait) -> Result<(Shared, u32), Fault> {
+    let _locked = Locked::new(source, Mode::Shared, wait)?;
+    let mut state = source.write();
+    let mode = u32::from(state.mode & PERMISSIONS);
+    let shared = node::content_mut(&mut state)?.share(source.account())?;
+    Ok((shared, mode))
+}
+
+impl FileSystem {
+    /// The content of a file: an adopted buffer as it is, without a copy; anything else in one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::IsADirectory`], those of bad paths, and
+    /// [`ErrorKind::LockTimeout`] or [`ErrorKind::WouldBlock`] if a writer has it open.
+    #[inline]
+    pub fn read(&self, path: impl AsPath) -> Result<Bytes> {
+        let path = path.as_path_bytes();
+        self.run("read", path, |root| {
+            let node = file(root, path)?;
+            node.read_whole(self.wait())
+        })
+    }
+
+    /// As [`FileSystem::read`], as text.
+    ///
+    /// # Errors
+    /// As [`FileSystem::read`], and [`ErrorKind::InvalidData`] for what is not UTF-8.
+    pub fn read_to_string(&self, path: impl AsPath) -> Result<String> {
+        let path = path.as_path_bytes();
+        let bytes = self.read(path)?;
+        String::from_utf8(bytes.into()).map_err(|error| {
+            let text = format!("no UTF-8 at byte {}", error.utf8_error().valid_up_to());
+            Fault::text(ErrorKind::InvalidData, text).at("read", path)
+        })
+    }
+
+    /// Creates a file or replaces its content, as one step.
+    ///
+    /// The buffer is kept as it is, without a copy, and handed out again by
+    /// [`FileSystem::read`]; only up to 512 bytes are copied. It is charged with its length.
+    ///
+    /// # Errors
+    /// [`ErrorKind::QuotaExceeded`], [`ErrorKind::MemoryLimit`], [`ErrorKind::NodeLimit`],
+    /// [`ErrorKind::IsADirectory`], [`ErrorKind::NotFound`] for the directory, those of bad paths,
+    /// and those of the file lock as [`FileSystem::read`]. Nothing is changed then.
+    #[inline]
+    pub fn write(&self, path: impl AsPath, content: impl Into<Bytes>) -> Result<()> {
+        let path = path.as_path_bytes();
+        let content = content.into();
+        self.run("write", path, |root| {
+            write_path(root, path, Source::Bytes(content), self.wait())
+        })
+    }
+
+    /// As [`FileSystem::write`], copying the bytes.
+    ///
+    /// # Errors
+    /// As [`FileSystem::write`].
+    #[inline]
+    pub fn write_slice(&self, path: impl AsPath, content: &[u8]) -> Result<()> {
+        let path = path.as_path_bytes();
+        self.run("write", path, |root| {
+            write_path(root, path, Source::Slice(content), self.wait())
+        })
+    }
+
+    /// Writes at the end of a file, which is created if it is missing; returns where that was.
+    ///
+    /// # Errors
+    /// As [`FileSystem::write`].
+    pub fn append(&self, path: impl AsPath, content: &[u8]) -> Result<u64> {
+        let path = path.as_path_bytes();
+        self.run("append", path, |root| {
+            append_path(root, path, content, self.wait())
+        })
+    }
+
+    /// Sets the length of a file; what is gained reads as zeros and costs nothing.
+    ///
+    /// # Errors
+    /// As [`File::set_len`](crate::File::set_len) and [`FileSystem::read`].
+    pub fn truncate(&self, path: impl AsPath, len: u64) -> Result<()> {
+        let path = path.as_path_bytes();
+        self.run("truncate", path, |root| {
+            truncate_path(root, path, len, self.wait())
+        })
+    }
+
+    /// Copies a file, sharing its chunks: O(1) in its size until one of both is changed. Replaces
+    /// the content of an existing file; a new one gets the permissions of the old. Returns the
+    /// length.
+    ///
+    /// # Errors
+    /// As [`FileSystem::read`] for `from` and [`FileSystem::write`] for `to`.
+    pub fn copy(&self, from: impl AsPath, to: impl AsPath) -> Result<u64> {
+        let (from, to) = (from.as_path_bytes(), to.as_path_bytes());
+        self.run_two("copy", (from, to), |root| {
+            copy_path(root, from, to, self.wait())
+        })
+    }
+
+    /// The content of a file as one slice, without a copy; see [`View`].
+    ///
+    /// # Errors
+    /// As [`FileSystem::read`], and [`ErrorKind::MemoryLimit`] if the content has to be gathered
+    /// and there is no room to.
+    pub fn view(&self, path: impl AsPath) -> Result<View> {
+        let path = path.as_path_bytes();
+        self.run("view", path, |root| {
+            let node = file(root, path)?;
+            let _locked = Locked::new(&node, Mode::Shared, self.wait())?;
+            node.view_content()
+        })
+    }
+}
+
+pub(crate) fn append_path(
+    root: &Arc<Inode>,
+    path: &[u8],
+    content: &[u8],
+    wait: Wait,
+) -> Result<u64, Fault> {
+    loop {
+        if let Some(node) = file_if_any(root, path)? {
+            let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
+            return node.append_content(content);
+        }
+        let fresh = Fresh::copied(content, root.account())?;
+        if create_with(root, path, fresh)?.is_none() {
+            return Ok(0);
+        }
+    }
+}
+
+pub(crate) fn truncate_path(
+    root: &Arc<Inode>,
+    path: &[u8],
+    len: u64,
+    wait: Wait,
+) -> Result<(), Fault> {
+    let node = file(root, path)?;
+    let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
+    node.set_content_len(len)
+}

@@ -1,0 +1,172 @@
+//! The machine's own memory: what shares are shares of, and the check before large growth.
+//!
+//! A limit says what a filesystem may take, not what the machine can give.
+//! Before a large reservation the guard looks at what is really available.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::base::clock;
+use crate::base::error::{ErrorKind, Fault, LimitInfo};
+use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::base::sync::{Arc, Mutex};
+use crate::io::host_memory;
+use crate::memory::budget::{Budget, Ledger};
+
+/// Smaller reservations are not checked, in bytes.
+const LARGE: u64 = 1 << 20;
+/// What the machine has available is asked at most this often.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// Kept free for everybody else: below it the machine counts as short of memory, in bytes.
+const RESERVE: u64 = 64 << 20;
+/// Time between two warnings.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// What happens when the machine has less memory available than a large write needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum GuardAction {
+    /// Nothing: it is not looked at.
+    Off,
+    /// A warning, at most one a second, through [`set_guard_warning`].
+    #[default]
+    Warn,
+    /// The write fails with [`ErrorKind::MemoryGuard`].
+    Refuse,
+}
+
+/// What the memory guard saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardWarning {
+    /// Bytes that a write is about to take.
+    pub requested: u64,
+    /// Bytes that the machine has available, 64 MiB for others put aside.
+    pub available: u64,
+}
+
+static WARNING: OnceLock<fn(GuardWarning)> = OnceLock::new();
+
+/// Installs what is called when the memory guard warns, in place of a line on standard error.
+///
+/// It is called on the writing thread, possibly with a file's lock held: it must not call the
+/// filesystem. A process has one such function: the first installation counts.
+pub fn set_guard_warning(warn: fn(GuardWarning)) {
+    // The error of a second installation says what the documentation says.
+    let _ = WARNING.set(warn);
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    action: GuardAction,
+}
+
+/// Available bytes as of the last look, less what was reserved since.
+static AVAILABLE: AtomicU64 = AtomicU64::new(u64::MAX);
+static ASKED_AT: AtomicU64 = AtomicU64::new(0);
+static WARNED_AT: AtomicU64 = AtomicU64::new(0);
+
+impl Guard {
+    pub(crate) fn new(action: GuardAction) -> Self {
+        Guard { action }
+    }
+
+    /// To be called before `bytes` are reserved.
+    #[inline]
+    pub(crate) fn check(&self, bytes: u64) -> Result<(), Fault> {
+        if bytes < LARGE || self.action == GuardAction::Off {
+            return Ok(());
+        }
+        self.check_large(bytes)
+    }
+
+    #[cold]
+    fn check_large(&self, bytes: u64) -> Result<(), Fault> {
+        let available = available_now().saturating_sub(RESERVE);
+        if bytes <= available {
+            let less = |known: u64| Some(known.saturating_sub(bytes));
+            // Always succeeds: the closure never declines.
+            let _ = AVAILABLE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            return Ok(());
+        }
+        match self.action {
+            GuardAction::Refuse => Err(Fault::limit(
+                ErrorKind::MemoryGuard,
+                LimitInfo {
+                    requested: bytes,
+                    used: 0,
+                    limit: available,
+                },
+            )),
+            _ => {
+                warn(GuardWarning {
+                    requested: bytes,
+                    available,
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+fn due(last: &AtomicU64, every: Duration) -> bool {
+    let now = clock::monotonic().as_millis() as u64 + 1;
+    let before = last.load(Ordering::Relaxed);
+    let is_due = before == 0 || now.saturating_sub(before) >= every.as_millis() as u64;
+    is_due
+        && last
+            .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+}
+
+fn available_now() -> u64 {
+    if due(&ASKED_AT, ASK_EVERY) {
+        // Unknown counts as plenty.
+        let available = host_memory::available().unwrap_or(u64::MAX);
+        AVAILABLE.store(available, Ordering::Relaxed);
+    }
+    AVAILABLE.load(Ordering::Relaxed)
+}
+
+fn warn(warning: GuardWarning) {
+    if !due(&WARNED_AT, WARN_EVERY) {
+        return;
+    }
+    match WARNING.get() {
+        Some(report) => report(warning),
+        None => eprintln!(
+            "brimfs: a write needs {} bytes and the machine has {} available",
+            warning.requested, warning.available
+        ),
+    }
+}
+
+/// User and group of this process.
+pub(crate) fn process_owner() -> (u32, u32) {
+    host_memory::process_owner()
+}
+
+/// The budget of all filesystems of the process that asked for this share of the machine.
+///
+/// Whatever their shares, all of them together draw on what the machine has.
+pub(crate) fn process_budget(share: f64) -> Result<Budget, Fault> {
+    static MACHINE: OnceLock<Option<Arc<Ledger>>> = OnceLock::new();
+    static BUDGETS: Mutex<Vec<(u64, Budget)>> = Mutex::new(Vec::new());
+    let machine = MACHINE.get_or_init(|| {
+        let total = host_memory::total()?;
+        Some(Arc::new(Ledger::new(total, ErrorKind::MemoryLimit)))
+    });
+    let machine = machine.as_ref().ok_or_else(|| {
+        Fault::text(
+            ErrorKind::Unsupported,
+            "the machine does not say how much memory it has; give the limit in bytes",
+        )
+    })?;
+    let mut budgets = BUDGETS.lock();
+    if let Some((_, budget)) = budgets.iter().find(|(known, _)| *known == share.to_bits()) {
+        return Ok(budget.clone());
+    }
+    let limit = (machine.limit() as f64 * share) as u64;
+    let budget = Budget::within(limit, machine);
+    budgets.push((share.to_bits(), budget.clone()));
+    Ok(budget)
+}

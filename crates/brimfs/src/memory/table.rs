@@ -1,0 +1,634 @@
+//! The content of a file that is larger than a chunk, or has holes.
+//!
+//! A table maps chunk numbers to chunks. It is shared as a whole by copies,
+//! views and reads in flight; whoever changes it first makes it his own, which
+//! clones references and no bytes.
+
+use std::collections::BTreeMap;
+
+use smallvec::SmallVec;
+
+use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::Arc;
+use crate::memory::budget::{Account, Charge};
+use crate::memory::chunk::{CHUNK, Chunk, Extent, Memory, Owner};
+use crate::memory::fresh::copied_run;
+
+/// The largest file, in bytes.
+pub(crate) const MAX_LEN: u64 = i64::MAX as u64;
+
+/// A dense vector may have this many empty places before, and as many times more than, its chunks.
+const DENSE_SLACK: u64 = 64;
+const DENSE_RATIO: u64 = 4;
+/// Bytes per chunk of a sparse map: key, value and its share of nodes that are two thirds full.
+const SPARSE_ENTRY: u64 = 32;
+
+#[derive(Clone, Debug)]
+enum Slots {
+    Dense(Vec<Option<Arc<Chunk>>>),
+    Sparse(BTreeMap<u64, Arc<Chunk>>),
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Table {
+    len: u64,
+    slots: Slots,
+    /// Whether the chunks lie one behind the other in memory and are all data.
+    contiguous: bool,
+    charge: Charge,
+}
+
+/// The part of a byte range that falls into one chunk.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    index: u64,
+    start: usize,
+    end: usize,
+    /// Where the piece begins within the whole range.
+    at: usize,
+}
+
+fn pieces(offset: u64, len: u64) -> impl Iterator<Item = Piece> {
+    let end = offset + len;
+    let mut at = offset;
+    std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let index = at / CHUNK as u64;
+        let stop = end.min((index + 1) * CHUNK as u64);
+        let piece = Piece {
+            index,
+            start: (at % CHUNK as u64) as usize,
+            end: (stop - index * CHUNK as u64) as usize,
+            at: (at - offset) as usize,
+        };
+        at = stop;
+        Some(piece)
+    })
+}
+
+impl Slots {
+    #[inline]
+    fn get(&self, index: u64) -> Option<&Arc<Chunk>> {
+        match self {
+            Slots::Dense(slots) => slots.get(usize::try_from(index).ok()?)?.as_ref(),
+            Slots::Sparse(slots) => slots.get(&index),
+        }
+    }
+
+    #[inline]
+    fn get_mut(&mut self, index: u64) -> Option<&mut Arc<Chunk>> {
+        match self {
+            Slots::Dense(slots) => slots.get_mut(usize::try_from(index).ok()?)?.as_mut(),
+            Slots::Sparse(slots) => slots.get_mut(&index),
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Slots::Dense(slots) => slots.len(),
+            Slots::Sparse(slots) => slots.len(),
+        }
+    }
+
+    /// What the table itself occupies, in bytes.
+    fn footprint(&self) -> u64 {
+        match self {
+            Slots::Dense(slots) => slots.capacity() as u64 * 8,
+            Slots::Sparse(slots) => slots.len() as u64 * SPARSE_ENTRY,
+        }
+    }
+
+    fn stays_dense(len: usize, index: u64) -> bool {
+        index <= len as u64 * DENSE_RATIO + DENSE_SLACK
+    }
+
+    /// Makes room for `index`, as a dense vector while that wastes little.
+    fn extend_to(&mut self, index: u64) {
+        let Slots::Dense(slots) = self else { return };
+        if index < slots.len() as u64 {
+            return;
+        }
+        if Self::stays_dense(slots.len(), index) {
+            slots.resize(index as usize + 1, None);
+            return;
+        }
+        let sparse = std::mem::take(slots)
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, chunk)| Some((index as u64, chunk?)))
+            .collect();
+        *self = Slots::Sparse(sparse);
+    }
+
+    fn put(&mut self, index: u64, chunk: Arc<Chunk>) {
+        self.extend_to(index);
+        match self {
+            Slots::Dense(slots) => slots[index as usize] = Some(chunk),
+            Slots::Sparse(slots) => {
+                slots.insert(index, chunk);
+            }
+        }
+    }
+
+    fn remove(&mut self, index: u64) {
+        match self {
+            Slots::Dense(slots) => {
+                if let Some(slot) = slots.get_mut(index as usize) {
+                    *slot = None;
+                }
+            }
+            Slots::Sparse(slots) => {
+                slots.remove(&index);
+            }
+        }
+    }
+
+    fn truncate(&mut self, count: u64) {
+        match self {
+            Slots::Dense(slots) => slots.truncate(usize::try_from(count).unwrap_or(usize::MAX)),
+            Slots::Sparse(slots) => {
+                slots.split_off(&count);
+            }
+        }
+    }
+
+    /// The chunks with their numbers, in order.
+    fn iter(&self) -> Box<dyn Iterator<Item = (u64, &Arc<Chunk>)> + '_> {
+        match self {
+            Slots::Dense(slots) => Box::new(
+                slots
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(index, chunk)| Some((index as u64, chunk.as_ref()?))),
+            ),
+            Slots::Sparse(slots) => Box::new(slots.iter().map(|(index, chunk)| (*index, chunk))),
+        }
+    }
+
+    /// Indices of chunks in `first..end`, in order.
+    fn indices(&self, first: u64, end: u64) -> Vec<u64> {
+        match self {
+            Slots::Dense(slots) => (first..end.min(slots.len() as u64))
+                .filter(|index| slots[*index as usize].is_some())
+                .collect(),
+            Slots::Sparse(slots) => slots.range(first..end).map(|(index, _)| *index).collect(),
+        }
+    }
+}
+
+/// What has to happen to one chunk before it can be written, paid for but not yet visible.
+enum Prepared {
+    InPlace {
+        quota: u64,
+    },
+    /// A new chunk; if it replaces an unshared one, it takes over that one's quota.
+    Fresh(Chunk),
+}
+
+impl Table {
+    /// Pays for a table of `count` chunks.
+    pub(crate) fn reserve_for(account: &Arc<Account>, count: usize) -> Result<Charge, Fault> {
+        Charge::reserve(account, 0, count as u64 * 8)
+    }
+
+    /// A table over chunks that follow each other from the start of the file,
+    /// in memory that [`Table::reserve_for`] paid for.
+    pub(crate) fn new(chunks: Vec<Arc<Chunk>>, len: u64, contiguous: bool, charge: Charge) -> Self {
+        Table {
+            len,
+            contiguous,
+            slots: Slots::Dense(chunks.into_iter().map(Some).collect()),
+            charge,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Memory that the table itself is charged for.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charge.resident()
+    }
+
+    /// A copy of the table that shares every chunk.
+    fn fork(&self) -> Result<Self, Fault> {
+        Ok(Table {
+            len: self.len,
+            contiguous: self.contiguous,
+            charge: Charge::reserve(self.charge.account(), 0, self.slots.footprint())?,
+            slots: self.slots.clone(),
+        })
+    }
+
+    /// The table for changing, made private first if it is shared.
+    #[inline]
+    pub(crate) fn make_mut(this: &mut Arc<Self>) -> Result<&mut Self, Fault> {
+        if Arc::get_mut(this).is_none() {
+            *this = Arc::new(this.fork()?);
+        }
+        Ok(Arc::get_mut(this).expect("a table that was just made has one owner"))
+    }
+
+    /// Every chunk once, in file order.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (u64, &Arc<Chunk>)> {
+        self.slots.iter()
+    }
+
+    #[inline]
+    pub(crate) fn chunk(&self, index: u64) -> Option<&Arc<Chunk>> {
+        self.slots.get(index)
+    }
+
+    /// The whole content, if it lies in one piece.
+    pub(crate) fn contiguous_bytes(&self) -> Option<(*const u8, usize)> {
+        let first = self.slots.get(0)?.dense_bytes()?;
+        let whole = self.contiguous || first.len() as u64 == self.len;
+        whole.then_some((first.as_ptr(), self.len as usize))
+    }
+
+    /// Reads at `offset`; returns how many bytes there were.
+    pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> usize {
+        let len = (to.len() as u64).min(self.len.saturating_sub(offset));
+        for piece in pieces(offset, len) {
+            let part = &mut to[piece.at..piece.at + piece.end - piece.start];
+            match self.slots.get(piece.index) {
+                Some(chunk) => chunk.read(piece.start, part),
+                None => part.fill(0),
+            }
+        }
+        len as usize
+    }
+
+    /// Writes at `offset`. All or nothing.
+    pub(crate) fn write(&mut self, offset: u64, from: &[u8]) -> Result<(), Fault> {
+        let len = from.len() as u64;
+        if self.write_in_place(offset, from)? {
+            return Ok(());
+        }
+        let prepared = self.prepare(offset, len)?;
+        for (piece, prepared) in pieces(offset, len).zip(prepared) {
+            let chunk = self.commit(piece.index, prepared);
+            let part = &from[piece.at..piece.at + piece.end - piece.start];
+            chunk.write(piece.start, part);
+        }
+        self.grow_len(offset + len);
+        Ok(())
+    }
+
+    /// The common case of a write: within one chunk that is ours and large enough.
+    #[inline]
+    fn write_in_place(&mut self, offset: u64, from: &[u8]) -> Result<bool, Fault> {
+        let start = (offset % CHUNK as u64) as usize;
+        let end = start + from.len();
+        if end > CHUNK || offset > self.len {
+            return Ok(false);
+        }
+        let slot = self.slots.get_mut(offset / CHUNK as u64);
+        let Some(chunk) = slot.and_then(Arc::get_mut) else {
+            return Ok(false);
+        };
+        if chunk.capacity() < end {
+            return Ok(false);
+        }
+        let more = chunk.quota_for(start, end);
+        chunk.charge_mut().grow_quota(more)?;
+        chunk.write(start, from);
+        self.grow_len(offset + from.len() as u64);
+        Ok(true)
+    }
+
+    /// Makes a range data that reads as zeros where it was none. All or nothing.
+    pub(crate) fn allocate(&mut self, offset: u64, len: u64) -> Result<(), Fault> {
+        let prepared = self.prepare(offset, len)?;
+        for (piece, prepared) in pieces(offset, len).zip(prepared) {
+            self.commit(piece.index, prepared)
+                .allocate(piece.start, piece.end);
+        }
+        self.grow_len(offset + len);
+        Ok(())
+    }
+
+    /// Makes adopted memory of `len` bytes chunk `index`, which must hold no data beyond them.
+    pub(crate) fn adopt(
+        &mut self,
+        index: u64,
+        memory: Memory,
+        len: usize,
+        resident: u64,
+    ) -> Result<(), Fault> {
+        let end = index * CHUNK as u64 + len as u64;
+        let old = self.slots.get_mut(index).and_then(Arc::get_mut);
+        let inherited = old.map_or(0, |chunk| chunk.quota());
+        let account = self.charge.account();
+        let charge = Charge::reserve(account, len as u64 - inherited, resident)?;
+        self.reserve_slots(end, 1)?;
+        self.replace(index, Chunk::dense(memory, len, charge));
+        self.grow_len(end);
+        Ok(())
+    }
+
+    fn grow_len(&mut self, end: u64) {
+        if end > self.len {
+            self.len = end;
+        }
+    }
+
+    /// Reserves and allocates all that writing a range needs; undoes it on failure.
+    fn prepare(&mut self, offset: u64, len: u64) -> Result<SmallVec<[Prepared; 4]>, Fault> {
+        if offset.checked_add(len).is_none_or(|end| end > MAX_LEN) {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        if offset > self.len {
+            self.contiguous = false;
+        }
+        let mut prepared = SmallVec::new();
+        let mut undo = 0;
+        for piece in pieces(offset, len) {
+            match self.prepare_piece(piece) {
+                Ok(one) => {
+                    if let Prepared::InPlace { quota } = one {
+                        undo += quota;
+                    }
+                    prepared.push(one);
+                }
+                Err(fault) => {
+                    self.charge.account().release(undo, 0);
+                    return Err(fault);
+                }
+            }
+        }
+        self.reserve_slots(offset + len, prepared.len())
+            .inspect_err(|_| self.charge.account().release(undo, 0))?;
+        Ok(prepared)
+    }
+
+    fn prepare_piece(&mut self, piece: Piece) -> Result<Prepared, Fault> {
+        let span = (piece.start, piece.end);
+        // A file that grows chunk by chunk gets whole chunks; a lone one grows by doubling.
+        let streams = piece.index > 0 && self.slots.get(piece.index - 1).is_some();
+        let room = |had: usize| match streams {
+            true => CHUNK,
+            false => (had * 2).clamp(piece.end, CHUNK),
+        };
+        let account = self.charge.account();
+        let Some(slot) = self.slots.get_mut(piece.index) else {
+            let mut chunk = Chunk::empty(room(0), account)?;
+            let quota = chunk.quota_for(piece.start, piece.end);
+            chunk.charge_mut().grow_quota(quota)?;
+            return Ok(Prepared::Fresh(chunk));
+        };
+        let had = slot.data_end();
+        let Some(chunk) = Arc::get_mut(slot) else {
+            return slot
+                .copy_for(CHUNK, room(had), span, 0)
+                .map(Prepared::Fresh);
+        };
+        if chunk.capacity() >= piece.end {
+            let quota = chunk.quota_for(piece.start, piece.end);
+            account.reserve(quota, 0)?;
+            return Ok(Prepared::InPlace { quota });
+        }
+        let inherited = chunk.quota();
+        chunk
+            .copy_for(CHUNK, room(had), span, inherited)
+            .map(Prepared::Fresh)
+    }
+
+    fn commit(&mut self, index: u64, prepared: Prepared) -> &mut Chunk {
+        match prepared {
+            Prepared::Fresh(chunk) => self.replace(index, chunk),
+            Prepared::InPlace { quota } => {
+                let chunk = self.unshared(index);
+                chunk.charge_mut().add_reserved_quota(quota);
+                chunk
+            }
+        }
+    }
+
+    /// Puts a new chunk in its place; it inherits the quota of the one it replaces.
+    fn replace(&mut self, index: u64, mut chunk: Chunk) -> &mut Chunk {
+        if let Some(old) = self.slots.get_mut(index).and_then(Arc::get_mut) {
+            let inherited = old.charge_mut().take_quota();
+            chunk.charge_mut().add_reserved_quota(inherited);
+        }
+        self.contiguous = false;
+        self.slots.put(index, Arc::new(chunk));
+        self.unshared(index)
+    }
+
+    fn unshared(&mut self, index: u64) -> &mut Chunk {
+        let slot = self.slots.get_mut(index).and_then(Arc::get_mut);
+        slot.expect("the chunk was prepared: it is present and nobody shares it")
+    }
+
+    /// Pays and makes room for `added` more chunks, the last of them at byte `end`.
+    fn reserve_slots(&mut self, end: u64, added: usize) -> Result<(), Fault> {
+        let last = end.saturating_sub(1) / CHUNK as u64;
+        let had = self.slots.footprint();
+        match &mut self.slots {
+            Slots::Dense(slots) if last < slots.capacity() as u64 => Ok(()),
+            Slots::Dense(slots) if Slots::stays_dense(slots.len(), last) => {
+                let capacity = (last as usize + 1).max(slots.capacity() * 2);
+                // While the vector moves, both of its places exist.
+                self.charge.set_resident(had + capacity as u64 * 8)?;
+                slots.reserve_exact(capacity - slots.len());
+                self.charge.set_resident(self.slots.footprint())
+            }
+            _ => {
+                let count = self.slots.count() + added;
+                self.charge
+                    .set_resident(had + count as u64 * SPARSE_ENTRY)?;
+                self.slots.extend_to(last);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets the length. Growing leaves a hole.
+    pub(crate) fn set_len(&mut self, len: u64) -> Result<(), Fault> {
+        if len > MAX_LEN {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        if len < self.len {
+            self.cut(len)?;
+        }
+        if len != self.len {
+            self.contiguous = false;
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    fn cut(&mut self, len: u64) -> Result<(), Fault> {
+        let (index, keep) = (len / CHUNK as u64, (len % CHUNK as u64) as usize);
+        if keep > 0
+            && let Some(slot) = self.slots.get_mut(index)
+            && slot.data_end() > keep
+        {
+            match Arc::get_mut(slot) {
+                Some(chunk) => chunk.cut(keep),
+                None => *slot = Arc::new(slot.copy_for(keep, keep, (0, 0), 0)?),
+            }
+        }
+        self.slots.truncate(len.div_ceil(CHUNK as u64));
+        self.charge.set_resident(self.slots.footprint())
+    }
+
+    /// Makes a range read as zeros, giving whole blocks back. All or nothing.
+    pub(crate) fn punch(&mut self, offset: u64, len: u64) -> Result<(), Fault> {
+        let end = offset.saturating_add(len).min(self.len);
+        if offset >= end {
+            return Ok(());
+        }
+        self.contiguous = false;
+        let (first, last) = (offset / CHUNK as u64, (end - 1) / CHUNK as u64);
+        // Whoever needs a private copy gets it first, so that nothing fails half way.
+        for index in self.slots.indices(first, last + 1) {
+            let (from, to) = range_in_chunk(index, offset, end);
+            let slot = self.slots.get_mut(index).expect("listed just now");
+            let whole = from == 0 && to >= slot.data_end();
+            let writable = Arc::get_mut(slot).is_some_and(|chunk| chunk.capacity() > 0);
+            if !whole && !writable {
+                let room = slot.data_end();
+                match Arc::get_mut(slot) {
+                    Some(chunk) => {
+                        let inherited = chunk.quota();
+                        let copy = chunk.copy_for(CHUNK, room, (0, 0), inherited)?;
+                        self.replace(index, copy);
+                    }
+                    None => *slot = Arc::new(slot.copy_for(CHUNK, room, (0, 0), 0)?),
+                }
+            }
+        }
+        for index in self.slots.indices(first, last + 1) {
+            let (from, to) = range_in_chunk(index, offset, end);
+            let slot = self.slots.get_mut(index).expect("listed just now");
+            if from == 0 && to >= slot.data_end() {
+                self.slots.remove(index);
+            } else if let Some(chunk) = Arc::get_mut(slot) {
+                let done = chunk.punch(from, to);
+                debug_assert!(done, "made writable above");
+            }
+        }
+        Ok(())
+    }
+
+    /// The first place at or after `offset` that holds data (`data`), or is a hole.
+    ///
+    /// The end of the file is a hole.
+    pub(crate) fn seek(&self, offset: u64, data: bool) -> Option<u64> {
+        let mut at = offset;
+        while at < self.len {
+            let index = at / CHUNK as u64;
+            let base = index * CHUNK as u64;
+            let start = (at - base) as usize;
+            let end = (self.len - base).min(CHUNK as u64) as usize;
+            match self.slots.get(index) {
+                Some(chunk) => {
+                    let found = |extent: &Extent| extent.data == data;
+                    if let Some(extent) = chunk.extents(start, end).find(found) {
+                        return Some(base + extent.start as u64);
+                    }
+                    at = base + CHUNK as u64;
+                }
+                None if !data => return Some(at),
+                None => at = self.next_chunk(index)? * CHUNK as u64,
+            }
+        }
+        (!data && offset < self.len).then_some(self.len)
+    }
+
+    fn next_chunk(&self, after: u64) -> Option<u64> {
+        match &self.slots {
+            Slots::Dense(slots) => {
+                (after + 1..slots.len() as u64).find(|index| slots[*index as usize].is_some())
+            }
+            Slots::Sparse(slots) => slots.range(after + 1..).next().map(|(index, _)| *index),
+        }
+    }
+
+    /// Calls `visit` with every chunk that nobody else shares.
+    pub(crate) fn for_each_exclusive(&mut self, mut visit: impl FnMut(&mut Chunk)) {
+        match &mut self.slots {
+            Slots::Dense(slots) => slots
+                .iter_mut()
+                .flatten()
+                .filter_map(Arc::get_mut)
+                .for_each(visit),
+            Slots::Sparse(slots) => slots
+                .values_mut()
+                .filter_map(Arc::get_mut)
+                .for_each(&mut visit),
+        }
+    }
+
+    /// Quota that is given back when this table goes.
+    pub(crate) fn exclusive_quota(&mut self) -> u64 {
+        let mut sum = 0;
+        self.for_each_exclusive(|chunk| sum += chunk.quota());
+        sum
+    }
+
+    /// Moves the content into one contiguous run, if nobody shares it and it has no holes.
+    pub(crate) fn gather(&mut self, account: &Arc<Account>) -> Result<bool, Fault> {
+        let mut data = 0;
+        self.for_each_exclusive(|chunk| {
+            if chunk.is_dense() {
+                data += chunk.data_end() as u64;
+            }
+        });
+        if data != self.len || self.len <= CHUNK as u64 {
+            return Ok(false);
+        }
+        let mut run = copied_run(self.len as usize, account, |to, at| {
+            self.read(at as u64, to);
+        })?;
+        self.for_each_exclusive(|chunk| {
+            chunk.charge_mut().take_quota();
+        });
+        run.for_each_exclusive(|chunk| {
+            let needed = chunk.quota_needed();
+            chunk.charge_mut().add_reserved_quota(needed);
+        });
+        *self = run;
+        Ok(true)
+    }
+
+    /// The adopted buffer that the whole content is.
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        let (adopted, start) = self.slots.get(0)?.slice_of()?;
+        let whole =
+            self.contiguous && start == 0 && adopted.owner.as_slice().len() as u64 == self.len;
+        whole.then_some(&adopted.owner)
+    }
+
+    /// Gives back the unused room of a last chunk that is mostly empty.
+    pub(crate) fn shrink_tail(&mut self) -> Result<(), Fault> {
+        let Some(last) = self.len.checked_sub(1).map(|last| last / CHUNK as u64) else {
+            return Ok(());
+        };
+        let Some(chunk) = self.slots.get_mut(last).and_then(Arc::get_mut) else {
+            return Ok(());
+        };
+        let exact = Memory::cost(chunk.data_end().max(1));
+        if chunk.capacity() <= exact + exact / 8 {
+            return Ok(());
+        }
+        let (room, inherited) = (chunk.data_end().max(1), chunk.quota());
+        let copy = chunk.copy_for(CHUNK, room, (0, 0), inherited)?;
+        self.replace(last, copy);
+        Ok(())
+    }
+}
+
+fn range_in_chunk(index: u64, offset: u64, end: u64) -> (usize, usize) {
+    let base = index * CHUNK as u64;
+    let from = offset.saturating_sub(base) as usize;
+    let to = (end - base).min(CHUNK as u64) as usize;
+    (from, to)
+}

@@ -1,0 +1,329 @@
+//! Full paths found before, in front of the directories: one probe at any depth.
+//!
+//! The key is the path as the caller wrote it, so a hit needs no parsing. An
+//! entry is right as long as two stamps stand: the volume's epoch, which every
+//! move of a directory and every removal of a symbolic link changes, and the
+//! node's own stamp, which every removal or move of one of its names changes.
+//! While a directory moves the epoch is odd, and the cache neither answers nor
+//! learns. Equality of the path is always checked, never the hash alone.
+//!
+//! The cache is bounded and charged to the budget; it gives way to anything
+//! that needs the memory. Its locks are leaves: nothing is locked under them.
+
+use crate::base::hash::hash_bytes;
+use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::base::sync::{Arc, Mutex, Weak};
+use crate::memory::budget::Budget;
+use crate::namespace::inode::Inode;
+
+const SHARDS: usize = 32;
+/// Places that one path can be in.
+const WAYS: usize = 4;
+/// Longer paths are not worth their memory, in bytes.
+const PATH_MAX: usize = 4096;
+/// The most the whole cache may take, in bytes, and as a share of the memory limit.
+const CACHE_MAX: u64 = 12 << 20;
+const LIMIT_SHARE: u64 = 16;
+/// Places of a shard when it is first used.
+const FIRST_PLACES: usize = 16;
+/// What a path's buffer costs beside its bytes, on average.
+const PATH_OVERHEAD: u64 = 16;
+
+struct Entry {
+    hash: u64,
+    epoch: u64,
+    node: Weak<Inode>,
+    path: Box<[u8]>,
+    names_stamp: u32,
+    /// The last component was a symbolic link that was followed.
+    via_link: bool,
+}
+
+#[derive(Default)]
+struct Shard {
+    /// A power of two of places, or none; a path is in one of `WAYS` neighbours.
+    places: Vec<Option<Entry>>,
+    used: usize,
+    charged: u64,
+    /// Which of the neighbours is given up next.
+    turn: u8,
+}
+
+/// See the module's documentation.
+pub(crate) struct PathCache {
+    shards: [Mutex<Shard>; SHARDS],
+    epoch: AtomicU64,
+    bytes: AtomicU64,
+    budget: Budget,
+}
+
+/// What was true when a path was resolved; see [`PathCache::stamp`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) epoch: u64,
+    pub(crate) names: u32,
+}
+
+/// While it lives, directories are moving.
+pub(crate) struct Moving<'a>(&'a AtomicU64);
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+fn stands_alone(epoch: u64) -> bool {
+    epoch.is_multiple_of(2)
+}
+
+impl PathCache {
+    pub(crate) fn new(budget: Budget) -> Self {
+        PathCache {
+            shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
+            epoch: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            budget,
+        }
+    }
+
+    /// The epoch to resolve a path under, before the first directory is looked at.
+    #[inline]
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Makes every path miss from now until the guard is dropped, and all older ones for ever.
+    ///
+    /// The caller holds the volume's `moves`.
+    pub(crate) fn begin_move(&self) -> Moving<'_> {
+        let before = self.epoch.fetch_add(1, Ordering::AcqRel);
+        debug_assert!(stands_alone(before), "two moves at once");
+        Moving(&self.epoch)
+    }
+
+    /// Whether what was resolved under `stamp` is still what the path leads to.
+    #[inline]
+    pub(crate) fn stands(&self, stamp: Stamp, node: &Inode) -> bool {
+        stands_alone(stamp.epoch)
+            && stamp.epoch == self.epoch()
+            && stamp.names == node.names_stamp.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn shard(&self, hash: u64) -> &Mutex<Shard> {
+        &self.shards[(hash >> 59) as usize % SHARDS]
+    }
+
+    /// The node that `path` was found to lead to, if that still stands.
+    #[inline]
+    pub(crate) fn get(&self, path: &[u8], follow: bool) -> Option<(Arc<Inode>, Stamp)> {
+        let hash = hash_bytes(path);
+        let epoch = self.epoch();
+        let shard = self.shard(hash).lock();
+        let entry = shard.find(hash, path)?;
+        if entry.epoch != epoch || !stands_alone(epoch) || (entry.via_link && !follow) {
+            return None;
+        }
+        let node = entry.node.upgrade()?;
+        let names = entry.names_stamp;
+        drop(shard);
+        if names != node.names_stamp.load(Ordering::Acquire) {
+            return None;
+        }
+        Some((node, Stamp { epoch, names }))
+    }
+
+    /// Remembers where `path` leads, as found under `stamp`. Does nothing where memory is short.
+    pub(crate) fn put(&self, path: &[u8], node: &Arc<Inode>, stamp: Stamp, via_link: bool) {
+        if path.len() > PATH_MAX || !self.stands(stamp, node) {
+            return;
+        }
+        let hash = hash_bytes(path);
+        let cost = path.len() as u64 + PATH_OVERHEAD;
+        let mut shard = self.shard(hash).lock();
+        if !shard.make_room(cost, self) {
+            return;
+        }
+        let entry = Entry {
+            hash,
+            epoch: stamp.epoch,
+            node: Arc::downgrade(node),
+            path: path.into(),
+            names_stamp: stamp.names,
+            via_link,
+        };
+        let freed = shard.store(entry, stamp.epoch);
+        self.uncharge(&mut shard, freed);
+    }
+
+    /// Forgets one path.
+    pub(crate) fn remove(&self, path: &[u8]) {
+        let hash = hash_bytes(path);
+        let mut shard = self.shard(hash).lock();
+        let Some(place) = shard.position(hash, path) else {
+            return;
+        };
+        shard.places[place] = None;
+        shard.used -= 1;
+        self.uncharge(&mut shard, path.len() as u64 + PATH_OVERHEAD);
+        if shard.used == 0 {
+            self.empty(&mut shard);
+        }
+    }
+
+    /// Forgets everything and gives its memory back. Returns how many bytes that were.
+    pub(crate) fn clear(&self) -> u64 {
+        let before = self.bytes();
+        for shard in &self.shards {
+            self.empty(&mut shard.lock());
+        }
+        before.saturating_sub(self.bytes())
+    }
+
+    /// Bytes that the cache is charged for.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn empty(&self, shard: &mut Shard) {
+        let charged = shard.charged;
+        shard.places = Vec::new();
+        shard.used = 0;
+        self.uncharge(shard, charged);
+    }
+
+    fn charge(&self, shard: &mut Shard, bytes: u64) -> bool {
+        let limit = CACHE_MAX.min(self.budget.limit() / LIMIT_SHARE) / SHARDS as u64;
+        if shard.charged + bytes > limit || self.budget.reserve_spare(bytes).is_err() {
+            return false;
+        }
+        shard.charged += bytes;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        true
+    }
+
+    fn uncharge(&self, shard: &mut Shard, bytes: u64) {
+        shard.charged -= bytes;
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.release(bytes);
+    }
+}
+
+impl Shard {
+    #[inline]
+    fn set_of(&self, hash: u64) -> std::ops::Range<usize> {
+        let sets = self.places.len() / WAYS;
+        if sets == 0 {
+            return 0..0;
+        }
+        let start = (hash as usize & (sets - 1)) * WAYS;
+        start..start + WAYS
+    }
+
+    #[inline]
+    fn position(&self, hash: u64, path: &[u8]) -> Option<usize> {
+        self.set_of(hash).find(|place| {
+            self.places[*place]
+                .as_ref()
+                .is_some_and(|entry| entry.hash == hash && *entry.path == *path)
+        })
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, path: &[u8]) -> Option<&Entry> {
+        self.places[self.position(hash, path)?].as_ref()
+    }
+
+    /// Pays for one more path, growing the shard if it is getting full.
+    ///
+    /// At the limit a path is still let in if it will take the place of another.
+    fn make_room(&mut self, cost: u64, cache: &PathCache) -> bool {
+        if self.used * 4 >= self.places.len() * 3 {
+            self.grow(cache);
+        }
+        if self.places.is_empty() {
+            return false;
+        }
+        if cache.charge(self, cost) {
+            return true;
+        }
+        self.give_up_one(cache);
+        cache.charge(self, cost)
+    }
+
+    /// Gives up paths at the turn until one was found, so that a full cache keeps learning.
+    fn give_up_one(&mut self, cache: &PathCache) {
+        let len = self.places.len();
+        for _ in 0..len.min(64) {
+            self.turn = self.turn.wrapping_add(1);
+            let place = (self.turn as usize).wrapping_mul(37) % len;
+            if let Some(entry) = self.places[place].take() {
+                self.used -= 1;
+                cache.uncharge(self, entry.path.len() as u64 + PATH_OVERHEAD);
+                return;
+            }
+        }
+    }
+
+    fn grow(&mut self, cache: &PathCache) {
+        let old_len = self.places.len();
+        let len = (old_len * 2).max(FIRST_PLACES);
+        let place_cost = size_of::<Option<Entry>>() as u64;
+        // Both exist while entries move over.
+        if !cache.charge(self, len as u64 * place_cost) {
+            return;
+        }
+        let mut places = Vec::new();
+        places.resize_with(len, || None);
+        let old = std::mem::replace(&mut self.places, places);
+        let epoch = cache.epoch();
+        self.used = 0;
+        let mut freed = old_len as u64 * place_cost;
+        for entry in old.into_iter().flatten() {
+            if entry.epoch == epoch && entry.node.strong_count() > 0 {
+                freed += self.store(entry, epoch);
+            } else {
+                freed += entry.path.len() as u64 + PATH_OVERHEAD;
+            }
+        }
+        cache.uncharge(self, freed);
+    }
+
+    /// Puts an entry in; returns what the entry that it replaces was charged.
+    fn store(&mut self, entry: Entry, epoch: u64) -> u64 {
+        let set = self.set_of(entry.hash);
+        let same = self.position(entry.hash, &entry.path);
+        let stale = |place: &usize| match &self.places[*place] {
+            None => true,
+            Some(old) => old.epoch != epoch || old.node.strong_count() == 0,
+        };
+        let place = same.or_else(|| set.clone().find(stale)).unwrap_or_else(|| {
+            self.turn = self.turn.wrapping_add(1);
+            set.start + self.turn as usize % WAYS
+        });
+        match self.places[place].replace(entry) {
+            Some(old) => old.path.len() as u64 + PATH_OVERHEAD,
+            None => {
+                self.used += 1;
+                0
+            }
+        }
+    }
+}
+
+impl Drop for PathCache {
+    fn drop(&mut self) {
+        for shard in &mut self.shards {
+            let shard = shard.get_mut();
+            shard.places = Vec::new();
+            self.budget.release(shard.charged);
+        }
+    }
+}
+
+impl std::fmt::Debug for PathCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PathCache({} bytes)", self.bytes())
+    }
+}

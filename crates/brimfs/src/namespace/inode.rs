@@ -1,0 +1,268 @@
+//! The node behind a name: 112 bytes, of which content may use 22.
+//!
+//! Size matters here more than anywhere else: a filesystem of a million small
+//! files is mostly inodes. What few nodes have (extended attributes, times far
+//! away) is kept in the volume's extras; the owner is a number in its table.
+
+use std::fmt;
+
+use crate::base::fork;
+use crate::base::lock_word::LockWord;
+use crate::base::sync::atomic::{AtomicU32, Ordering};
+use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::memory::budget::Account;
+use crate::memory::content::Content;
+use crate::namespace::directory::{DIRECTORY_COST, Directory};
+use crate::namespace::times::Times;
+use crate::namespace::volume::Volume;
+
+/// What a node costs beside content, names and tables, in bytes: the inode and its counts, as an
+/// allocator with eight bytes of overhead and steps of sixteen lays it out.
+pub(crate) const INODE_COST: u64 = (size_of::<Inode>() as u64 + 16 + 8).next_multiple_of(16);
+
+/// Permission bits of a mode.
+pub(crate) const PERMISSIONS: u16 = 0o7777;
+/// The node has extended attributes.
+pub(crate) const HAS_XATTRS: u16 = 1 << 12;
+/// A time of the node lies outside of 1678 to 2262.
+pub(crate) const HAS_FAR_TIMES: u16 = 1 << 13;
+
+/// What kind of node this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileType {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+}
+
+impl FileType {
+    /// Whether this is a regular file.
+    #[must_use]
+    pub fn is_file(self) -> bool {
+        self == FileType::File
+    }
+
+    /// Whether this is a directory.
+    #[must_use]
+    pub fn is_dir(self) -> bool {
+        self == FileType::Directory
+    }
+
+    /// Whether this is a symbolic link.
+    #[must_use]
+    pub fn is_symlink(self) -> bool {
+        self == FileType::Symlink
+    }
+}
+
+/// What a node holds.
+#[derive(Debug)]
+pub(crate) enum Body {
+    File(Content),
+    Directory(Box<Directory>),
+    Symlink(Box<[u8]>),
+}
+
+impl Body {
+    pub(crate) fn kind(&self) -> FileType {
+        match self {
+            Body::File(_) => FileType::File,
+            Body::Directory(_) => FileType::Directory,
+            Body::Symlink(_) => FileType::Symlink,
+        }
+    }
+
+    /// Memory that the body takes beside content, in bytes.
+    pub(crate) fn node_cost(&self) -> u64 {
+        match self {
+            Body::File(_) => 0,
+            Body::Directory(directory) => DIRECTORY_COST + directory.charged(),
+            Body::Symlink(target) => (target.len() as u64 + 8).next_multiple_of(16),
+        }
+    }
+}
+
+/// Everything about a node that changes, behind one lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) body: Body,
+    pub(crate) times: Times,
+    /// Grows with every change of the content.
+    pub(crate) generation: u64,
+    pub(crate) links: u32,
+    /// Permission bits and flags.
+    pub(crate) mode: u16,
+    /// Place in the volume's table of owners.
+    pub(crate) owner: u16,
+}
+
+impl State {
+    #[inline]
+    pub(crate) fn directory(&self) -> Option<&Directory> {
+        match &self.body {
+            Body::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn directory_mut(&mut self) -> Option<&mut Directory> {
+        match &mut self.body {
+            Body::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn content(&self) -> Option<&Content> {
+        match &self.body {
+            Body::File(content) => Some(content),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn content_mut(&mut self) -> Option<&mut Content> {
+        match &mut self.body {
+            Body::File(content) => Some(content),
+            _ => None,
+        }
+    }
+
+    /// Notes that the content changed.
+    #[inline]
+    pub(crate) fn content_changed(&mut self, now: i64) {
+        self.times.content_changed(now);
+        self.generation += 1;
+    }
+}
+
+/// See the module's documentation.
+pub(crate) struct Inode {
+    id: u64,
+    /// Belongs to `handle::lock`.
+    pub(crate) lock: LockWord,
+    /// Grows whenever a name of this node is removed or moved: what a path cache checks.
+    pub(crate) names_stamp: AtomicU32,
+    volume: Arc<Volume>,
+    state: RwLock<State>,
+}
+
+const KIND_SHIFT: u32 = 62;
+
+impl Inode {
+    /// A node that the volume has counted and charged already.
+    pub(crate) fn new(volume: &Arc<Volume>, number: u64, state: State) -> Arc<Self> {
+        let kind = state.body.kind() as u64;
+        Arc::new(Inode {
+            id: kind << KIND_SHIFT | number,
+            lock: LockWord::default(),
+            names_stamp: AtomicU32::new(0),
+            volume: volume.clone(),
+            state: RwLock::new(state),
+        })
+    }
+
+    /// The inode number; never used again for another node of the volume.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.id & ((1 << KIND_SHIFT) - 1)
+    }
+
+    #[inline]
+    pub(crate) fn kind(&self) -> FileType {
+        match self.id >> KIND_SHIFT {
+            0 => FileType::File,
+            1 => FileType::Directory,
+            _ => FileType::Symlink,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_directory(&self) -> bool {
+        self.id >> KIND_SHIFT == FileType::Directory as u64
+    }
+
+    #[inline]
+    pub(crate) fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    #[inline]
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.volume.account
+    }
+
+    #[inline]
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read()
+    }
+
+    #[inline]
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write()
+    }
+
+    /// Makes cached paths to this node miss.
+    #[inline]
+    pub(crate) fn name_removed(&self) {
+        self.names_stamp.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        if let Body::Directory(directory) = &mut state.body {
+            drop_tree(directory.take_nodes().collect());
+        }
+        let state = self.state.get_mut();
+        let flags = state.mode;
+        let body = std::mem::replace(&mut state.body, Body::File(Content::Empty));
+        let (kind, cost) = (body.kind(), body.node_cost());
+        match body {
+            Body::File(content) => content.release(&self.volume.account),
+            other => drop(other),
+        }
+        let number = self.number();
+        self.volume.forget_node(number, kind, cost);
+        // In a forked child the lock of the extras may be held for ever.
+        if flags & (HAS_XATTRS | HAS_FAR_TIMES) != 0 && self.volume.born == fork::generation() {
+            self.volume
+                .extras
+                .forget(number, &self.volume.account.budget);
+        }
+    }
+}
+
+/// Drops nodes and all that only they hold, however deep, without recursion.
+fn drop_tree(mut nodes: Vec<Arc<Inode>>) {
+    while let Some(node) = nodes.pop() {
+        if let Some(mut inode) = Arc::into_inner(node)
+            && let Body::Directory(directory) = &mut inode.state.get_mut().body
+        {
+            nodes.extend(directory.take_nodes());
+        }
+    }
+}
+
+impl fmt::Debug for Inode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inode({:?} {})", self.kind(), self.number())
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle"), target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inode_stays_small() {
+        assert_eq!(size_of::<Content>(), 24);
+        assert_eq!(size_of::<Body>(), 24);
+        assert!(size_of::<Inode>() <= 104, "{}", size_of::<Inode>());
+    }
+}

@@ -1,0 +1,268 @@
+//! What all nodes of one filesystem share: counters, owners, extras, the path cache.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::base::clock;
+use crate::base::error::{ErrorKind, Fault};
+use crate::base::fork;
+use crate::base::stats::SpreadCounter;
+use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::base::sync::{Arc, Mutex, RwLock, Weak};
+use crate::memory::budget::{Account, Budget, GivesWay, Ledger};
+use crate::namespace::cache::PathCache;
+use crate::namespace::directory::{DIRECTORY_COST, Directory};
+use crate::namespace::inode::{Body, FileType, INODE_COST, Inode, PERMISSIONS, State};
+use crate::namespace::times::{Times, Timestamp};
+
+/// Extended attributes of one node.
+type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
+
+/// What only few nodes have.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) xattrs: Xattrs,
+    /// Access and modification time, where 64 bits of nanoseconds do not reach.
+    pub(crate) far_times: [Option<Timestamp>; 2],
+    charged: u64,
+}
+
+/// The root's inode number.
+pub(crate) const ROOT: u64 = 1;
+
+/// Fixed price of an entry in the table of extras, in bytes.
+const EXTRA_COST: u64 = 160;
+/// Price of one extended attribute beside its name and value, in bytes.
+const XATTR_COST: u64 = 80;
+
+impl Extra {
+    fn footprint(&self) -> u64 {
+        let names: usize = self.xattrs.keys().map(|name| name.len()).sum();
+        let values: usize = self.xattrs.values().map(|value| value.len()).sum();
+        let stored = (names + values) as u64;
+        EXTRA_COST + stored + self.xattrs.len() as u64 * XATTR_COST
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.xattrs.is_empty() && self.far_times == [None, None]
+    }
+}
+
+/// The extras of all nodes that have some, by inode number.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    table: Mutex<HashMap<u64, Extra>>,
+}
+
+impl Extras {
+    pub(crate) fn read<R>(&self, number: u64, view: impl FnOnce(&Extra) -> R) -> Option<R> {
+        self.table.lock().get(&number).map(view)
+    }
+
+    /// Changes a node's extras; `more` bytes are reserved beforehand. Returns whether any are left.
+    pub(crate) fn change<R>(
+        &self,
+        number: u64,
+        more: u64,
+        budget: &Budget,
+        change: impl FnOnce(&mut Extra) -> Result<R, Fault>,
+    ) -> Result<(R, bool), Fault> {
+        let more = more + EXTRA_COST + XATTR_COST;
+        budget.reserve(more)?;
+        let mut table = self.table.lock();
+        let extra = table.entry(number).or_default();
+        extra.charged += more;
+        let result = change(extra);
+        let left = !extra.is_empty();
+        let footprint = if left { extra.footprint() } else { 0 };
+        budget.release(extra.charged - footprint);
+        extra.charged = footprint;
+        if !left {
+            table.remove(&number);
+        }
+        result.map(|value| (value, left))
+    }
+
+    /// Memory that all extras are charged for.
+    pub(crate) fn charged(&self) -> u64 {
+        let table = self.table.lock();
+        table.values().map(|extra| extra.charged).sum()
+    }
+
+    pub(crate) fn forget(&self, number: u64, budget: &Budget) {
+        let extra = self.table.lock().remove(&number);
+        if let Some(extra) = extra {
+            let charged = extra.charged;
+            drop(extra);
+            budget.release(charged);
+        }
+    }
+}
+
+impl GivesWay for Volume {
+    fn give_way(&self) -> u64 {
+        self.cache.clear()
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Volume {
+    pub(crate) account: Arc<Account>,
+    pub(crate) nodes: Ledger,
+    pub(crate) cache: PathCache,
+    pub(crate) extras: Extras,
+    /// Held while a directory moves, so that none can move into itself.
+    pub(crate) moves: Mutex<()>,
+    owners: RwLock<Vec<(u32, u32)>>,
+    next_number: AtomicU64,
+    counts: [AtomicU64; 3],
+    pub(crate) umask: u32,
+    /// The fork generation that the volume belongs to.
+    pub(crate) born: u32,
+    closed: AtomicBool,
+    /// Handles that are open.
+    pub(crate) handles: SpreadCounter,
+    /// Views that are alive; they may outlive the volume.
+    pub(crate) views: Arc<AtomicU64>,
+}
+
+impl Volume {
+    /// A volume and its root. The root is a node but its memory is the filesystem's own:
+    /// an empty filesystem reads zero.
+    pub(crate) fn new(
+        account: Arc<Account>,
+        max_nodes: u64,
+        umask: u32,
+        owner: (u32, u32),
+    ) -> Result<(Arc<Self>, Arc<Inode>), Fault> {
+        let volume = Arc::new(Volume {
+            cache: PathCache::new(account.budget.clone()),
+            nodes: Ledger::new(max_nodes, ErrorKind::NodeLimit),
+            account,
+            extras: Extras::default(),
+            moves: Mutex::new(()),
+            owners: RwLock::new(vec![owner]),
+            next_number: AtomicU64::new(ROOT),
+            counts: [const { AtomicU64::new(0) }; 3],
+            umask,
+            born: fork::generation(),
+            closed: AtomicBool::new(false),
+            handles: SpreadCounter::default(),
+            views: Arc::default(),
+        });
+        let cache: Arc<dyn GivesWay> = volume.clone();
+        volume.account.budget.register(Arc::downgrade(&cache));
+        volume.nodes.reserve(1)?;
+        let body = Body::Directory(Box::new(Directory::new(Weak::new())));
+        let state = volume.state(body, 0o755, 0, 2, clock::wall_nanos());
+        let root = volume.count_node(state);
+        Ok((volume, root))
+    }
+
+    fn state(&self, body: Body, mode: u32, owner: u16, links: u32, now: i64) -> State {
+        State {
+            body,
+            times: Times::new(now),
+            generation: 0,
+            links,
+            mode: (mode as u16) & PERMISSIONS,
+            owner,
+        }
+    }
+
+    /// A new node, charged and counted, without a name yet.
+    ///
+    /// The memory of a file's content is paid for already.
+    pub(crate) fn new_node(
+        self: &Arc<Self>,
+        body: Body,
+        mode: u32,
+        now: i64,
+    ) -> Result<Arc<Inode>, Fault> {
+        let links = if let Body::Directory(_) = body { 2 } else { 1 };
+        if let Err(fault) = self.reserve_node(INODE_COST + body.node_cost()) {
+            if let Body::File(content) = body {
+                content.release(&self.account);
+            }
+            return Err(fault);
+        }
+        Ok(self.count_node(self.state(body, mode, 0, links, now)))
+    }
+
+    fn reserve_node(&self, cost: u64) -> Result<(), Fault> {
+        self.nodes.reserve(1)?;
+        self.account
+            .budget
+            .reserve(cost)
+            .inspect_err(|_| self.nodes.release(1))
+    }
+
+    fn count_node(self: &Arc<Self>, state: State) -> Arc<Inode> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        self.counts[state.body.kind() as usize].fetch_add(1, Ordering::Relaxed);
+        Inode::new(self, number, state)
+    }
+
+    /// The opposite of `new_node`, when a node is dropped.
+    pub(crate) fn forget_node(&self, number: u64, kind: FileType, body_cost: u64) {
+        let cost = if number == ROOT {
+            body_cost - DIRECTORY_COST
+        } else {
+            body_cost + INODE_COST
+        };
+        self.account.budget.release(cost);
+        self.nodes.release(1);
+        self.counts[kind as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self, kind: FileType) -> u64 {
+        self.counts[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Fails once the filesystem is closed, and in a forked child.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.born != fork::generation() {
+            return Err(ErrorKind::Forked.into());
+        }
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(ErrorKind::Closed.into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether it was open until now.
+    pub(crate) fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    /// User and group behind a node's `owner`.
+    pub(crate) fn owner(&self, place: u16) -> (u32, u32) {
+        let owners = self.owners.read();
+        owners.get(place as usize).copied().unwrap_or(owners[0])
+    }
+
+    /// The place of an owner in the table, which keeps every pair that was ever used.
+    pub(crate) fn owner_place(&self, owner: (u32, u32)) -> Result<u16, Fault> {
+        let find = |owners: &[(u32, u32)]| owners.iter().position(|known| *known == owner);
+        if let Some(place) = find(&self.owners.read()) {
+            return Ok(place as u16);
+        }
+        let mut owners = self.owners.write();
+        if let Some(place) = find(&owners) {
+            return Ok(place as u16);
+        }
+        let place = u16::try_from(owners.len()).map_err(|_| {
+            Fault::text(
+                ErrorKind::OutOfRange,
+                "more than 65,536 different pairs of user and group",
+            )
+        })?;
+        owners.push(owner);
+        Ok(place)
+    }
+}

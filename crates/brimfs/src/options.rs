@@ -1,0 +1,183 @@
+//! How a filesystem is built: every limit has a name.
+
+use std::time::Duration;
+
+use crate::base::error::{ErrorKind, Fault, Result};
+use crate::fs::FileSystem;
+use crate::handle::wait::Wait;
+use crate::memory::budget::{Budget, UNLIMITED};
+use crate::memory::guard::{self, GuardAction};
+
+/// The share of the machine's memory that a filesystem may use unless told otherwise.
+const DEFAULT_SHARE: f64 = 0.8;
+/// How long a call waits for a file lock unless told otherwise.
+const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+enum MemoryLimit {
+    Default,
+    Bytes(u64),
+    Share(f64),
+    Budget(Budget),
+}
+
+/// Settings of a new filesystem. See [`FileSystem::builder`].
+///
+/// ```
+/// let fs = brimfs::FileSystem::builder()
+///     .quota(64 << 20)
+///     .memory_limit(128 << 20)
+///     .max_nodes(10_000)
+///     .build()?;
+/// # Ok::<(), brimfs::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    quota: u64,
+    memory: MemoryLimit,
+    max_nodes: u64,
+    wait: Wait,
+    umask: u32,
+    owner: (u32, u32),
+    guard: GuardAction,
+}
+
+/// What a filesystem is made of, checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) quota: u64,
+    pub(crate) budget: Budget,
+    pub(crate) max_nodes: u64,
+    pub(crate) wait: Wait,
+    pub(crate) umask: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) guard: GuardAction,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder {
+            quota: UNLIMITED,
+            memory: MemoryLimit::Default,
+            max_nodes: UNLIMITED,
+            wait: Wait::UpTo(DEFAULT_LOCK_TIMEOUT),
+            umask: 0o022,
+            owner: guard::process_owner(),
+            guard: GuardAction::Warn,
+        }
+    }
+}
+
+impl Builder {
+    /// The most bytes of content that may be stored. Default: no limit.
+    ///
+    /// Counts 16 KiB blocks that hold data, up to the end of what was written; holes and names
+    /// are free, a chunk that copies share counts once.
+    pub fn quota(mut self, bytes: u64) -> Self {
+        self.quota = bytes;
+        self
+    }
+
+    /// The most bytes that may be resident: content, nodes, names, tables and caches.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory = MemoryLimit::Bytes(bytes);
+        self
+    }
+
+    /// A share, above 0 and at most 1, of one budget for the whole process, which is what the
+    /// machine or its control group really give. Default: 0.8.
+    pub fn memory_share(mut self, share: f64) -> Self {
+        self.memory = MemoryLimit::Share(share);
+        self
+    }
+
+    /// Draws memory from a budget that other filesystems draw from too.
+    pub fn budget(mut self, budget: &Budget) -> Self {
+        self.memory = MemoryLimit::Budget(budget.clone());
+        self
+    }
+
+    /// The most files, directories (the root included) and symbolic links. Default: no limit.
+    pub fn max_nodes(mut self, nodes: u64) -> Self {
+        self.max_nodes = nodes;
+        self
+    }
+
+    /// How long calls wait for a file lock: zero tries once, `None` waits for ever. Default: 30 s.
+    pub fn lock_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.wait = timeout.map_or(Wait::Forever, Wait::UpTo);
+        self
+    }
+
+    /// Permission bits that new files and directories do not get. Default `0o022`.
+    pub fn umask(mut self, umask: u32) -> Self {
+        self.umask = umask;
+        self
+    }
+
+    /// User and group of new nodes. Default: those of the process.
+    pub fn owner(mut self, uid: u32, gid: u32) -> Self {
+        self.owner = (uid, gid);
+        self
+    }
+
+    /// What to do when the machine has less memory available than a large write needs.
+    /// Default: [`GuardAction::Warn`].
+    pub fn memory_guard(mut self, action: GuardAction) -> Self {
+        self.guard = action;
+        self
+    }
+
+    /// Builds the filesystem.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a share outside of (0, 1], an umask beyond `0o777` or no
+    /// room for the root, [`ErrorKind::MemoryLimit`] for a memory limit too small for anything.
+    pub fn build(self) -> Result<FileSystem> {
+        self.settings()
+            .and_then(FileSystem::from_settings)
+            .map_err(|fault| fault.during("build a filesystem"))
+    }
+
+    fn settings(self) -> Result<Settings, Fault> {
+        let invalid = |text: String| Fault::text(ErrorKind::InvalidArgument, text);
+        if self.umask > 0o777 {
+            return Err(invalid(format!("umask {:#o} is beyond 0o777", self.umask)));
+        }
+        if self.max_nodes == 0 {
+            return Err(invalid("max_nodes must be at least 1, for the root".into()));
+        }
+        let budget = match self.memory {
+            MemoryLimit::Default => guard::process_budget(DEFAULT_SHARE)?,
+            MemoryLimit::Share(share) if share > 0.0 && share <= 1.0 => {
+                guard::process_budget(share)?
+            }
+            MemoryLimit::Share(share) => {
+                return Err(invalid(format!(
+                    "memory share {share} is not above 0 and at most 1"
+                )));
+            }
+            MemoryLimit::Bytes(bytes) if bytes < MEMORY_LIMIT_MIN => {
+                return Err(invalid(format!(
+                    "a memory limit of {bytes} bytes is below {MEMORY_LIMIT_MIN}, \
+                     which the fixed tables take"
+                )));
+            }
+            MemoryLimit::Bytes(bytes) => Budget::new(bytes),
+            MemoryLimit::Budget(budget) => budget,
+        };
+        Ok(Settings {
+            quota: self.quota,
+            budget,
+            max_nodes: self.max_nodes,
+            wait: self.wait,
+            umask: self.umask,
+            owner: self.owner,
+            guard: self.guard,
+        })
+    }
+}
+
+/// The smallest memory limit: what the tables of an empty filesystem take, in bytes.
+pub(crate) const MEMORY_LIMIT_MIN: u64 = 16 << 10;
