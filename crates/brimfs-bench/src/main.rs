@@ -4,6 +4,7 @@
 //! interleaved rounds. The peers need `--features peers`; without it brimfs is measured against
 //! tmpfs alone.
 
+#[cfg(feature = "peers")]
 mod block_on;
 mod clock;
 mod memory;

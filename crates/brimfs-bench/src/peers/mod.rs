@@ -1,5 +1,6 @@
 //! The implementations under measurement, by name. Each adapter is one file.
 
+mod brimfs;
 mod floor;
 #[cfg(feature = "peers")]
 mod object_store;
@@ -29,7 +30,10 @@ pub struct Candidate {
 
 /// All candidates of this build, the subject first and the floor last.
 pub fn candidates() -> Vec<Candidate> {
-    let mut all = Vec::new();
+    let mut all = vec![Candidate {
+        name: SUBJECT,
+        create: brimfs::create,
+    }];
     #[cfg(feature = "peers")]
     all.extend([
         Candidate {
