@@ -14,15 +14,15 @@ use crate::base::hash::hash_bytes;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak};
 use crate::memory::budget::Budget;
-use crate::namespace::inode::Inode;
+use crate::namespace::inode::{FileType, Inode};
 
 const SHARDS: usize = 32;
-/// Places that one path can be in.
-const WAYS: usize = 4;
+/// Places that one path can be in: their tags fill half a line of the processor's cache.
+const WAYS: usize = 8;
 /// Longer paths are not worth their memory, in bytes.
 const PATH_MAX: usize = 4096;
 /// The most the whole cache may take, in bytes, and as a share of the memory limit.
-const CACHE_MAX: u64 = 12 << 20;
+const CACHE_MAX: u64 = 16 << 20;
 const LIMIT_SHARE: u64 = 16;
 /// Places of a shard when it is first used.
 const FIRST_PLACES: usize = 16;
@@ -30,19 +30,34 @@ const FIRST_PLACES: usize = 16;
 const PATH_OVERHEAD: u64 = 16;
 
 struct Entry {
-    hash: u64,
-    epoch: u64,
     node: Weak<Inode>,
     path: Box<[u8]>,
+    /// The epoch, and in the lowest bit (epochs of entries are even) whether the last component
+    /// was a symbolic link that was followed.
+    epoch_and_link: u64,
     names_stamp: u32,
-    /// The last component was a symbolic link that was followed.
-    via_link: bool,
+}
+
+impl Entry {
+    fn epoch(&self) -> u64 {
+        self.epoch_and_link & !1
+    }
+
+    fn via_link(&self) -> bool {
+        self.epoch_and_link & 1 == 1
+    }
+
+    fn cost(&self) -> u64 {
+        self.path.len() as u64 + PATH_OVERHEAD
+    }
 }
 
 #[derive(Default)]
 struct Shard {
     /// A power of two of places, or none; a path is in one of `WAYS` neighbours.
     places: Vec<Option<Entry>>,
+    /// A part of each entry's hash, looked at before the entry; meaningless where there is none.
+    tags: Vec<u32>,
     used: usize,
     charged: u64,
     /// Which of the neighbours is given up next.
@@ -75,6 +90,12 @@ impl Drop for Moving<'_> {
 
 fn stands_alone(epoch: u64) -> bool {
     epoch.is_multiple_of(2)
+}
+
+/// The part of a hash that a shard goes by; the shard itself goes by the rest.
+#[inline]
+fn tag_of(hash: u64) -> u32 {
+    hash as u32
 }
 
 impl PathCache {
@@ -122,13 +143,18 @@ impl PathCache {
         let epoch = self.epoch();
         let shard = self.shard(hash).lock();
         let entry = shard.find(hash, path)?;
-        if entry.epoch != epoch || !stands_alone(epoch) || (entry.via_link && !follow) {
+        // The epoch of an entry is even, so one that is odd now never matches.
+        if entry.epoch() != epoch || (entry.via_link() && !follow) {
             return None;
         }
         let node = entry.node.upgrade()?;
         let names = entry.names_stamp;
         drop(shard);
         if names != node.names_stamp.load(Ordering::Acquire) {
+            return None;
+        }
+        // Found by somebody who wanted the link itself.
+        if follow && node.kind() == FileType::Symlink {
             return None;
         }
         Some((node, Stamp { epoch, names }))
@@ -146,14 +172,12 @@ impl PathCache {
             return;
         }
         let entry = Entry {
-            hash,
-            epoch: stamp.epoch,
             node: Arc::downgrade(node),
             path: path.into(),
+            epoch_and_link: stamp.epoch | u64::from(via_link),
             names_stamp: stamp.names,
-            via_link,
         };
-        let freed = shard.store(entry, stamp.epoch);
+        let freed = shard.store(tag_of(hash), entry);
         self.uncharge(&mut shard, freed);
     }
 
@@ -161,7 +185,7 @@ impl PathCache {
     pub(crate) fn remove(&self, path: &[u8]) {
         let hash = hash_bytes(path);
         let mut shard = self.shard(hash).lock();
-        let Some(place) = shard.position(hash, path) else {
+        let Some(place) = shard.position(tag_of(hash), path) else {
             return;
         };
         shard.places[place] = None;
@@ -189,6 +213,7 @@ impl PathCache {
     fn empty(&self, shard: &mut Shard) {
         let charged = shard.charged;
         shard.places = Vec::new();
+        shard.tags = Vec::new();
         shard.used = 0;
         self.uncharge(shard, charged);
     }
@@ -212,34 +237,35 @@ impl PathCache {
 
 impl Shard {
     #[inline]
-    fn set_of(&self, hash: u64) -> std::ops::Range<usize> {
+    fn set_of(&self, tag: u32) -> std::ops::Range<usize> {
         let sets = self.places.len() / WAYS;
         if sets == 0 {
             return 0..0;
         }
-        let start = (hash as usize & (sets - 1)) * WAYS;
+        let start = (tag as usize & (sets - 1)) * WAYS;
         start..start + WAYS
     }
 
     #[inline]
-    fn position(&self, hash: u64, path: &[u8]) -> Option<usize> {
-        self.set_of(hash).find(|place| {
-            self.places[*place]
-                .as_ref()
-                .is_some_and(|entry| entry.hash == hash && *entry.path == *path)
+    fn position(&self, tag: u32, path: &[u8]) -> Option<usize> {
+        self.set_of(tag).find(|place| {
+            self.tags[*place] == tag
+                && self.places[*place]
+                    .as_ref()
+                    .is_some_and(|entry| *entry.path == *path)
         })
     }
 
     #[inline]
     fn find(&self, hash: u64, path: &[u8]) -> Option<&Entry> {
-        self.places[self.position(hash, path)?].as_ref()
+        self.places[self.position(tag_of(hash), path)?].as_ref()
     }
 
     /// Pays for one more path, growing the shard if it is getting full.
     ///
     /// At the limit a path is still let in if it will take the place of another.
     fn make_room(&mut self, cost: u64, cache: &PathCache) -> bool {
-        if self.used * 4 >= self.places.len() * 3 {
+        if self.used * 8 >= self.places.len() * 7 {
             self.grow(cache);
         }
         if self.places.is_empty() {
@@ -260,7 +286,7 @@ impl Shard {
             let place = (self.turn as usize).wrapping_mul(37) % len;
             if let Some(entry) = self.places[place].take() {
                 self.used -= 1;
-                cache.uncharge(self, entry.path.len() as u64 + PATH_OVERHEAD);
+                cache.uncharge(self, entry.cost());
                 return;
             }
         }
@@ -269,7 +295,7 @@ impl Shard {
     fn grow(&mut self, cache: &PathCache) {
         let old_len = self.places.len();
         let len = (old_len * 2).max(FIRST_PLACES);
-        let place_cost = size_of::<Option<Entry>>() as u64;
+        let place_cost = (size_of::<Option<Entry>>() + size_of::<u32>()) as u64;
         // Both exist while entries move over.
         if !cache.charge(self, len as u64 * place_cost) {
             return;
@@ -277,33 +303,39 @@ impl Shard {
         let mut places = Vec::new();
         places.resize_with(len, || None);
         let old = std::mem::replace(&mut self.places, places);
+        let old_tags = std::mem::replace(&mut self.tags, vec![0; len]);
         let epoch = cache.epoch();
         self.used = 0;
         let mut freed = old_len as u64 * place_cost;
-        for entry in old.into_iter().flatten() {
-            if entry.epoch == epoch && entry.node.strong_count() > 0 {
-                freed += self.store(entry, epoch);
+        for (tag, entry) in old_tags.into_iter().zip(old) {
+            let Some(entry) = entry else { continue };
+            if entry.epoch() == epoch && entry.node.strong_count() > 0 {
+                freed += self.store(tag, entry);
             } else {
-                freed += entry.path.len() as u64 + PATH_OVERHEAD;
+                freed += entry.cost();
             }
         }
         cache.uncharge(self, freed);
     }
 
     /// Puts an entry in; returns what the entry that it replaces was charged.
-    fn store(&mut self, entry: Entry, epoch: u64) -> u64 {
-        let set = self.set_of(entry.hash);
-        let same = self.position(entry.hash, &entry.path);
-        let stale = |place: &usize| match &self.places[*place] {
-            None => true,
-            Some(old) => old.epoch != epoch || old.node.strong_count() == 0,
+    fn store(&mut self, tag: u32, entry: Entry) -> u64 {
+        let set = self.set_of(tag);
+        let same = self.position(tag, &entry.path);
+        let epoch = entry.epoch();
+        // Whether the node of an entry is gone is not looked at: that would touch its memory.
+        let stale = |place: &usize| {
+            self.places[*place]
+                .as_ref()
+                .is_none_or(|old| old.epoch() != epoch)
         };
         let place = same.or_else(|| set.clone().find(stale)).unwrap_or_else(|| {
             self.turn = self.turn.wrapping_add(1);
             set.start + self.turn as usize % WAYS
         });
+        self.tags[place] = tag;
         match self.places[place].replace(entry) {
-            Some(old) => old.path.len() as u64 + PATH_OVERHEAD,
+            Some(old) => old.cost(),
             None => {
                 self.used += 1;
                 0

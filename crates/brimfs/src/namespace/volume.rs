@@ -113,7 +113,9 @@ pub(crate) struct Volume {
     pub(crate) extras: Extras,
     /// Held while a directory moves, so that none can move into itself.
     pub(crate) moves: Mutex<()>,
+    /// The first pair, which most nodes have, is `first_owner`.
     owners: RwLock<Vec<(u32, u32)>>,
+    first_owner: (u32, u32),
     next_number: AtomicU64,
     counts: [AtomicU64; 3],
     pub(crate) umask: u32,
@@ -142,6 +144,7 @@ impl Volume {
             extras: Extras::default(),
             moves: Mutex::new(()),
             owners: RwLock::new(vec![owner]),
+            first_owner: owner,
             next_number: AtomicU64::new(ROOT),
             counts: [const { AtomicU64::new(0) }; 3],
             umask,
@@ -242,8 +245,14 @@ impl Volume {
 
     /// User and group behind a node's `owner`.
     pub(crate) fn owner(&self, place: u16) -> (u32, u32) {
+        if place == 0 {
+            return self.first_owner;
+        }
         let owners = self.owners.read();
-        owners.get(place as usize).copied().unwrap_or(owners[0])
+        owners
+            .get(place as usize)
+            .copied()
+            .unwrap_or(self.first_owner)
     }
 
     /// The place of an owner in the table, which keeps every pair that was ever used.

@@ -134,6 +134,13 @@ impl DerefMut for Buf {
     }
 }
 
+impl AsRef<[u8]> for Buf {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Drop for Buf {
     #[inline]
     fn drop(&mut self) {
@@ -200,6 +207,7 @@ impl Slot {
 
     /// Where the slot starts. Valid for [`SLOT`] bytes while the slot lives.
     #[inline]
+    #[cfg(test)]
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.ptr.as_ptr()
     }
@@ -223,6 +231,13 @@ impl DerefMut for Slot {
     }
 }
 
+impl AsRef<[u8]> for Slot {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Drop for Slot {
     #[inline]
     fn drop(&mut self) {
@@ -239,7 +254,7 @@ impl fmt::Debug for Slot {
 
 /// Gives recycled memory back to the operating system until at most `keep` bytes of it remain.
 ///
-/// Costs about a millisecond per 32 MiB given back, more if huge pages are broken up.
+/// Costs a few milliseconds per GiB given back, ten times that where huge pages are missing.
 pub(crate) fn trim(keep: usize) {
     backend::current().trim(keep);
 }

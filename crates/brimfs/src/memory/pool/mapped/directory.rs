@@ -9,9 +9,10 @@ use std::ptr;
 use super::Pool;
 use super::slab::Span;
 use super::unit::{PAGE, PAGES, UNIT};
+use crate::base::sync::Arc;
 use crate::base::sync::atomic::{AtomicPtr, Ordering};
 
-/// What is known of a unit by address. Boxed, so it stays where it is.
+/// What is known of a unit by address.
 pub(super) struct Directory {
     pub(super) pool: &'static Pool,
     /// The span that each page belongs to. Meaningful only where a buffer is live.
@@ -19,8 +20,10 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn new(pool: &'static Pool) -> Box<Self> {
-        Box::new(Directory {
+    /// In an `Arc` for what a `Box` does not promise: the pointer in the table
+    /// stays valid while the owner moves.
+    pub(super) fn new(pool: &'static Pool) -> Arc<Self> {
+        Arc::new(Directory {
             pool,
             spans: [const { AtomicPtr::new(ptr::null_mut()) }; PAGES],
         })
@@ -52,8 +55,8 @@ pub(super) unsafe fn lookup<'a>(address: usize) -> &'a Directory {
 }
 
 /// Makes the unit at `base` known, before anything in it is handed out.
-pub(super) fn register(base: usize, directory: &Directory) {
-    entry(base).store(ptr::from_ref(directory).cast_mut(), Ordering::Release);
+pub(super) fn register(base: usize, directory: &Arc<Directory>) {
+    entry(base).store(Arc::as_ptr(directory).cast_mut(), Ordering::Release);
 }
 
 /// Forgets the unit at `base`, before its addresses can be mapped again.

@@ -4,6 +4,7 @@
 //! address within each, so that the highest units become free as a whole.
 
 use super::directory::{self, Directory};
+use super::ready::{Kind, Ready};
 use super::unit::{Change, PAGE, PAGES, SLOT_PAGES, SLOTS, UNIT, Unit};
 use super::{Pool, os};
 use crate::memory::pool::{OutOfMemory, SLOT};
@@ -17,6 +18,7 @@ pub(super) struct State {
     pub(super) backed: usize,
     /// Pages that are free and still backed.
     pub(super) recycled: usize,
+    ready: Ready,
 }
 
 /// A place in the heap: an index into the units and a page of that unit.
@@ -38,38 +40,53 @@ impl State {
         (at, (address - self.units[at].base) / PAGE)
     }
 
-    fn address(&self, (at, page): Place) -> usize {
-        self.units[at].base + page * PAGE
+    #[inline]
+    fn note(&mut self, at: usize) {
+        let unit = &self.units[at];
+        let has = [
+            unit.loose_pages() > 0,
+            unit.slots_warm > 0,
+            unit.slots_free > 0,
+        ];
+        self.ready.note(at, has);
+    }
+
+    /// Notes everything again, after units came, went or changed behind the index.
+    pub(super) fn note_all(&mut self) {
+        self.ready.reset(self.units.len());
+        (0..self.units.len()).for_each(|at| self.note(at));
     }
 
     /// Takes pages that may reach into the units that follow.
-    fn take(&mut self, (at, mut first): Place, count: usize) -> usize {
-        let address = self.address((at, first));
+    fn take(&mut self, (mut at, mut first): Place, count: usize) -> usize {
+        let address = self.units[at].base + first * PAGE;
         let mut left = count;
         let mut change = Change::default();
-        for unit in &mut self.units[at..] {
+        while left > 0 {
             let here = left.min(PAGES - first);
-            change += unit.take(first, here);
+            change += self.units[at].take(first, here);
+            self.note(at);
             left -= here;
             first = 0;
-            if left == 0 {
-                break;
-            }
+            at += 1;
         }
-        debug_assert_eq!(left, 0);
         self.apply(change);
         address
     }
 
     fn find_loose(&self, count: usize, warm_only: bool) -> Option<Place> {
-        let find = |(at, unit): (usize, &Unit)| Some((at, unit.find_loose(count, warm_only)?));
-        self.units.iter().enumerate().find_map(find)
+        let find = |at: usize| Some((at, self.units[at].find_loose(count, warm_only)?));
+        self.ready.units(Kind::Loose).find_map(find)
     }
 
-    fn find_slot(&self, slots: impl Fn(&Unit) -> u64) -> Option<Place> {
-        let at = self.units.iter().position(|unit| slots(unit) != 0)?;
-        let slot = slots(&self.units[at]).trailing_zeros() as usize;
-        Some((at, slot * SLOT_PAGES))
+    fn find_warm_slot(&self) -> Option<Place> {
+        let at = self.ready.units(Kind::WarmSlot).next()?;
+        Some((at, first_slot(self.units[at].slots_warm)))
+    }
+
+    fn find_free_slot(&self) -> Option<Place> {
+        let at = self.ready.units(Kind::FreeSlot).next()?;
+        Some((at, first_slot(self.units[at].slots_free)))
     }
 
     /// First fit for consecutive slots.
@@ -121,8 +138,14 @@ impl State {
             Unit::new(base, mapping.huge, directory)
         });
         self.units.splice(at..at, new);
+        self.note_all();
         Ok((at, 0))
     }
+}
+
+/// The first page of the first of some slots.
+fn first_slot(slots: u64) -> usize {
+    slots.trailing_zeros() as usize * SLOT_PAGES
 }
 
 impl Pool {
@@ -132,9 +155,9 @@ impl Pool {
         self.take(count, |state| {
             let place = state
                 .find_loose(count, true)
-                .or_else(|| state.find_slot(|unit| unit.slots_warm))
+                .or_else(|| state.find_warm_slot())
                 .or_else(|| state.find_loose(count, false))
-                .or_else(|| state.find_slot(|unit| unit.slots_free));
+                .or_else(|| state.find_free_slot());
             place.map_or_else(|| state.grow(self, 1), Ok)
         })
     }
@@ -143,9 +166,7 @@ impl Pool {
     pub(super) fn take_slots(&'static self, count: usize) -> Result<usize, OutOfMemory> {
         self.take(count * SLOT_PAGES, |state| {
             let place = if count == 1 {
-                state
-                    .find_slot(|unit| unit.slots_warm)
-                    .or_else(|| state.find_slot(|unit| unit.slots_free))
+                state.find_warm_slot().or_else(|| state.find_free_slot())
             } else {
                 state
                     .find_run(count, |unit| unit.slots_warm)
@@ -159,10 +180,19 @@ impl Pool {
     fn take(
         &'static self,
         pages: usize,
-        find: impl FnOnce(&mut State) -> Result<Place, OutOfMemory>,
+        find: impl Fn(&mut State) -> Result<Place, OutOfMemory>,
     ) -> Result<usize, OutOfMemory> {
         let mut state = self.state.lock();
-        let place = find(&mut state)?;
+        let place = match find(&mut state) {
+            Ok(place) => place,
+            Err(OutOfMemory) => {
+                // Free units in the wrong place may hold the address space that is needed.
+                drop(state);
+                self.trim(0);
+                state = self.state.lock();
+                find(&mut state)?
+            }
+        };
         let backed = state.backed;
         let address = state.take(place, pages);
         if state.backed > backed && self.is_over(&state) {
@@ -177,6 +207,7 @@ impl Pool {
         let mut state = self.state.lock();
         let (at, first) = state.find(address);
         let change = state.units[at].put(first, count);
+        state.note(at);
         state.apply(change);
         self.is_over(&state)
     }

@@ -16,8 +16,10 @@ use crate::base::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 mod directory;
 mod heap;
 mod os;
+mod ready;
 mod release;
 mod slab;
+mod spin;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -86,8 +88,12 @@ impl Pool {
     /// A pool apart from the process's, which no other test disturbs.
     #[cfg(test)]
     pub(super) fn leak() -> &'static Pool {
+        /// Keeps the pools reachable: a leak checker is to find real leaks only.
+        static LEAKED: Mutex<Vec<&Pool>> = Mutex::new(Vec::new());
         fork::watch();
-        Box::leak(Box::new(Pool::new(u64::MAX)))
+        let pool = Box::leak(Box::new(Pool::new(u64::MAX)));
+        LEAKED.lock().push(pool);
+        pool
     }
 
     /// Live and recycled bytes.

@@ -121,7 +121,8 @@ impl State {
         let mut batch = Batch::default();
         let mut left = self.choose_units(wanted, &mut batch);
         for whole in [true, false] {
-            for unit in self.units.iter_mut().rev() {
+            let units = self.units.iter_mut().rev();
+            for unit in units.filter(|unit| unit.has_recycled()) {
                 for block in (0..PAGES / BLOCK_PAGES).rev() {
                     if left == 0 {
                         break;
@@ -132,6 +133,7 @@ impl State {
                 }
             }
         }
+        self.note_all();
         batch.merge();
         batch
     }
@@ -180,6 +182,7 @@ impl State {
                 }
             }
         }
+        self.note_all();
         emptied
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::unit::{PAGE, UNIT};
+use super::unit::{BLOCK, PAGE, UNIT};
 use super::*;
 use crate::memory::pool::{Buf, SLOT, Slot};
 
@@ -175,6 +175,65 @@ fn the_ceiling_takes_the_empty_spans_too() {
 }
 
 #[test]
+fn what_is_fresh_stays_backed_under_the_lowest_ceiling() {
+    let pool = Pool::leak();
+    pool.set_ceiling(0);
+    let buf = Buf::alloc_in(pool, 100).unwrap();
+    // The first touch will back all of the block: counting less would be a lie.
+    let huge = pool.state.lock().units[0].huge;
+    assert_eq!(pool.backed(), if huge { BLOCK } else { PAGE });
+    drop(buf);
+    drop(Slot::alloc_in(pool).unwrap());
+    assert_eq!(pool.backed(), 0);
+}
+
+#[test]
+fn threads_allocate_while_memory_is_given_back() {
+    let pool = Pool::leak();
+    let stop = AtomicBool::new(false);
+    let work = |thread: usize| {
+        let mut held: Vec<(u8, Buf, Slot)> = Vec::new();
+        for i in 0..600_usize {
+            let mark = (i * 7 + thread) as u8;
+            let mut buf = Buf::alloc_in(pool, 1 + i * 211 % SMALL).unwrap();
+            let slots = Slot::alloc_run_in(pool, 1 + i % 3).unwrap();
+            buf.fill(mark);
+            for mut slot in slots {
+                // The ends tell as much as the whole: pages go in units of 64 KiB.
+                slot.iter_mut().step_by(4096).for_each(|byte| *byte = mark);
+                held.push((mark, Buf::alloc_in(pool, 40).unwrap(), slot));
+            }
+            while held.len() > 12 {
+                let (mark, _, slot) = held.swap_remove(i % held.len());
+                assert!(slot.iter().step_by(4096).all(|byte| *byte == mark));
+            }
+            assert!(buf.iter().all(|byte| *byte == mark));
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..3)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect();
+        scope.spawn(|| {
+            let mut round = 0;
+            while !stop.load(Ordering::Relaxed) {
+                round += 1;
+                match round % 3 {
+                    0 => pool.trim(round * MIB % (16 * MIB)),
+                    1 => pool.set_ceiling((round * MIB % (40 * MIB)) as u64),
+                    _ => pool.set_ceiling(u64::MAX),
+                }
+            }
+        });
+        let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        stop.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok));
+    });
+    pool.trim(0);
+    assert_eq!((pool.backed(), pool.recycled()), (0, 0));
+}
+
+#[test]
 fn resident_memory_follows_trim_and_the_ceiling() {
     in_child(|| {
         let pool = Pool::leak();
@@ -207,6 +266,49 @@ fn resident_memory_follows_trim_and_the_ceiling() {
         pool.trim(0);
         expect(11, resident() <= start + 8 * MIB)
     });
+}
+
+#[test]
+fn out_of_address_space_is_an_error_and_passes() {
+    in_child(|| {
+        let pool = Pool::leak();
+        let limit = libc::rlimit {
+            rlim_cur: mapped_bytes() + 400 * MIB as u64,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: limits this child only.
+        expect(1, unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) } == 0)?;
+        expect(2, Slot::alloc_run_in(pool, 500).is_err())?;
+        let mut slots = Vec::new();
+        while let Ok(slot) = Slot::alloc_in(pool) {
+            slots.push(slot);
+        }
+        expect(3, slots.len() >= 192 && slots.len() <= 400)?;
+        expect(4, Buf::alloc_in(pool, 1000).is_err())?;
+        expect(5, pool.backed() == slots.len() * SLOT)?;
+        // Every other one: no run, and nothing to unmap.
+        let mut odd = false;
+        slots.retain(|_| {
+            odd = !odd;
+            odd
+        });
+        expect(6, Slot::alloc_run_in(pool, 2).is_err())?;
+        expect(7, Buf::alloc_in(pool, 1000).is_ok())?;
+        // A live slot parts the free units: the run needs address space that they hold.
+        slots.sort_by_key(|slot| slot.as_ptr() as usize);
+        let kept = slots.swap_remove(slots.len() / 2);
+        slots.clear();
+        let units = pool.state.lock().units.len();
+        expect(8, Slot::alloc_run_in(pool, (units - 2) * 64).is_ok())?;
+        drop(kept);
+        Ok(())
+    });
+}
+
+fn mapped_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = text.split(' ').next().unwrap().parse().unwrap();
+    pages * 4096
 }
 
 #[test]

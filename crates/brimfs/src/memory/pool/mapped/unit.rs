@@ -6,6 +6,7 @@
 use std::ops::AddAssign;
 
 use super::directory::Directory;
+use crate::base::sync::Arc;
 use crate::memory::pool::SLOT;
 
 /// Address space is mapped, aligned and unmapped in multiples of this.
@@ -48,16 +49,16 @@ pub(super) struct Unit {
     pub(super) slots_warm: u64,
     pub(super) base: usize,
     free_pages: usize,
-    huge: bool,
+    pub(super) huge: bool,
     free: [u64; WORDS],
     warm: [u64; WORDS],
     /// Owned here, registered by address.
-    pub(super) directory: Box<Directory>,
+    pub(super) directory: Arc<Directory>,
 }
 
 impl Unit {
     /// A unit that was mapped just now: all free, all cold.
-    pub(super) fn new(base: usize, huge: bool, directory: Box<Directory>) -> Self {
+    pub(super) fn new(base: usize, huge: bool, directory: Arc<Directory>) -> Self {
         Unit {
             slots_free: u64::MAX,
             slots_warm: 0,
@@ -79,6 +80,11 @@ impl Unit {
             .iter()
             .map(|word| word.count_ones() as usize)
             .sum()
+    }
+
+    pub(super) fn has_recycled(&self) -> bool {
+        let mut words = self.free.iter().zip(&self.warm);
+        words.any(|(free, warm)| free & warm != 0)
     }
 
     /// Takes pages that are free. Cold ones become backed, and with the first
@@ -150,11 +156,16 @@ impl Unit {
         self.free_pages += count;
     }
 
+    /// Free pages beside live ones in one slot.
+    #[inline]
+    pub(super) fn loose_pages(&self) -> usize {
+        self.free_pages - self.slots_free.count_ones() as usize * SLOT_PAGES
+    }
+
     /// `count` free pages (at most a slot's) beside live ones in one slot, so
     /// that slots that are whole stay whole.
     pub(super) fn find_loose(&self, count: usize, warm_only: bool) -> Option<usize> {
-        let loose = self.free_pages - self.slots_free.count_ones() as usize * SLOT_PAGES;
-        if loose < count {
+        if self.loose_pages() < count {
             return None;
         }
         let starts = SLOT_STARTS * ((1 << (SLOT_PAGES - count + 1)) - 1);
