@@ -29,13 +29,9 @@ impl Sums {
         self.resident += resident;
         match content {
             Content::Chunk(chunk) => self.add_chunk(chunk),
-            Content::Table(table) => {
-                if self.tables.insert(Arc::as_ptr(table).cast()) {
-                    self.resident += table.charged();
-                    for (_, chunk) in table.chunks() {
-                        self.add_chunk(chunk);
-                    }
-                }
+            Content::Table(table) if self.tables.insert(Arc::as_ptr(table).cast()) => {
+                self.resident += table.charged();
+                table.chunks().for_each(|(_, chunk)| self.add_chunk(chunk));
             }
             _ => {}
         }

@@ -7,7 +7,8 @@ use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::handle::file::File;
-use crate::handle::open::OpenOptions;
+use crate::handle::open::{self, OpenOptions, Spot};
+use crate::memory::content::Content;
 use crate::namespace::directory::Directory;
 use crate::namespace::glob;
 use crate::namespace::inode::{Body, FileType, Inode};
@@ -388,16 +389,15 @@ impl FileSystem {
         };
         self.run("touch", path, |root| {
             loop {
-                match resolve::resolve(root, path, true) {
-                    Ok(found) => return found.node.set_times(times),
-                    Err(fault) if fault.kind() == ErrorKind::NotFound => {}
-                    Err(fault) => return Err(fault),
-                }
-                let mut options = OpenOptions::new();
-                options.write(true).create_new(true);
-                match options.create_at(root, path) {
+                let target = match open::spot(root, path, true)? {
+                    Spot::Taken(node) => return node.set_times(times),
+                    Spot::Free(target) => target,
+                };
+                let node = open::new_file(root, Content::Empty, 0o666)?;
+                match target.link(&node, path) {
+                    // Somebody else was faster.
                     Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
-                    result => return result.map(drop),
+                    result => return result,
                 }
             }
         })

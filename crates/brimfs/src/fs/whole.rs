@@ -7,7 +7,7 @@ use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::handle::lock::Mode;
 use crate::handle::node::{self, Locked, Source};
-use crate::handle::open::{self, new_file};
+use crate::handle::open::{self, Spot, Target, new_file};
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
 use crate::memory::content::{Content, Shared};
@@ -26,12 +26,12 @@ pub(crate) fn file(root: &Arc<Inode>, path: &[u8]) -> Result<Arc<Inode>, Fault> 
     }
 }
 
-/// The file that a path leads to, or `None` if there is nothing yet.
-fn file_if_any(root: &Arc<Inode>, path: &[u8]) -> Result<Option<Arc<Inode>>, Fault> {
-    match file(root, path) {
-        Ok(node) => Ok(Some(node)),
-        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
-        Err(fault) => Err(fault),
+/// The file that a path leads to, or where it would be.
+#[inline]
+fn file_spot(root: &Arc<Inode>, path: &[u8]) -> Result<Spot, Fault> {
+    match open::spot(root, path, true)? {
+        Spot::Taken(node) if node.is_directory() => Err(ErrorKind::IsADirectory.into()),
+        spot => Ok(spot),
     }
 }
 
@@ -39,23 +39,21 @@ fn file_if_any(root: &Arc<Inode>, path: &[u8]) -> Result<Option<Arc<Inode>>, Fau
 ///
 /// Gives the content back if somebody else created one of that name meanwhile.
 fn create_with<'a>(
-    root: &'a Arc<Inode>,
+    target: &Target,
     path: &[u8],
     fresh: Fresh<'a>,
 ) -> Result<Option<Fresh<'a>>, Fault> {
-    let target = open::target_place(root, path, true)?;
-    let name = target.name()?;
-    let place = target.place();
-    let node = new_file(&place, Content::deposit(fresh)?, 0o666)?;
-    // The content came in one write.
-    node.write().generation = 1;
-    match tree::link(&place, name, &node, target.direct.then_some(path)) {
+    let account = fresh.account;
+    let content = Content::deposit(fresh)?;
+    // The content counts as one write.
+    let generation = u64::from(content.len() > 0);
+    let node = new_file(&target.place.directory, content, 0o666)?;
+    node.write().generation = generation;
+    match target.link(&node, path) {
         Ok(()) => Ok(None),
         Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
             let mut state = node.write();
-            Ok(Some(
-                node::content_mut(&mut state)?.withdraw(root.account()),
-            ))
+            Ok(Some(node::content_mut(&mut state)?.withdraw(account)))
         }
         Err(fault) => Err(fault),
     }
@@ -68,21 +66,22 @@ pub(crate) fn write_path(
     source: Source<'_>,
     wait: Wait,
 ) -> Result<(), Fault> {
-    if let Some(node) = file_if_any(root, path)? {
-        return node.write_whole(source, wait);
-    }
+    let mut target = match file_spot(root, path)? {
+        Spot::Taken(node) => return node.write_whole(source, wait),
+        Spot::Free(target) => target,
+    };
     let mut fresh = source.fresh(root)?;
     loop {
-        fresh = match create_with(root, path, fresh)? {
+        fresh = match create_with(&target, path, fresh)? {
             None => return Ok(()),
             Some(fresh) => fresh,
         };
-        if let Some(node) = file_if_any(root, path)? {
-            let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
-            let mut state = node.write();
-            node::content_mut(&mut state)?.install(fresh)?;
-            state.content_changed(crate::base::clock::wall_nanos());
-            return Ok(());
+        target = match file_spot(root, path)? {
+            Spot::Free(target) => target,
+            Spot::Taken(node) => {
+                let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
+                return node.install_content(fresh);
+            }
         }
     }
 }
@@ -97,25 +96,32 @@ pub(crate) fn copy_path(
     let source = file(root, from)?;
     let (shared, mode) = share(&source, wait)?;
     let len = shared.len();
-    if let Some(target) = file_if_any(root, to)? {
-        if !Arc::ptr_eq(&source, &target) {
-            let _locked = Locked::new(&target, Mode::Exclusive, wait)?;
-            target.share_content(shared)?;
+    loop {
+        let target = match file_spot(root, to)? {
+            Spot::Taken(node) if Arc::ptr_eq(&source, &node) => return Ok(len),
+            Spot::Taken(node) => {
+                let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
+                node.share_content(shared)?;
+                return Ok(len);
+            }
+            Spot::Free(target) => target,
+        };
+        let node = copied_file(&target.place.directory, shared.clone(), mode)?;
+        match target.link(&node, to) {
+            // Somebody else was faster.
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
+            result => return result.map(|()| len),
         }
-        return Ok(len);
     }
-    let target = open::target_place(root, to, true)?;
-    let name = target.name()?;
-    let place = target.place();
-    let node = new_file(&place, shared.into_content(), 0o666)?;
+}
+
+/// A new file with shared content and the permissions of what it was copied from.
+fn copied_file(directory: &Inode, shared: Shared, mode: u32) -> Result<Arc<Inode>, Fault> {
+    let generation = u64::from(shared.len() > 0);
+    let node = new_file(directory, shared.into_content(), 0o666)?;
     node.set_mode(mode)?;
-    node.write().generation = u64::from(len > 0);
-    match tree::link(&place, name, &node, target.direct.then_some(to)) {
-        Ok(()) => Ok(len),
-        // Somebody else was faster: it is an existing file now.
-        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => copy_path(root, from, to, wait),
-        Err(fault) => Err(fault),
-    }
+    node.write().generation = generation;
+    Ok(node)
 }
 
 /// Copies a file into a directory under a name that is free there.
@@ -126,10 +132,7 @@ pub(crate) fn copy_into(
     wait: Wait,
 ) -> Result<(), Fault> {
     let (shared, mode) = share(source, wait)?;
-    let generation = u64::from(shared.len() > 0);
-    let node = new_file(place, shared.into_content(), 0o666)?;
-    node.set_mode(mode)?;
-    node.write().generation = generation;
+    let node = copied_file(&place.directory, shared, mode)?;
     tree::link(place, name, &node, None)
 }
 
@@ -257,12 +260,15 @@ pub(crate) fn append_path(
     wait: Wait,
 ) -> Result<u64, Fault> {
     loop {
-        if let Some(node) = file_if_any(root, path)? {
-            let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
-            return node.append_content(content);
-        }
+        let target = match file_spot(root, path)? {
+            Spot::Taken(node) => {
+                let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
+                return node.append_content(content);
+            }
+            Spot::Free(target) => target,
+        };
         let fresh = Fresh::copied(content, root.account())?;
-        if create_with(root, path, fresh)?.is_none() {
+        if create_with(&target, path, fresh)?.is_none() {
             return Ok(0);
         }
     }

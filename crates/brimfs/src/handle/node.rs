@@ -244,7 +244,10 @@ impl Inode {
                 return Ok(());
             }
         }
-        let fresh = source.fresh(self)?;
+        self.install_content(source.fresh(self)?)
+    }
+
+    pub(crate) fn install_content(&self, fresh: Fresh<'_>) -> Result<(), Fault> {
         let mut state = self.write();
         content_mut(&mut state)?.install(fresh)?;
         state.content_changed(clock::wall_nanos());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
@@ -10,9 +12,10 @@ use crate::handle::lock::{Hold, Mode};
 use crate::handle::node::explained;
 use crate::handle::wait::Wait;
 use crate::memory::content::Content;
+use crate::namespace::cache::Stamp;
 use crate::namespace::inode::{Body, FileType, Inode};
 use crate::namespace::path::Last;
-use crate::namespace::resolve::{self, Place};
+use crate::namespace::resolve::{self, LINKS_MAX, Place};
 use crate::namespace::tree;
 
 /// Which file lock an open handle holds.
@@ -167,13 +170,12 @@ impl OpenOptions {
             return self.open_node(node, path, wait);
         }
         loop {
-            match resolve::resolve(root, path, !(self.no_follow || self.create_new)) {
-                Ok(_) if self.create_new => return Err(ErrorKind::AlreadyExists.into()),
-                Ok(found) => return self.open_node(found.node, path, wait),
-                Err(fault) if fault.kind() == ErrorKind::NotFound => {}
-                Err(fault) => return Err(fault),
-            }
-            match self.create_path(root, path) {
+            let target = match spot(root, path, !(self.no_follow || self.create_new))? {
+                Spot::Taken(_) if self.create_new => return Err(ErrorKind::AlreadyExists.into()),
+                Spot::Taken(node) => return self.open_node(node, path, wait),
+                Spot::Free(target) => target,
+            };
+            match self.create_path(&target, path) {
                 // Somebody else was faster.
                 Err(fault) if fault.kind() == ErrorKind::AlreadyExists && !self.create_new => {}
                 result => return result,
@@ -181,21 +183,12 @@ impl OpenOptions {
         }
     }
 
-    /// Creates the file that `path` names, which must not exist.
-    pub(crate) fn create_at(&self, root: &Arc<Inode>, path: &[u8]) -> Result<File, Fault> {
-        self.create_path(root, path)
-    }
-
-    fn create_path(&self, root: &Arc<Inode>, path: &[u8]) -> Result<File, Fault> {
-        let place = target_place(root, path, !(self.no_follow || self.create_new))?;
-        let node = new_file(&place.place(), Content::Empty, self.mode)?;
+    fn create_path(&self, target: &Target, path: &[u8]) -> Result<File, Fault> {
+        let node = new_file(&target.place.directory, Content::Empty, self.mode)?;
         // Nobody knows the node yet, so the lock is free.
         let hold = self.hold(&node, Wait::Now)?;
-        let name = place.name()?;
-        let known_as = place.direct.then_some(path);
-        let linked = tree::link(&place.place(), name, &node, known_as);
         let file = File::new(node, hold, self.access, path);
-        linked.map(|()| file)
+        target.link(file.node(), path).map(|()| file)
     }
 
     pub(crate) fn open_node(
@@ -237,11 +230,11 @@ impl Inode {
 
 /// A node for a new file, with the permissions that the umask leaves.
 pub(crate) fn new_file(
-    place: &Place<'_>,
+    directory: &Inode,
     content: Content,
     mode: u32,
 ) -> Result<Arc<Inode>, Fault> {
-    let volume = place.directory.volume();
+    let volume = directory.volume();
     volume.new_node(
         Body::File(content),
         mode & !volume.umask,
@@ -249,68 +242,103 @@ pub(crate) fn new_file(
     )
 }
 
-/// Where a file is to be created, symbolic links at the end of its path followed.
+/// What is in the place where a file is to be opened or created.
+#[derive(Debug)]
+pub(crate) enum Spot {
+    Taken(Arc<Inode>),
+    Free(Target),
+}
+
+/// Where a file can be created.
 #[derive(Debug)]
 pub(crate) struct Target {
-    directory: Arc<Inode>,
-    name: Vec<u8>,
-    slash: bool,
-    epoch: u64,
+    pub(crate) place: Home,
     /// No link was followed at the end: the path itself is that of the new file.
-    pub(crate) direct: bool,
+    direct: bool,
+}
+
+/// A directory and a name that is free in it.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) directory: Arc<Inode>,
+    name: SmallVec<[u8; 64]>,
+    epoch: u64,
 }
 
 impl Target {
-    pub(crate) fn place(&self) -> Place<'_> {
-        Place {
-            directory: self.directory.clone(),
+    /// Puts a new node there; `path` is the one that led here.
+    pub(crate) fn link(&self, node: &Arc<Inode>, path: &[u8]) -> Result<(), Fault> {
+        let home = &self.place;
+        let place = Place {
+            directory: home.directory.clone(),
             last: Last::Name {
-                name: &self.name,
-                slash: self.slash,
+                name: &home.name,
+                slash: false,
             },
-            epoch: self.epoch,
-        }
-    }
-
-    /// The name; a slash behind it asks for a directory.
-    pub(crate) fn name(&self) -> Result<&[u8], Fault> {
-        if self.slash {
-            return Err(ErrorKind::IsADirectory.into());
-        }
-        Ok(&self.name)
+            epoch: home.epoch,
+        };
+        tree::link(&place, &home.name, node, self.direct.then_some(path))
     }
 }
 
-/// Follows dangling symbolic links to where the file would be.
-pub(crate) fn target_place(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Target, Fault> {
+/// Looks where `path` leads, to the place of a dangling symbolic link too.
+#[inline]
+pub(crate) fn spot(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Spot, Fault> {
+    if let Some((node, _)) = root.volume().cache.get(path, follow) {
+        return Ok(Spot::Taken(node));
+    }
+    let mut target = None;
     let mut at = root.clone();
-    let mut rest = path.to_vec();
-    for step in 0..=40 {
-        let place = resolve::place_from(root, &at, &rest)?;
-        let (name, slash) = match place.new_name() {
-            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
+    for _ in 0..=LINKS_MAX {
+        let rest = target.as_deref().unwrap_or(path);
+        let place = resolve::place_from(root, &at, rest)?;
+        let (name, slash) = match place.last {
+            Last::Name { name, slash } => (name, slash),
+            _ => return resolve::resolve_from(root, &at, rest).map(Spot::Taken),
+        };
+        let next = match resolve::child(&place.directory, name) {
+            Ok((node, stamp)) => match link_target(&node, follow || slash) {
+                Some(next) => next,
+                None if slash && !node.is_directory() => {
+                    return Err(ErrorKind::NotADirectory.into());
+                }
+                None => {
+                    if target.is_none() {
+                        let (epoch, names) = (place.epoch, stamp);
+                        let stamp = Stamp { epoch, names };
+                        root.volume().cache.put(path, &node, stamp, false);
+                    }
+                    return Ok(Spot::Taken(node));
+                }
+            },
+            // A slash behind the name asks for a directory.
+            Err(fault) if fault.kind() == ErrorKind::NotFound && slash => {
                 return Err(ErrorKind::IsADirectory.into());
             }
-            other => other?,
-        };
-        let link = match resolve::child(&place.directory, name) {
-            Ok((node, _)) if follow => match &node.read().body {
-                Body::Symlink(target) => Some(target.to_vec()),
-                _ => None,
-            },
-            _ => None,
-        };
-        let Some(target) = link else {
-            return Ok(Target {
-                name: name.to_vec(),
-                slash,
-                epoch: place.epoch,
-                direct: step == 0,
-                directory: place.directory,
-            });
+            Err(fault) if fault.kind() == ErrorKind::NotFound => {
+                return Ok(Spot::Free(Target {
+                    direct: target.is_none(),
+                    place: Home {
+                        name: SmallVec::from_slice(name),
+                        epoch: place.epoch,
+                        directory: place.directory,
+                    },
+                }));
+            }
+            Err(fault) => return Err(fault),
         };
         at = place.directory.clone();
-        rest = target;
+        target = Some(next);
     }
     Err(ErrorKind::TooManySymlinks.into())
+}
+
+fn link_target(node: &Inode, follow: bool) -> Option<Vec<u8>> {
+    if node.kind() != FileType::Symlink || !follow {
+        return None;
+    }
+    match &node.read().body {
+        Body::Symlink(target) => Some(target.to_vec()),
+        _ => None,
+    }
 }

@@ -22,7 +22,7 @@ const WAYS: usize = 4;
 /// Longer paths are not worth their memory, in bytes.
 const PATH_MAX: usize = 4096;
 /// The most the whole cache may take, in bytes, and as a share of the memory limit.
-const CACHE_MAX: u64 = 12 << 20;
+const CACHE_MAX: u64 = 16 << 20;
 const LIMIT_SHARE: u64 = 16;
 /// Places of a shard when it is first used.
 const FIRST_PLACES: usize = 16;
@@ -30,13 +30,27 @@ const FIRST_PLACES: usize = 16;
 const PATH_OVERHEAD: u64 = 16;
 
 struct Entry {
-    hash: u64,
-    epoch: u64,
     node: Weak<Inode>,
     path: Box<[u8]>,
+    /// The epoch, and in the lowest bit (epochs of entries are even) whether the last component
+    /// was a symbolic link that was followed.
+    epoch_and_link: u64,
+    hash: u32,
     names_stamp: u32,
-    /// The last component was a symbolic link that was followed.
-    via_link: bool,
+}
+
+impl Entry {
+    fn epoch(&self) -> u64 {
+        self.epoch_and_link & !1
+    }
+
+    fn via_link(&self) -> bool {
+        self.epoch_and_link & 1 == 1
+    }
+
+    fn cost(&self) -> u64 {
+        self.path.len() as u64 + PATH_OVERHEAD
+    }
 }
 
 #[derive(Default)]
@@ -122,7 +136,8 @@ impl PathCache {
         let epoch = self.epoch();
         let shard = self.shard(hash).lock();
         let entry = shard.find(hash, path)?;
-        if entry.epoch != epoch || !stands_alone(epoch) || (entry.via_link && !follow) {
+        // The epoch of an entry is even, so one that is odd now never matches.
+        if entry.epoch() != epoch || (entry.via_link() && !follow) {
             return None;
         }
         let node = entry.node.upgrade()?;
@@ -146,14 +161,13 @@ impl PathCache {
             return;
         }
         let entry = Entry {
-            hash,
-            epoch: stamp.epoch,
             node: Arc::downgrade(node),
             path: path.into(),
+            epoch_and_link: stamp.epoch | u64::from(via_link),
+            hash: hash as u32,
             names_stamp: stamp.names,
-            via_link,
         };
-        let freed = shard.store(entry, stamp.epoch);
+        let freed = shard.store(entry);
         self.uncharge(&mut shard, freed);
     }
 
@@ -217,7 +231,7 @@ impl Shard {
         if sets == 0 {
             return 0..0;
         }
-        let start = (hash as usize & (sets - 1)) * WAYS;
+        let start = (hash as u32 as usize & (sets - 1)) * WAYS;
         start..start + WAYS
     }
 
@@ -226,7 +240,7 @@ impl Shard {
         self.set_of(hash).find(|place| {
             self.places[*place]
                 .as_ref()
-                .is_some_and(|entry| entry.hash == hash && *entry.path == *path)
+                .is_some_and(|entry| entry.hash == hash as u32 && *entry.path == *path)
         })
     }
 
@@ -260,7 +274,7 @@ impl Shard {
             let place = (self.turn as usize).wrapping_mul(37) % len;
             if let Some(entry) = self.places[place].take() {
                 self.used -= 1;
-                cache.uncharge(self, entry.path.len() as u64 + PATH_OVERHEAD);
+                cache.uncharge(self, entry.cost());
                 return;
             }
         }
@@ -281,29 +295,33 @@ impl Shard {
         self.used = 0;
         let mut freed = old_len as u64 * place_cost;
         for entry in old.into_iter().flatten() {
-            if entry.epoch == epoch && entry.node.strong_count() > 0 {
-                freed += self.store(entry, epoch);
+            if entry.epoch() == epoch && entry.node.strong_count() > 0 {
+                freed += self.store(entry);
             } else {
-                freed += entry.path.len() as u64 + PATH_OVERHEAD;
+                freed += entry.cost();
             }
         }
         cache.uncharge(self, freed);
     }
 
     /// Puts an entry in; returns what the entry that it replaces was charged.
-    fn store(&mut self, entry: Entry, epoch: u64) -> u64 {
-        let set = self.set_of(entry.hash);
-        let same = self.position(entry.hash, &entry.path);
-        let stale = |place: &usize| match &self.places[*place] {
-            None => true,
-            Some(old) => old.epoch != epoch || old.node.strong_count() == 0,
+    fn store(&mut self, entry: Entry) -> u64 {
+        let hash = u64::from(entry.hash);
+        let set = self.set_of(hash);
+        let same = self.position(hash, &entry.path);
+        let epoch = entry.epoch();
+        // Whether the node of an entry is gone is not looked at: that would touch its memory.
+        let stale = |place: &usize| {
+            self.places[*place]
+                .as_ref()
+                .is_none_or(|old| old.epoch() != epoch)
         };
         let place = same.or_else(|| set.clone().find(stale)).unwrap_or_else(|| {
             self.turn = self.turn.wrapping_add(1);
             set.start + self.turn as usize % WAYS
         });
         match self.places[place].replace(entry) {
-            Some(old) => old.path.len() as u64 + PATH_OVERHEAD,
+            Some(old) => old.cost(),
             None => {
                 self.used += 1;
                 0

@@ -15,6 +15,9 @@ use crate::namespace::inode::Inode;
 const FREE_ENTRIES: usize = 8;
 const FREE_NAMES: usize = 128;
 
+/// Entries, or bytes of names, from which on a directory counts as large.
+const LARGE: usize = 4096;
+
 /// What a directory costs beside its inode, in bytes.
 pub(crate) const DIRECTORY_COST: u64 = (size_of::<Directory>()
     + FREE_ENTRIES * (size_of::<Entry>() + INDEX_COST * 2)
@@ -123,7 +126,9 @@ impl Directory {
             if len + more <= capacity {
                 capacity
             } else {
-                (capacity * 2).max(len + more).max(least)
+                // A large directory grows by half, so that less of it stands empty.
+                let grown = capacity + capacity / if capacity < LARGE { 1 } else { 2 };
+                grown.max(len + more).max(least)
             }
         };
         let entries = doubled(self.entries.len(), self.entries.capacity(), 1, FREE_ENTRIES);

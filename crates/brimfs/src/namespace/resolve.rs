@@ -14,7 +14,7 @@ use crate::namespace::path::{self, Last, NAME_MAX};
 use crate::namespace::volume::ROOT;
 
 /// As many symbolic links may be followed on one way as Linux follows.
-const LINKS_MAX: u32 = 40;
+pub(crate) const LINKS_MAX: u32 = 40;
 
 /// A node, and what was true when its path was resolved.
 #[derive(Debug)]

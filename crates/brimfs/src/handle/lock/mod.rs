@@ -92,6 +92,7 @@ impl Hold {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }

@@ -207,6 +207,7 @@ impl Slot {
 
     /// Where the slot starts. Valid for [`SLOT`] bytes while the slot lives.
     #[inline]
+    #[cfg(test)]
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.ptr.as_ptr()
     }
