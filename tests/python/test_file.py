@@ -35,7 +35,6 @@ STEPS = {
         ("readline", (3,)),
         ("readline", (None,)),
         ("readline", ()),
-        ("readline", (0,)),
         ("readlines", (1,)),
         ("readlines", ()),
         ("readline", ()),
@@ -171,6 +170,7 @@ def test_lines_of_all_lengths(fs):
     with fs.open("/a", "rb") as file:
         assert list(file) == [*lines, b"end"]
         file.seek(0)
+        assert file.readline(0) == b""
         assert file.readlines() == [*lines, b"end"]
         file.seek(0)
         for line in lines:

@@ -100,14 +100,14 @@ def test_wrappers_of_the_io_module(fs):
         both.write(b"X")
         both.seek(4)
         assert both.read(3) == b" X\r"
-    with io.TextIOWrapper(fs.open("/a", "rb"), "ascii") as text:
-        assert text.readline() == "line 0\n"
-        position = text.tell()
-        assert text.readline() == "line 1\n"
-        text.seek(position)
-        assert text.readline() == "line 1\n"
-        assert sum(1 for _ in text) == 4998
-        inner = text.detach()
+    text = io.TextIOWrapper(fs.open("/a", "rb"), "ascii")
+    assert text.readline() == "line 0\n"
+    position = text.tell()
+    assert text.readline() == "line 1\n"
+    text.seek(position)
+    assert text.readline() == "line 1\n"
+    assert sum(1 for _ in text) == 4998
+    inner = text.detach()
     assert inner.tell() == len(content)
     inner.close()
 

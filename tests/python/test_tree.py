@@ -316,8 +316,9 @@ def test_glob_is_as_pathlib(tree, pattern):
         for path in glob.glob(pattern, root_dir=tmpfs, recursive=True, include_hidden=True)
         if path
     }
-    # `**` follows no links here.
-    theirs = {path for path in theirs if not path.startswith(("/link/", "/a/up/"))}
+    if "**" in pattern:
+        # It follows no links here.
+        theirs = {path for path in theirs if not path.startswith(("/link/", "/a/up/"))}
     ours = fs.glob("/" + pattern)
     assert ours == sorted(set(ours))
     assert set(ours) - {"/"} == theirs

@@ -274,9 +274,7 @@ impl File {
         gil::enter(args.py());
         let mut session = self.gate.try_enter(args.py())?;
         let state = session.state();
-        if !self.access.write {
-            return None;
-        }
+        state.core.as_ref().filter(|_| self.access.write)?;
         let written = with_bytes(data, HELD_BYTES_MAX, |bytes| {
             write_here(state, self.access.append, bytes).ok()
         })??;
@@ -352,13 +350,13 @@ impl File {
         Ok(state.position)
     }
 
-    fn offset(&self, py: Python<'_>, offset: &Bound<'_, PyAny>) -> PyResult<i64> {
+    /// An offset or size argument.
+    pub(super) fn offset(&self, py: Python<'_>, offset: &Bound<'_, PyAny>) -> PyResult<i64> {
         let index = offset
             .call_method0(pyo3::intern!(py, "__index__"))
             .map_err(|_| wrong_type(offset, "an integer is required"))?;
         index.cast::<PyInt>()?.extract::<i64>().map_err(|_| {
-            let text = "The position should be from 0 to 2**63 - 1";
-            errors::invalid(py, text, Some(&self.name))
+            errors::invalid(py, "The number does not fit into 64 bits", Some(&self.name))
         })
     }
 

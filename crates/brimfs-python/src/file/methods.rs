@@ -208,7 +208,7 @@ impl File {
 impl File {
     /// A length argument.
     fn length(&self, py: Python<'_>, size: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let size: i64 = size.extract()?;
+        let size = self.offset(py, size)?;
         u64::try_from(size)
             .map_err(|_| errors::invalid(py, "The size should not be negative", Some(&self.name)))
     }

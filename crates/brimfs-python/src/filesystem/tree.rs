@@ -1,6 +1,7 @@
 //! Directories, names and links.
 
 use brimfs::ErrorKind;
+use brimfs::face::Fault;
 use pyo3::prelude::*;
 
 use super::FileSystem;
@@ -38,8 +39,14 @@ impl FileSystem {
     }
 
     /// Remove a directory and everything in it. O(number of nodes).
+    ///
+    /// A file or a symbolic link is a NotADirectoryError.
     fn rmtree(&self, py: Python<'_>, path: PathArg<'_>) -> PyResult<()> {
         let (core, bytes) = (&self.core, path.bytes());
+        if !core.symlink_metadata(bytes).or_raise(&path)?.is_dir() {
+            let fault = Fault::from(ErrorKind::NotADirectory);
+            return Err(fault.at("remove tree", bytes)).or_raise(&path);
+        }
         gil::detached(py, || core.remove_dir_all(bytes)).or_raise(&path)
     }
 
