@@ -382,15 +382,13 @@ impl FileSystem {
     /// As [`FileSystem::create_dir`].
     pub fn touch(&self, path: impl AsPath) -> Result<()> {
         let path = path.as_path_bytes();
-        let now = crate::namespace::times::Timestamp::from_nanos(clock::wall_nanos());
-        let times = FileTimes {
-            accessed: Some(now),
-            modified: Some(now),
-        };
         self.run("touch", path, |root| {
             loop {
                 let target = match open::spot(root, path, true)? {
-                    Spot::Taken(node) => return node.set_times(times),
+                    Spot::Taken(node) => {
+                        node.touch();
+                        return Ok(());
+                    }
                     Spot::Free(target) => target,
                 };
                 let node = open::new_file(root, Content::Empty, 0o666)?;
