@@ -17,7 +17,7 @@ use brimfs::{Error, ErrorKind, FileSystem, LockMode, OpenOptions, RenameMode};
 use brimfs_sim::run::Plan;
 
 const THREADS: u64 = 32;
-const ROUNDS: u64 = 400;
+const ROUNDS: u64 = 5_000;
 const DIRS: u64 = 5;
 const FILES: u64 = 9;
 const QUOTA: u64 = 6 << 20;
