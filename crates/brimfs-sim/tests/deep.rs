@@ -53,7 +53,6 @@ fn a_deep_tree_is_created_walked_copied_renamed_and_removed() {
         let into_itself = fs.rename("/top", &inside).expect_err("into itself");
         assert_eq!(into_itself.kind(), brimfs::ErrorKind::InvalidArgument);
         assert_eq!(fs.canonicalize(&path).expect("a path"), path);
-        assert_eq!(fs.glob("/top/**/file").expect("a match").len(), 1);
         fs.audit().expect("a clean audit");
 
         fs.remove_dir_all("/top").expect("removal");
