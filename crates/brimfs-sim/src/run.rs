@@ -67,6 +67,11 @@ impl Trial {
 
     /// Applies one operation to all and compares answers and counters.
     pub fn step(&mut self, op: &Op) -> Result<(), String> {
+        if let Op::Open { slot, .. } = op
+            && self.model.is_open(*slot)
+        {
+            self.step(&Op::Close { slot: *slot })?;
+        }
         let (expected, linux_too) = match self.model.apply(op) {
             Verdict::All(answer) => (answer, true),
             Verdict::BrimfsOnly(answer) => (answer, false),
@@ -129,6 +134,10 @@ impl Trial {
         for slot in 0..SLOTS {
             self.step(&Op::Close { slot })?;
             self.step(&Op::DropView { slot })?;
+        }
+        for name in ["user.a", "user.b"] {
+            let (path, name) = (Raw::from("/"), Raw::from(name));
+            self.step(&Op::RemoveXattr { path, name })?;
         }
         for (path, kind) in self.model.paths() {
             let top_level = path.0.iter().filter(|byte| **byte == b'/').count() == 1;
@@ -212,10 +221,12 @@ pub struct Plan {
     pub seed: u64,
     /// How many.
     pub cases: u64,
+    /// After how many failures to stop.
+    pub failures: usize,
 }
 
 impl Plan {
-    /// `BRIMFS_CASES` and `BRIMFS_SEED`, or `cases` sequences from number 1 on.
+    /// `BRIMFS_CASES`, `BRIMFS_SEED` and `BRIMFS_FAILURES`, or `cases` sequences from number 1 on.
     ///
     /// A soak (more cases than usual and no seed) starts at a number nobody tried yet.
     pub fn from_env(cases: u64) -> Self {
@@ -234,6 +245,7 @@ impl Plan {
         Plan {
             seed,
             cases: wanted,
+            failures: number("BRIMFS_FAILURES").unwrap_or(1).max(1) as usize,
         }
     }
 }
@@ -249,14 +261,14 @@ pub fn explore(
     // Unoptimised, proptest's nested strategies take more than the usual stack of a test.
     std::thread::scope(|scope| {
         let all = || {
-            let numbers = plan.seed..plan.seed + plan.cases;
-            numbers.into_iter().try_for_each(|seed| try_one(test, seed, len, &trial))
+            let seeds = plan.seed..plan.seed + plan.cases;
+            let failures = seeds.filter_map(|seed| try_one(test, seed, len, &trial).err());
+            failures.take(plan.failures).collect::<String>()
         };
         let thread = std::thread::Builder::new().stack_size(64 << 20);
         let worker = thread.spawn_scoped(scope, all).expect("a thread can be started");
         match worker.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(report)) => panic!("{report}"),
+            Ok(reports) => assert!(reports.is_empty(), "{reports}"),
             Err(panic) => panic!("outside of a trial: {}", panic_text(panic.as_ref())),
         }
     });

@@ -53,13 +53,18 @@ impl Model {
         let keeps = how.create_new || how.no_follow;
         let place = match (creates, keeps) {
             (true, true) => self.place(path, Last::Entry)?,
-            (true, false) => self.place(path, Last::Create)?,
+            (true, false) => match self.place(path, Last::Create) {
+                Err(refusal) if refusal.errno == libc::EISDIR => {
+                    return Err(self.slash_refusal(path, how));
+                }
+                other => other?,
+            },
             (false, true) => self.place(path, Last::Keep)?,
             (false, false) => self.place(path, Last::Follow)?,
         };
         let named = matches!(place.tail, Tail::Name(_));
         if creates && named && place.slash {
-            return refuse(libc::EISDIR);
+            return Err(self.slash_refusal(path, how));
         }
         check_name(&place)?;
         let Some(ino) = place.ino else {
@@ -81,6 +86,18 @@ impl Model {
                 }
                 Ok(ino)
             }
+        }
+    }
+
+    /// A slash behind the name of a file to be made. Linux does not look what is
+    /// there; brimfs says what is wrong with it.
+    fn slash_refusal(&self, path: &[u8], how: &OpenHow) -> Refusal {
+        let keeps = how.create_new || how.no_follow;
+        let last = if keeps { Last::Keep } else { Last::Follow };
+        match self.lookup(path, last) {
+            Err(refusal) if refusal.errno != libc::ENOENT => Refusal::by_design(refusal.errno),
+            Ok(_) if how.create_new => Refusal::by_design(libc::EEXIST),
+            _ => libc::EISDIR.into(),
         }
     }
 

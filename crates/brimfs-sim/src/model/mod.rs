@@ -170,7 +170,7 @@ impl Model {
 
     /// Does what `op` says and answers what everybody should answer.
     pub fn apply(&mut self, op: &Op) -> Verdict {
-        if self.takes_too_long(op) || has_two_mistakes(op) {
+        if self.takes_too_long(op) || self.has_two_mistakes(op) {
             return Verdict::Skip;
         }
         let mut tried = self.clone();
@@ -211,6 +211,11 @@ impl Model {
         self.views.iter().all(Option::is_none) && self.slots.iter().flatten().all(is_named)
     }
 
+    /// Whether a file is open in the slot.
+    pub fn is_open(&self, slot: usize) -> bool {
+        self.slots[slot].is_some()
+    }
+
     /// Whether the bytes of the file at `path` may be read as a whole.
     pub fn is_readable_as_a_whole(&self, path: &[u8]) -> bool {
         let Ok(ino) = self.lookup(path, Last::Follow) else {
@@ -236,6 +241,22 @@ impl Model {
             }),
             _ => false,
         }
+    }
+
+    /// Two bad paths in one call: which mistake is reported first is open.
+    fn has_two_mistakes(&self, op: &Op) -> bool {
+        let paths = op.paths();
+        let [first, second] = paths[..] else {
+            return false;
+        };
+        let is_bad = |path: &Raw| {
+            path.0.contains(&0) || path.0.split(|byte| *byte == b'/').any(|name| name.len() > 255)
+        };
+        if is_bad(first) || is_bad(second) {
+            return true;
+        }
+        let mistakes = [first, second].map(|path| self.place(&path.0, Last::Entry).err());
+        mistakes.iter().flatten().any(|mistake| mistake.by_design)
     }
 
     /// Whether a view of the file may need a copy or not, depending on how its
@@ -364,12 +385,6 @@ impl Model {
             modified: node.modified,
         }
     }
-}
-
-/// A NUL byte in one of two paths: which mistake is reported first is open.
-fn has_two_mistakes(op: &Op) -> bool {
-    let paths = op.paths();
-    paths.len() == 2 && paths.iter().any(|path| path.0.contains(&0))
 }
 
 fn kind_of(body: &Body) -> Kind {
