@@ -382,15 +382,13 @@ impl FileSystem {
     /// As [`FileSystem::create_dir`].
     pub fn touch(&self, path: impl AsPath) -> Result<()> {
         let path = path.as_path_bytes();
-        let now = crate::namespace::times::Timestamp::from_nanos(clock::wall_nanos());
-        let times = FileTimes {
-            accessed: Some(now),
-            modified: Some(now),
-        };
         self.run("touch", path, |root| {
             loop {
                 let target = match open::spot(root, path, true)? {
-                    Spot::Taken(node) => return node.set_times(times),
+                    Spot::Taken(node) => {
+                        node.touch();
+                        return Ok(());
+                    }
                     Spot::Free(target) => target,
                 };
                 let node = open::new_file(root, Content::Empty, 0o666)?;
@@ -576,10 +574,14 @@ fn make_or_enter(
         match resolve::child(at, name) {
             Ok((node, _)) if node.is_directory() => return Ok(node),
             Ok((node, _)) if node.kind() == FileType::Symlink => {
-                let node = resolve::resolve_from(root, at, name)?;
-                return match node.is_directory() {
-                    true => Ok(node),
-                    false => Err(ErrorKind::NotADirectory.into()),
+                return match resolve::resolve_from(root, at, name) {
+                    Ok(node) if node.is_directory() => Ok(node),
+                    Ok(_) => Err(ErrorKind::NotADirectory.into()),
+                    // The name is taken by a link that leads nowhere.
+                    Err(fault) if fault.kind() == ErrorKind::NotFound => {
+                        Err(ErrorKind::AlreadyExists.into())
+                    }
+                    Err(fault) => Err(fault),
                 };
             }
             Ok(_) => return Err(ErrorKind::NotADirectory.into()),

@@ -157,10 +157,12 @@ impl Content {
     /// Replaces the content as one step, which needs the quota of the difference only.
     pub(crate) fn install(&mut self, mut fresh: Fresh<'_>) -> Result<(), Fault> {
         let account = fresh.account;
-        let freed = self.exclusive_quota();
+        let freed = self.disarm();
         let needed = fresh.content.allocated_when_armed();
-        account.quota.reserve(needed.saturating_sub(freed))?;
-        self.disarm();
+        if let Err(fault) = account.quota.reserve(needed.saturating_sub(freed)) {
+            self.arm();
+            return Err(fault);
+        }
         fresh.content.arm();
         let old = std::mem::replace(self, fresh.take());
         let resident = old.charge().1;
@@ -169,19 +171,9 @@ impl Content {
         Ok(())
     }
 
-    /// Quota that is given back when this content goes.
-    fn exclusive_quota(&mut self) -> u64 {
-        match self {
-            Content::Chunk(chunk) => Arc::get_mut(chunk).map_or(0, |chunk| chunk.quota()),
-            Content::Table(table) => Arc::get_mut(table).map_or(0, Table::exclusive_quota),
-            _ => self.charge().0,
-        }
-    }
-
     /// Takes content back out of a node that nobody got to see.
     pub(crate) fn withdraw<'a>(&mut self, account: &'a Arc<Account>) -> Fresh<'a> {
-        let quota = self.exclusive_quota();
-        self.disarm();
+        let quota = self.disarm();
         account.quota.release(quota);
         let content = std::mem::replace(self, Content::Empty);
         Fresh { content, account }
@@ -195,30 +187,34 @@ impl Content {
         Ok(fresh.take())
     }
 
-    /// Makes dropping the chunks give back no quota.
-    fn disarm(&mut self) {
+    /// Takes the quota over of all that goes with this content; returns how much that is.
+    ///
+    /// Who shares a chunk is looked at once, here: a moment later it may be another matter.
+    fn disarm(&mut self) -> u64 {
+        let mut taken = self.charge().0;
         match self {
             Content::Chunk(chunk) => {
                 if let Some(chunk) = Arc::get_mut(chunk) {
-                    chunk.charge_mut().take_quota();
+                    taken += chunk.charge_mut().take_quota();
                 }
             }
             Content::Table(table) => {
                 if let Some(table) = Arc::get_mut(table) {
-                    table.for_each_exclusive(|chunk| {
-                        chunk.charge_mut().take_quota();
-                    });
+                    table.for_each_exclusive(|chunk| taken += chunk.charge_mut().take_quota());
                 }
             }
             _ => {}
         }
+        taken
     }
 
-    /// Books quota that is reserved already onto the chunks of fresh content.
+    /// Books quota that is reserved already onto the chunks that are charged none.
     fn arm(&mut self) {
         let book = |chunk: &mut Chunk| {
-            let needed = chunk.quota_needed();
-            chunk.charge_mut().add_reserved_quota(needed);
+            if chunk.quota() == 0 {
+                let needed = chunk.quota_needed();
+                chunk.charge_mut().add_reserved_quota(needed);
+            }
         };
         match self {
             Content::Chunk(chunk) => {

@@ -184,8 +184,11 @@ enum Prepared {
     InPlace {
         quota: u64,
     },
-    /// A new chunk; if it replaces an unshared one, it takes over that one's quota.
-    Fresh(Chunk),
+    Fresh {
+        chunk: Chunk,
+        /// It takes over the quota of the unshared chunk that it replaces.
+        inherits: bool,
+    },
 }
 
 impl Table {
@@ -323,11 +326,12 @@ impl Table {
     ) -> Result<(), Fault> {
         let end = index * CHUNK as u64 + len as u64;
         let old = self.slots.get_mut(index).and_then(Arc::get_mut);
+        let inherits = old.is_some();
         let inherited = old.map_or(0, |chunk| chunk.quota());
         let account = self.charge.account();
         let charge = Charge::reserve(account, len as u64 - inherited, resident)?;
         self.reserve_slots(end, 1)?;
-        self.replace(index, Chunk::dense(memory, len, charge));
+        self.replace(index, Chunk::dense(memory, len, charge), inherits);
         self.grow_len(end);
         Ok(())
     }
@@ -380,13 +384,18 @@ impl Table {
             let mut chunk = Chunk::empty(room(0), account)?;
             let quota = chunk.quota_for(piece.start, piece.end);
             chunk.charge_mut().grow_quota(quota)?;
-            return Ok(Prepared::Fresh(chunk));
+            return Ok(Prepared::Fresh {
+                chunk,
+                inherits: false,
+            });
         };
         let had = slot.data_end();
         let Some(chunk) = Arc::get_mut(slot) else {
-            return slot
-                .copy_for(CHUNK, room(had), span, 0)
-                .map(Prepared::Fresh);
+            let chunk = slot.copy_for(CHUNK, room(had), span, 0)?;
+            return Ok(Prepared::Fresh {
+                chunk,
+                inherits: false,
+            });
         };
         if chunk.capacity() >= piece.end {
             let quota = chunk.quota_for(piece.start, piece.end);
@@ -396,12 +405,15 @@ impl Table {
         let inherited = chunk.quota();
         chunk
             .copy_for(CHUNK, room(had), span, inherited)
-            .map(Prepared::Fresh)
+            .map(|chunk| Prepared::Fresh {
+                chunk,
+                inherits: true,
+            })
     }
 
     fn commit(&mut self, index: u64, prepared: Prepared) -> &mut Chunk {
         match prepared {
-            Prepared::Fresh(chunk) => self.replace(index, chunk),
+            Prepared::Fresh { chunk, inherits } => self.replace(index, chunk, inherits),
             Prepared::InPlace { quota } => {
                 let chunk = self.unshared(index);
                 chunk.charge_mut().add_reserved_quota(quota);
@@ -410,9 +422,12 @@ impl Table {
         }
     }
 
-    /// Puts a new chunk in its place; it inherits the quota of the one it replaces.
-    fn replace(&mut self, index: u64, mut chunk: Chunk) -> &mut Chunk {
-        if let Some(old) = self.slots.get_mut(index).and_then(Arc::get_mut) {
+    /// Puts a new chunk in its place, with the quota of the one it replaces if it inherits.
+    ///
+    /// Whether it does was decided when it was paid for: a chunk that was shared then may be
+    /// shared no longer, and gives its own quota back.
+    fn replace(&mut self, index: u64, mut chunk: Chunk, inherits: bool) -> &mut Chunk {
+        if inherits && let Some(old) = self.slots.get_mut(index).and_then(Arc::get_mut) {
             let inherited = old.charge_mut().take_quota();
             chunk.charge_mut().add_reserved_quota(inherited);
         }
@@ -499,7 +514,7 @@ impl Table {
                     Some(chunk) => {
                         let inherited = chunk.quota();
                         let copy = chunk.copy_for(CHUNK, room, (0, 0), inherited)?;
-                        self.replace(index, copy);
+                        self.replace(index, copy, true);
                     }
                     None => *slot = Arc::new(slot.copy_for(CHUNK, room, (0, 0), 0)?),
                 }
@@ -567,13 +582,6 @@ impl Table {
         }
     }
 
-    /// Quota that is given back when this table goes.
-    pub(crate) fn exclusive_quota(&mut self) -> u64 {
-        let mut sum = 0;
-        self.for_each_exclusive(|chunk| sum += chunk.quota());
-        sum
-    }
-
     /// Moves the content into one contiguous run, if nobody shares it and it has no holes.
     pub(crate) fn gather(&mut self, account: &Arc<Account>) -> Result<bool, Fault> {
         let mut data = 0;
@@ -621,7 +629,7 @@ impl Table {
         }
         let (room, inherited) = (chunk.data_end().max(1), chunk.quota());
         let copy = chunk.copy_for(CHUNK, room, (0, 0), inherited)?;
-        self.replace(last, copy);
+        self.replace(last, copy, true);
         Ok(())
     }
 }

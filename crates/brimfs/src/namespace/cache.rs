@@ -14,16 +14,18 @@ use crate::base::hash::hash_bytes;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak};
 use crate::memory::budget::Budget;
-use crate::namespace::inode::Inode;
+use crate::namespace::inode::{FileType, Inode};
 
 const SHARDS: usize = 32;
-/// Places that one path can be in.
-const WAYS: usize = 4;
+/// Places that one path can be in: their tags fill half a line of the processor's cache.
+const WAYS: usize = 8;
 /// Longer paths are not worth their memory, in bytes.
 const PATH_MAX: usize = 4096;
 /// The most the whole cache may take, in bytes, and as a share of the memory limit.
 const CACHE_MAX: u64 = 16 << 20;
 const LIMIT_SHARE: u64 = 16;
+/// Bytes that a shard pays for at once.
+const CHARGE_STEP: u64 = 1 << 10;
 /// Places of a shard when it is first used.
 const FIRST_PLACES: usize = 16;
 /// What a path's buffer costs beside its bytes, on average.
@@ -35,7 +37,6 @@ struct Entry {
     /// The epoch, and in the lowest bit (epochs of entries are even) whether the last component
     /// was a symbolic link that was followed.
     epoch_and_link: u64,
-    hash: u32,
     names_stamp: u32,
 }
 
@@ -57,7 +58,11 @@ impl Entry {
 struct Shard {
     /// A power of two of places, or none; a path is in one of `WAYS` neighbours.
     places: Vec<Option<Entry>>,
+    /// A part of each entry's hash, looked at before the entry; meaningless where there is none.
+    tags: Vec<u32>,
     used: usize,
+    /// What places and paths take, and what is reserved for them and more to come.
+    taken: u64,
     charged: u64,
     /// Which of the neighbours is given up next.
     turn: u8,
@@ -89,6 +94,12 @@ impl Drop for Moving<'_> {
 
 fn stands_alone(epoch: u64) -> bool {
     epoch.is_multiple_of(2)
+}
+
+/// The part of a hash that a shard goes by; the shard itself goes by the rest.
+#[inline]
+fn tag_of(hash: u64) -> u32 {
+    hash as u32
 }
 
 impl PathCache {
@@ -146,6 +157,10 @@ impl PathCache {
         if names != node.names_stamp.load(Ordering::Acquire) {
             return None;
         }
+        // Found by somebody who wanted the link itself.
+        if follow && node.kind() == FileType::Symlink {
+            return None;
+        }
         Some((node, Stamp { epoch, names }))
     }
 
@@ -164,10 +179,9 @@ impl PathCache {
             node: Arc::downgrade(node),
             path: path.into(),
             epoch_and_link: stamp.epoch | u64::from(via_link),
-            hash: hash as u32,
             names_stamp: stamp.names,
         };
-        let freed = shard.store(entry);
+        let freed = shard.store(tag_of(hash), entry);
         self.uncharge(&mut shard, freed);
     }
 
@@ -175,15 +189,12 @@ impl PathCache {
     pub(crate) fn remove(&self, path: &[u8]) {
         let hash = hash_bytes(path);
         let mut shard = self.shard(hash).lock();
-        let Some(place) = shard.position(hash, path) else {
+        let Some(place) = shard.position(tag_of(hash), path) else {
             return;
         };
         shard.places[place] = None;
         shard.used -= 1;
         self.uncharge(&mut shard, path.len() as u64 + PATH_OVERHEAD);
-        if shard.used == 0 {
-            self.empty(&mut shard);
-        }
     }
 
     /// Forgets everything and gives its memory back. Returns how many bytes that were.
@@ -201,59 +212,85 @@ impl PathCache {
     }
 
     fn empty(&self, shard: &mut Shard) {
-        let charged = shard.charged;
         shard.places = Vec::new();
+        shard.tags = Vec::new();
         shard.used = 0;
-        self.uncharge(shard, charged);
+        shard.taken = 0;
+        self.uncharge_steps(shard);
     }
 
+    /// Pays for more bytes of a shard, in steps, so that most paths come and go without a look at
+    /// the budget.
+    #[inline]
     fn charge(&self, shard: &mut Shard, bytes: u64) -> bool {
+        if shard.taken + bytes <= shard.charged {
+            shard.taken += bytes;
+            return true;
+        }
+        self.charge_step(shard, bytes)
+    }
+
+    #[cold]
+    fn charge_step(&self, shard: &mut Shard, bytes: u64) -> bool {
         let limit = CACHE_MAX.min(self.budget.limit() / LIMIT_SHARE) / SHARDS as u64;
-        if shard.charged + bytes > limit || self.budget.reserve_spare(bytes).is_err() {
+        let step = (shard.taken + bytes - shard.charged).next_multiple_of(CHARGE_STEP);
+        if shard.charged + step > limit || self.budget.reserve_spare(step).is_err() {
             return false;
         }
-        shard.charged += bytes;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        shard.charged += step;
+        shard.taken += bytes;
+        self.bytes.fetch_add(step, Ordering::Relaxed);
         true
     }
 
+    #[inline]
     fn uncharge(&self, shard: &mut Shard, bytes: u64) {
-        shard.charged -= bytes;
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.budget.release(bytes);
+        shard.taken -= bytes;
+        if shard.charged - shard.taken > 4 * CHARGE_STEP {
+            self.uncharge_steps(shard);
+        }
+    }
+
+    fn uncharge_steps(&self, shard: &mut Shard) {
+        let kept = shard.taken.next_multiple_of(CHARGE_STEP);
+        let given_back = shard.charged - kept;
+        shard.charged = kept;
+        self.bytes.fetch_sub(given_back, Ordering::Relaxed);
+        self.budget.release(given_back);
     }
 }
 
 impl Shard {
     #[inline]
-    fn set_of(&self, hash: u64) -> std::ops::Range<usize> {
+    fn set_of(&self, tag: u32) -> std::ops::Range<usize> {
         let sets = self.places.len() / WAYS;
         if sets == 0 {
             return 0..0;
         }
-        let start = (hash as u32 as usize & (sets - 1)) * WAYS;
+        let start = (tag as usize & (sets - 1)) * WAYS;
         start..start + WAYS
     }
 
     #[inline]
-    fn position(&self, hash: u64, path: &[u8]) -> Option<usize> {
-        self.set_of(hash).find(|place| {
-            self.places[*place]
-                .as_ref()
-                .is_some_and(|entry| entry.hash == hash as u32 && *entry.path == *path)
+    fn position(&self, tag: u32, path: &[u8]) -> Option<usize> {
+        self.set_of(tag).find(|place| {
+            self.tags[*place] == tag
+                && self.places[*place]
+                    .as_ref()
+                    .is_some_and(|entry| *entry.path == *path)
         })
     }
 
     #[inline]
     fn find(&self, hash: u64, path: &[u8]) -> Option<&Entry> {
-        self.places[self.position(hash, path)?].as_ref()
+        self.places[self.position(tag_of(hash), path)?].as_ref()
     }
 
     /// Pays for one more path, growing the shard if it is getting full.
     ///
     /// At the limit a path is still let in if it will take the place of another.
     fn make_room(&mut self, cost: u64, cache: &PathCache) -> bool {
-        if self.used * 4 >= self.places.len() * 3 {
+        if self.used * 8 >= self.places.len() * 7 {
             self.grow(cache);
         }
         if self.places.is_empty() {
@@ -283,7 +320,7 @@ impl Shard {
     fn grow(&mut self, cache: &PathCache) {
         let old_len = self.places.len();
         let len = (old_len * 2).max(FIRST_PLACES);
-        let place_cost = size_of::<Option<Entry>>() as u64;
+        let place_cost = (size_of::<Option<Entry>>() + size_of::<u32>()) as u64;
         // Both exist while entries move over.
         if !cache.charge(self, len as u64 * place_cost) {
             return;
@@ -291,12 +328,14 @@ impl Shard {
         let mut places = Vec::new();
         places.resize_with(len, || None);
         let old = std::mem::replace(&mut self.places, places);
+        let old_tags = std::mem::replace(&mut self.tags, vec![0; len]);
         let epoch = cache.epoch();
         self.used = 0;
         let mut freed = old_len as u64 * place_cost;
-        for entry in old.into_iter().flatten() {
+        for (tag, entry) in old_tags.into_iter().zip(old) {
+            let Some(entry) = entry else { continue };
             if entry.epoch() == epoch && entry.node.strong_count() > 0 {
-                freed += self.store(entry);
+                freed += self.store(tag, entry);
             } else {
                 freed += entry.cost();
             }
@@ -305,10 +344,9 @@ impl Shard {
     }
 
     /// Puts an entry in; returns what the entry that it replaces was charged.
-    fn store(&mut self, entry: Entry) -> u64 {
-        let hash = u64::from(entry.hash);
-        let set = self.set_of(hash);
-        let same = self.position(hash, &entry.path);
+    fn store(&mut self, tag: u32, entry: Entry) -> u64 {
+        let set = self.set_of(tag);
+        let same = self.position(tag, &entry.path);
         let epoch = entry.epoch();
         // Whether the node of an entry is gone is not looked at: that would touch its memory.
         let stale = |place: &usize| {
@@ -320,6 +358,7 @@ impl Shard {
             self.turn = self.turn.wrapping_add(1);
             set.start + self.turn as usize % WAYS
         });
+        self.tags[place] = tag;
         match self.places[place].replace(entry) {
             Some(old) => old.cost(),
             None => {

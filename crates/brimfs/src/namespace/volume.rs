@@ -113,7 +113,9 @@ pub(crate) struct Volume {
     pub(crate) extras: Extras,
     /// Held while a directory moves, so that none can move into itself.
     pub(crate) moves: Mutex<()>,
+    /// The first pair, which most nodes have, is `first_owner`.
     owners: RwLock<Vec<(u32, u32)>>,
+    first_owner: (u32, u32),
     next_number: AtomicU64,
     counts: [AtomicU64; 3],
     pub(crate) umask: u32,
@@ -142,6 +144,7 @@ impl Volume {
             extras: Extras::default(),
             moves: Mutex::new(()),
             owners: RwLock::new(vec![owner]),
+            first_owner: owner,
             next_number: AtomicU64::new(ROOT),
             counts: [const { AtomicU64::new(0) }; 3],
             umask,
@@ -160,10 +163,14 @@ impl Volume {
     }
 
     fn state(&self, body: Body, mode: u32, owner: u16, links: u32, now: i64) -> State {
+        let generation = match &body {
+            Body::File(content) => u64::from(content.len() > 0),
+            _ => 0,
+        };
         State {
             body,
             times: Times::new(now),
-            generation: 0,
+            generation,
             links,
             mode: (mode as u16) & PERMISSIONS,
             owner,
@@ -172,7 +179,7 @@ impl Volume {
 
     /// A new node, charged and counted, without a name yet.
     ///
-    /// The memory of a file's content is paid for already.
+    /// The memory of a file's content is paid for already; content counts as one write.
     pub(crate) fn new_node(
         self: &Arc<Self>,
         body: Body,
@@ -242,8 +249,14 @@ impl Volume {
 
     /// User and group behind a node's `owner`.
     pub(crate) fn owner(&self, place: u16) -> (u32, u32) {
+        if place == 0 {
+            return self.first_owner;
+        }
         let owners = self.owners.read();
-        owners.get(place as usize).copied().unwrap_or(owners[0])
+        owners
+            .get(place as usize)
+            .copied()
+            .unwrap_or(self.first_owner)
     }
 
     /// The place of an owner in the table, which keeps every pair that was ever used.

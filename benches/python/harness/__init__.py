@@ -1,0 +1,1 @@
+"""The harness of the Python benchmarks: candidates, rows, clocks and tables."""

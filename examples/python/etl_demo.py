@@ -1,0 +1,323 @@
+"""An ETL staging job in memory: 336,776 real flights, many threads, one brimfs.
+
+Stage 1 partitions the raw rows by day and carrier under file locks, stage 2 converts finished
+partitions to Parquet while stage 1 still runs, stage 3 adds the delays up and compares every total
+with a direct computation on the source. A second run has too small a quota and must end in a clean
+`brimfs.QuotaExceeded` with every counter back at what it was.
+
+    python examples/python/etl_demo.py [--quota SIZE] [--memory-limit SIZE] [--workers N] [--json]
+
+The exit code is 0 when every total agrees and the second run failed as it must, 1 on any mismatch,
+2 when the job could not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import brimfs
+from etl.crew import Crew, Meter
+from etl.report import Printer, human_size, progress_view
+from etl.source import HEADER, SourceMissing, data_directory
+from etl.stages import (
+    Converter,
+    Partitioner,
+    Reader,
+    arrow_convert,
+    place_raw_files,
+    polars_convert,
+)
+from etl.totals import CsvTotals, Totals, differences, source_totals, staged_totals
+
+
+CONVERTER_THREADS = 2
+READER_THREADS = 4
+REFRESH_SECONDS = 0.1
+SMALL_QUOTA_SHARE = 0.4
+COUNTERS = ("quota_used", "files", "directories", "nodes", "open_handles", "views")
+
+
+@dataclass
+class JobResult:
+    """What one run of the job left behind and found out."""
+
+    meters: list[Meter]
+    partitions: int
+    converted_early: int
+    seconds: float
+    totals: dict[str, Totals]
+    mismatches: list[str]
+
+
+def run_job(fs: brimfs.FileSystem, directory: Path, workers: int) -> JobResult:
+    """All stages on `fs`; raises what the first failing thread raised."""
+    started = time.perf_counter()
+    place = Meter("0 place raw files")
+    partition = Meter("1 partition to CSV")
+    convert = Meter("2 convert to Parquet")
+    read = Meter("3 read back and add up")
+    place_raw_files(fs, directory, place)
+
+    crew = Crew()
+    partitioner = Partitioner(fs, crew, partition, workers)
+    converter = Converter(fs, crew, convert, partitioner)
+    for number in range(workers):
+        crew.start(f"partition-{number}", partitioner.work)
+    for number in range(CONVERTER_THREADS):
+        crew.start(f"arrow-{number}", lambda: converter.work(arrow_convert))
+        crew.start(f"polars-{number}", lambda: converter.work(polars_convert))
+    watch_staging(crew, partition, convert, partitioner)
+
+    readers = Crew()
+    reader = Reader(fs, readers, read, converter.converted)
+    csv_totals = CsvTotals()
+    for number in range(READER_THREADS):
+        readers.start(f"read-{number}", lambda: reader.work(csv_totals.add))
+    watch_reading(readers, read, 2 * partitioner.partitions)
+
+    totals = staged_totals(fs, reader.flights())
+    mismatches = check(fs, directory, totals, csv_totals, partition, partitioner)
+    return JobResult(
+        [place, partition, convert, read],
+        partitioner.partitions,
+        converter.while_partitioning,
+        time.perf_counter() - started,
+        totals,
+        mismatches,
+    )
+
+
+def watch_staging(crew: Crew, rows: Meter, parquet: Meter, partitioner: Partitioner) -> None:
+    """Draws the progress of stages 1 and 2 until their threads end; raises their first error."""
+    with progress_view() as view:
+        while crew.alive():
+            time.sleep(REFRESH_SECONDS)
+            headers = rows.files * len(HEADER)
+            view.update("partitioned (KiB)", (rows.bytes - headers) >> 10, partitioner.size >> 10)
+            known = partitioner.partitions if partitioner.released_all else None
+            view.update("Parquet files", parquet.files, known)
+    crew.join()
+
+
+def watch_reading(crew: Crew, read: Meter, files: int) -> None:
+    with progress_view() as view:
+        while crew.alive():
+            time.sleep(REFRESH_SECONDS)
+            view.update("files read back", read.files, files)
+    crew.join()
+
+
+def check(
+    fs: brimfs.FileSystem,
+    directory: Path,
+    totals: dict[str, Totals],
+    csv_totals: CsvTotals,
+    rows: Meter,
+    partitioner: Partitioner,
+) -> list[str]:
+    """Every difference between what brimfs holds and what the source says."""
+    expected = source_totals(directory)
+    with fs.open("/raw/airlines.csv", "r", encoding="utf-8", newline="") as text:
+        names = {row["carrier"]: row["name"] for row in csv.DictReader(text)}
+    lines: list[str] = []
+    for title, table in expected.items():
+        lines += differences(f"Parquet by {title}", totals[title], table)
+    lines += differences("CSV by carrier", csv_totals.by_name(names), expected["carrier"])
+    # Every byte of the source went to exactly one partition, and each partition has one header.
+    staged = rows.bytes - partitioner.partitions * len(HEADER)
+    if staged != partitioner.size - len(HEADER):
+        lines.append(f"staged {staged} bytes of rows, the source has {partitioner.size}")
+    if rows.files != partitioner.partitions:
+        lines.append(f"{rows.files} headers for {partitioner.partitions} partitions")
+    return lines
+
+
+def counters(fs: brimfs.FileSystem) -> dict[str, int]:
+    stats = fs.stats()
+    return {name: getattr(stats, name) for name in COUNTERS}
+
+
+def remove_everything(fs: brimfs.FileSystem) -> None:
+    for name in fs.listdir("/"):
+        fs.rmtree(f"/{name}")
+
+
+def leftovers(before: dict[str, int], after: dict[str, int]) -> list[str]:
+    return [
+        f"after cleanup {name} is {after[name]}, it was {before[name]}"
+        for name in COUNTERS
+        if after[name] != before[name]
+    ]
+
+
+def full_run(options: argparse.Namespace, directory: Path, out: Printer) -> dict[str, Any]:
+    """The job with the quota of the command line, and its report."""
+    with brimfs.FileSystem(quota=options.quota, memory_limit=options.memory_limit) as fs:
+        before = counters(fs)
+        result = run_job(fs, directory, options.workers)
+        stats = fs.stats()
+        remove_everything(fs)
+        result.mismatches += leftovers(before, counters(fs))
+        report = {
+            "partitions": result.partitions,
+            "converted_while_partitioning": result.converted_early,
+            "seconds": round(result.seconds, 2),
+            "stages": [meter.summary() for meter in result.meters],
+            "files": stats.files,
+            "quota_used": stats.quota_used,
+            "quota_limit": stats.quota_limit,
+            "resident_peak": stats.resident_peak,
+            "memory_limit": stats.memory_limit,
+            "mismatches": result.mismatches,
+            "totals": result.totals,
+        }
+    show_totals(result.totals, out)
+    show_stages(report, out)
+    return report
+
+
+def show_totals(totals: dict[str, Totals], out: Printer) -> None:
+    for title in ("carrier", "weather"):
+        ordered = sorted(totals[title].items(), key=lambda item: -item[1]["flights"])
+        out.table(
+            f"Delays by {title}",
+            [title, "flights", "cancelled", "late", "mean arrival delay", "worst"],
+            [
+                [
+                    group,
+                    f"{t['flights']:,}",
+                    f"{t['cancelled']:,}",
+                    f"{t['late']:,}",
+                    f"{t['arrival_delay'] / max(t['arrived'], 1):.1f} min",
+                    f"{t['worst_arrival_delay']} min",
+                ]
+                for group, t in ordered
+            ],
+        )
+
+
+def show_stages(report: dict[str, Any], out: Printer) -> None:
+    out.table(
+        "Stages (2 runs while 1 does)",
+        ["stage", "files", "bytes", "seconds", "MB/s", "files/s"],
+        [
+            [
+                stage["stage"],
+                f"{stage['files']:,}",
+                human_size(stage["bytes"]),
+                f"{stage['seconds']:.2f}",
+                f"{stage['mb_per_second']:.1f}",
+                f"{stage['files_per_second']:,}",
+            ]
+            for stage in report["stages"]
+        ],
+    )
+    quota = report["quota_limit"]
+    out.line(
+        f"{report['partitions']:,} partitions, {report['converted_while_partitioning']:,} of them "
+        f"converted while stage 1 was still writing; {report['seconds']:.1f} s in all"
+    )
+    out.line(
+        f"peak memory {human_size(report['resident_peak'])} of a limit of "
+        f"{human_size(report['memory_limit'])}; quota used {human_size(report['quota_used'])}"
+        + (f" of {human_size(quota)}" if quota is not None else "")
+        + f" by {report['files']:,} files"
+    )
+    for line in report["mismatches"]:
+        out.line(f"MISMATCH {line}")
+    if not report["mismatches"]:
+        out.line("every total agrees with the source; after cleanup every counter is back")
+
+
+def small_run(
+    options: argparse.Namespace, directory: Path, needed: int, out: Printer
+) -> dict[str, Any]:
+    """The job with a quota that cannot be enough; it must fail cleanly."""
+    quota = int(needed * SMALL_QUOTA_SHARE)
+    out.heading(f"Second run with a quota of {human_size(quota)}, which is too small")
+    mismatches: list[str] = []
+    error: brimfs.QuotaExceeded | None = None
+    with brimfs.FileSystem(quota=quota, memory_limit=options.memory_limit) as fs:
+        before = counters(fs)
+        try:
+            run_job(fs, directory, options.workers)
+            mismatches.append("the job finished although its quota was too small")
+        except brimfs.QuotaExceeded as raised:
+            error = raised
+        used = fs.stats().quota_used
+        if used > quota:
+            mismatches.append(f"{used} bytes are stored over a quota of {quota}")
+        remove_everything(fs)
+        mismatches += leftovers(before, counters(fs))
+    if error is not None:
+        out.line(f"ended in {type(error).__name__} (errno {error.errno}): {error}")
+        out.line(f"used {human_size(used)} of {human_size(quota)} when it ended")
+    for line in mismatches:
+        out.line(f"MISMATCH {line}")
+    if not mismatches:
+        out.line("after cleanup every counter is back at what it was")
+    return {
+        "quota": quota,
+        "error": None if error is None else str(error),
+        "errno": None if error is None else error.errno,
+        "quota_used_at_error": used,
+        "mismatches": mismatches,
+    }
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `1048576`, `512KiB`, `64MiB` or `2GiB`."""
+    for suffix, factor in (("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1), ("", 1)):
+        if text.endswith(suffix):
+            try:
+                size = int(float(text.removesuffix(suffix)) * factor)
+            except (ValueError, OverflowError):
+                break
+            if size > 0:
+                return size
+            break
+    raise argparse.ArgumentTypeError(f"not a size: {text!r} (for example 512MiB)")
+
+
+def parse_workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"not a number of workers from 1 to 256: {text!r}")
+    return int(text)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Stages real flight data in memory with brimfs.")
+    parser.add_argument("--quota", type=parse_size, default=parse_size("256MiB"), metavar="SIZE")
+    parser.add_argument(
+        "--memory-limit", type=parse_size, default=parse_size("512MiB"), metavar="SIZE"
+    )
+    parser.add_argument("--workers", type=parse_workers, default=8, metavar="N")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse_arguments()
+    out = Printer(silent=options.json)
+    try:
+        directory = data_directory()
+        out.heading("Staging 336,776 flights in memory")
+        first = full_run(options, directory, out)
+        second = small_run(options, directory, first["quota_used"], out)
+    except (SourceMissing, brimfs.QuotaExceeded, brimfs.MemoryLimit) as error:
+        print(f"etl_demo: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps({"run": first, "small_quota_run": second}, indent=2))
+    return 1 if first["mismatches"] or second["mismatches"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
