@@ -45,7 +45,9 @@ impl Pairing {
 impl Trial {
     /// Everything empty.
     pub fn new(limits: Limits, systems: Vec<Box<dyn System>>) -> Self {
-        let paired = systems.into_iter().map(|system| (system, Pairing::default()));
+        let paired = systems
+            .into_iter()
+            .map(|system| (system, Pairing::default()));
         Trial {
             model: Model::new(limits),
             systems: paired.collect(),
@@ -61,8 +63,10 @@ impl Trial {
             };
             done.map_err(|why| format!("operation {number}: {why}"))?;
         }
-        self.check_all().map_err(|why| format!("after all: {why}"))?;
-        self.remove_all().map_err(|why| format!("while removing all: {why}"))
+        self.check_all()
+            .map_err(|why| format!("after all: {why}"))?;
+        self.remove_all()
+            .map_err(|why| format!("while removing all: {why}"))
     }
 
     /// Applies one operation to all and compares answers and counters.
@@ -106,10 +110,14 @@ impl Trial {
         if self.model.all_is_reachable() {
             for (system, _) in &self.systems {
                 let name = system.name();
-                system.audit().map_err(|why| format!("audit of {name}: {why}"))?;
+                system
+                    .audit()
+                    .map_err(|why| format!("audit of {name}: {why}"))?;
             }
         }
-        let mut questions = vec![Op::ListDir { path: Raw::from("/") }];
+        let mut questions = vec![Op::ListDir {
+            path: Raw::from("/"),
+        }];
         for (path, kind) in self.model.paths() {
             questions.push(Op::Lstat { path: path.clone() });
             match kind {
@@ -126,7 +134,9 @@ impl Trial {
         }
         questions.extend((0..SLOTS).map(|slot| Op::ReadView { slot }));
         questions.extend((0..SLOTS).map(|slot| Op::HandleStat { slot }));
-        questions.iter().try_for_each(|question| self.step(question))
+        questions
+            .iter()
+            .try_for_each(|question| self.step(question))
     }
 
     /// Closes and removes everything; counters and memory must be those of an empty filesystem.
@@ -169,7 +179,11 @@ fn agree(
         }
         (Ok(Outcome::Names(model)), Ok(Outcome::Names(system))) => {
             let any_order = !ordered || matches!(op, Op::ListXattrs { .. });
-            if any_order { sorted(model) == sorted(system) } else { model == system }
+            if any_order {
+                sorted(model) == sorted(system)
+            } else {
+                model == system
+            }
         }
         (Ok(Outcome::Tree(model)), Ok(Outcome::Tree(system))) => {
             if !parents_come_first(system) {
@@ -192,7 +206,11 @@ fn stats_agree(model: &Stat, system: &Stat, pairing: &mut Pairing) -> Result<(),
     if expected.modified == Stamp::Any {
         expected.modified = system.modified;
     }
-    if expected == *system { Ok(()) } else { Err("attributes differ") }
+    if expected == *system {
+        Ok(())
+    } else {
+        Err("attributes differ")
+    }
 }
 
 fn sorted<T: Ord + Clone>(items: &[T]) -> Vec<T> {
@@ -238,10 +256,13 @@ impl Plan {
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
         let wanted = number("BRIMFS_CASES").unwrap_or(cases);
         let fresh = || {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             now.as_secs() << 20
         };
-        let seed = number("BRIMFS_SEED").unwrap_or_else(|| if wanted > cases { fresh() } else { first });
+        let seed =
+            number("BRIMFS_SEED").unwrap_or_else(|| if wanted > cases { fresh() } else { first });
         Plan {
             seed,
             cases: wanted,
@@ -266,7 +287,9 @@ pub fn explore(
             failures.take(plan.failures).collect::<String>()
         };
         let thread = std::thread::Builder::new().stack_size(64 << 20);
-        let worker = thread.spawn_scoped(scope, all).expect("a thread can be started");
+        let worker = thread
+            .spawn_scoped(scope, all)
+            .expect("a thread can be started");
         match worker.join() {
             Ok(reports) => assert!(reports.is_empty(), "{reports}"),
             Err(panic) => panic!("outside of a trial: {}", panic_text(panic.as_ref())),
@@ -291,7 +314,11 @@ fn try_one(
     let strategy = operation(Flavor::of(seed));
     let mut trees: Vec<OpTree> = Vec::new();
     for number in 1..=len {
-        trees.push(strategy.new_tree(&mut runner).expect("a strategy without filters"));
+        trees.push(
+            strategy
+                .new_tree(&mut runner)
+                .expect("a strategy without filters"),
+        );
         if number % CHECK_EVERY == 0 {
             trees.push(Box::new(Just(Op::CheckAll)));
         }

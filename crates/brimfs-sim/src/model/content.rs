@@ -83,7 +83,9 @@ impl Chunk {
             }
         }
         let last = self.blocks.keys().next_back();
-        self.data_end = self.data_end.min(last.map_or(0, |block| (block + 1) * BLOCK));
+        self.data_end = self
+            .data_end
+            .min(last.map_or(0, |block| (block + 1) * BLOCK));
     }
 
     fn cut(&mut self, len: u64) {
@@ -120,7 +122,9 @@ impl Content {
 
     /// Whether a chunk is part of other content too.
     pub fn is_shared(&self) -> bool {
-        self.chunks.values().any(|chunk| Arc::strong_count(chunk) > 1)
+        self.chunks
+            .values()
+            .any(|chunk| Arc::strong_count(chunk) > 1)
     }
 
     /// Up to `len` bytes from `at`; fewer at the end of the file.

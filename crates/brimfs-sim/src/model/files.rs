@@ -118,7 +118,10 @@ impl Model {
     }
 
     pub(super) fn write_to(&mut self, ino: Ino, at: u64, bytes: &[u8]) -> Result<(), Refusal> {
-        if at.checked_add(bytes.len() as u64).is_none_or(|end| end > MAX_LEN) {
+        if at
+            .checked_add(bytes.len() as u64)
+            .is_none_or(|end| end > MAX_LEN)
+        {
             return Err(Refusal::by_design(libc::EFBIG));
         }
         self.content_mut(ino).write(at, bytes);

@@ -161,10 +161,13 @@ impl Model {
             slots: [None; SLOTS],
             views: Default::default(),
         };
-        model.add_node(Body::Dir(Dir {
-            parent: ROOT,
-            entries: Vec::new(),
-        }), 0o755);
+        model.add_node(
+            Body::Dir(Dir {
+                parent: ROOT,
+                entries: Vec::new(),
+            }),
+            0o755,
+        );
         model
     }
 
@@ -189,7 +192,12 @@ impl Model {
 
     /// What the counters must say now.
     pub fn counters(&self) -> Counters {
-        let count = |kind| self.nodes.values().filter(|n| kind_of(&n.body) == kind).count() as u64;
+        let count = |kind| {
+            self.nodes
+                .values()
+                .filter(|n| kind_of(&n.body) == kind)
+                .count() as u64
+        };
         Counters {
             quota_used: self.quota_used(),
             files: count(Kind::File),
@@ -250,7 +258,11 @@ impl Model {
             return false;
         };
         let is_bad = |path: &Raw| {
-            path.0.contains(&0) || path.0.split(|byte| *byte == b'/').any(|name| name.len() > 255)
+            path.0.contains(&0)
+                || path
+                    .0
+                    .split(|byte| *byte == b'/')
+                    .any(|name| name.len() > 255)
         };
         if is_bad(first) || is_bad(second) {
             return true;
