@@ -12,15 +12,10 @@ const BLOCK: u64 = 16 << 10;
 const CHUNK: u64 = 1 << 20;
 
 fn with_quota(quota: u64) -> FileSystem {
-<<<<<<< HEAD
     // A budget of its own: other tests run meanwhile.
     FileSystem::builder()
         .quota(quota)
         .memory_limit(256 << 20)
-=======
-    FileSystem::builder()
-        .quota(quota)
->>>>>>> main
         .build()
         .expect("a filesystem")
 }
