@@ -156,7 +156,7 @@ lint-docs: $(VENV)/.base ## The documentation builds without a warning
 
 .PHONY: lint-deny
 lint-deny: $(STAMPS)/deny ## Licences, sources, duplicates; advisories where reachable
-	cargo deny --locked check licenses bans sources
+	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 	@if cargo deny fetch db >/dev/null 2>&1; then \
 		cargo deny --locked check --disable-fetch advisories; \
 	else \
