@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import atexit
 import io
-import os
 
 from brimfs import _brimfs
 from brimfs._brimfs import Budget, DirEntry, File, FileSystem, Stats, View, __version__
@@ -48,10 +47,9 @@ __all__ = [
 
 # A class of the stable ABI cannot extend one of `io`; it can be known as one.
 io.BufferedIOBase.register(File)
-os.PathLike.register(DirEntry)
 
 # Runs before the interpreter takes itself apart: closes what is open, and leaves adopted objects
 # alone from then on.
 atexit.register(_brimfs._shutdown)
 
-del atexit, io, os
+del atexit, io

@@ -1,29 +1,42 @@
 import io
 import os
-from collections.abc import Buffer, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import AnyStr, Literal, final, overload
+from typing import AnyStr, Literal, NoReturn, Self, TypeAlias, final, overload
 
-from typing_extensions import Self
+from typing_extensions import Buffer
 
-_Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-_Size = int | str
-_TextMode = Literal[
+_Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_Size: TypeAlias = int | str
+_TextMode: TypeAlias = Literal[
     "r", "r+", "+r", "rt", "tr", "rt+", "r+t", "+rt", "tr+", "t+r", "+tr",
     "w", "w+", "+w", "wt", "tw", "wt+", "w+t", "+wt", "tw+", "t+w", "+tw",
     "a", "a+", "+a", "at", "ta", "at+", "a+t", "+at", "ta+", "t+a", "+ta",
     "x", "x+", "+x", "xt", "tx", "xt+", "x+t", "+xt", "tx+", "t+x", "+tx",
 ]  # fmt: skip
-_BinaryMode = Literal[
+_BinaryMode: TypeAlias = Literal[
     "rb", "br", "rb+", "r+b", "+rb", "br+", "b+r", "+br",
     "wb", "bw", "wb+", "w+b", "+wb", "bw+", "b+w", "+bw",
     "ab", "ba", "ab+", "a+b", "+ab", "ba+", "b+a", "+ba",
     "xb", "bx", "xb+", "x+b", "+xb", "bx+", "b+x", "+bx",
 ]  # fmt: skip
 
+__all__ = [
+    "Budget",
+    "DirEntry",
+    "File",
+    "FileSystem",
+    "ScanIterator",
+    "Stats",
+    "View",
+    "__version__",
+    "_shutdown",
+]
+
 __version__: str
 
 def _shutdown() -> None: ...
+
 @final
 class Budget:
     def __new__(cls, limit: _Size) -> Self: ...
@@ -109,7 +122,7 @@ class File(io.BufferedIOBase):
     def flush(self) -> None: ...
     def close(self) -> None: ...
     def read(self, size: int | None = -1, /) -> bytes: ...
-    def read1(self, size: int = ..., /) -> bytes: ...
+    def read1(self, size: int | None = -1, /) -> bytes: ...
     def readall(self) -> bytes: ...
     def readinto(self, buffer: Buffer, /) -> int: ...
     def readinto1(self, buffer: Buffer, /) -> int: ...
@@ -170,6 +183,8 @@ class FileSystem:
     @property
     def closed(self) -> bool: ...
     def close(self) -> None: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object, /) -> NoReturn: ...
     def stats(self) -> Stats: ...
     def trim(self) -> None: ...
     def clear_caches(self) -> None: ...

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-class QuotaExceeded(OSError):  # noqa: N818 - named like its errno's meaning, not "...Error"
+class QuotaExceeded(OSError):
     """The quota has no room for the bytes (errno ENOSPC). Nothing was changed."""
 
     requested: int | None = None
@@ -41,7 +41,7 @@ class NodeLimitExceeded(QuotaExceeded):
     """
 
 
-class MemoryLimitExceeded(OSError, MemoryError):  # noqa: N818
+class MemoryLimitExceeded(OSError, MemoryError):
     """No memory within the limit, or none on the machine (errno ENOMEM). Nothing was changed."""
 
     requested: int | None = None
@@ -54,7 +54,7 @@ class MemoryLimitExceeded(OSError, MemoryError):  # noqa: N818
     """Bytes that were free, where known."""
 
 
-class InvalidPath(OSError, ValueError):  # noqa: N818
+class InvalidPath(OSError, ValueError):
     """A path that can name nothing: with a NUL byte, or leading above the root (errno EINVAL)."""
 
 
@@ -62,9 +62,9 @@ class EmptyPath(InvalidPath, FileNotFoundError):
     """The empty path (errno ENOENT, as the operating system has it)."""
 
 
-class LockTimeout(TimeoutError):  # noqa: N818
+class LockTimeout(TimeoutError):
     """The file lock did not become free in time (errno ETIMEDOUT). The message names the holder."""
 
 
-class Forked(OSError):  # noqa: N818
+class Forked(OSError):
     """A forked child used a filesystem of its parent (errno ENXIO). Make a new one there."""

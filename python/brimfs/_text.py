@@ -89,5 +89,5 @@ def wrap(
     except BaseException:
         file.close()
         raise
-    wrapper.mode = mode  # as the built-in `open` does
+    wrapper.mode = mode  # type: ignore[misc] # as the built-in `open` does it
     return wrapper

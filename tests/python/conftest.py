@@ -9,8 +9,9 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import brimfs
 import pytest
+
+import brimfs
 
 
 @pytest.fixture

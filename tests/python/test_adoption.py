@@ -6,9 +6,10 @@ import ctypes
 import gc
 import sys
 
-import brimfs
 import numpy as np
 import pytest
+
+import brimfs
 
 SIZES = [513, 4096, 65_536, 65_537, 1 << 20, (1 << 20) + 1, 16 << 20]
 

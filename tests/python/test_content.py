@@ -5,8 +5,9 @@ from __future__ import annotations
 import array
 import io
 
-import brimfs
 import pytest
+
+import brimfs
 
 SIZES = [0, 1, 22, 23, 511, 512, 513, 4096, 65536, 65537, 1 << 20, (1 << 20) + 1, 3_000_000]
 

@@ -6,8 +6,9 @@ import errno
 import io
 import pickle
 
-import brimfs
 import pytest
+
+import brimfs
 
 LONG = "/" + "x" * 256
 
@@ -23,7 +24,13 @@ TABLE = [
     (lambda fs: fs.read_bytes("/a\0b"), brimfs.InvalidPath, errno.EINVAL, "/a\0b", None),
     (lambda fs: fs.read_bytes(b"/a\0b"), brimfs.InvalidPath, errno.EINVAL, b"/a\0b", None),
     (lambda fs: fs.read_bytes("/.."), brimfs.InvalidPath, errno.EINVAL, "/..", None),
-    (lambda fs: fs.read_bytes("dir/../../x"), brimfs.InvalidPath, errno.EINVAL, "dir/../../x", None),
+    (
+        lambda fs: fs.read_bytes("dir/../../x"),
+        brimfs.InvalidPath,
+        errno.EINVAL,
+        "dir/../../x",
+        None,
+    ),
     (lambda fs: fs.read_text("/none"), FileNotFoundError, errno.ENOENT, "/none", None),
     (lambda fs: fs.write_bytes("/none/x", b""), FileNotFoundError, errno.ENOENT, "/none/x", None),
     (lambda fs: fs.write_bytes("/file/x", b""), NotADirectoryError, errno.ENOTDIR, "/file/x", None),
@@ -139,7 +146,12 @@ def test_over_quota():
         error = caught.value
         assert error.errno == errno.ENOSPC
         assert error.filename == "/b"
-        assert (error.requested, error.used, error.limit, error.available) == (6000, 6000, 10_000, 4000)
+        assert (error.requested, error.used, error.limit, error.available) == (
+            6000,
+            6000,
+            10_000,
+            4000,
+        )
         assert not fs.exists("/b")
         assert fs.stats().quota_used == 6000
         with fs.open("/a", "r+b") as file:

@@ -19,7 +19,10 @@ import pytest
 
 
 def test_zipfile(fs):
-    with fs.open("/a.zip", "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        fs.open("/a.zip", "wb") as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         archive.writestr("one.txt", "one" * 1000)
         archive.writestr("dir/two.txt", "two")
     with fs.open("/a.zip", "r+b") as file, zipfile.ZipFile(file, "a") as archive:
@@ -34,7 +37,10 @@ def test_zipfile(fs):
 
 @pytest.mark.parametrize("compression", ["", "gz", "xz"])
 def test_tarfile(fs, compression):
-    with fs.open("/a.tar", "wb") as file, tarfile.open(fileobj=file, mode=f"w:{compression}") as tar:
+    with (
+        fs.open("/a.tar", "wb") as file,
+        tarfile.open(fileobj=file, mode=f"w:{compression}") as tar,
+    ):
         info = tarfile.TarInfo("member")
         info.size = 5000
         tar.addfile(info, io.BytesIO(b"x" * 5000))

@@ -109,5 +109,10 @@ def test_kinds(fs):
     }
     for path, expected in table.items():
         for spelled in (path, path.encode()):
-            found = (fs.exists(spelled), fs.is_file(spelled), fs.is_dir(spelled), fs.is_symlink(spelled))
+            found = (
+                fs.exists(spelled),
+                fs.is_file(spelled),
+                fs.is_dir(spelled),
+                fs.is_symlink(spelled),
+            )
             assert found == expected, spelled

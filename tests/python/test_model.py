@@ -12,10 +12,11 @@ import stat
 import tempfile
 from pathlib import Path
 
-import brimfs
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+import brimfs
 
 NAMES = ["a", "b", "c", "dd"]
 PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
@@ -101,8 +102,10 @@ class Model:
         del at[name]
 
     def rename(self, src: str, dst: str) -> None:
-        moved = self.node(src)
+        # The system looks at both directories before it looks at the names in them.
+        self.parent(src)
         at, name = self.parent(dst)
+        moved = self.node(src)
         if (dst + "/").startswith(src + "/") and isinstance(moved, dict) and dst != src:
             raise OSError(errno.EINVAL, "")
         there = at.get(name)
@@ -181,7 +184,9 @@ class Machine(RuleBasedStateMachine):
             else:
                 self.fs.write_bytes(path, content if how == "bytes" else bytearray(content))
 
-        self.agree(ours, lambda: self.model.write(path, content), lambda: self.host_write(path, content))
+        self.agree(
+            ours, lambda: self.model.write(path, content), lambda: self.host_write(path, content)
+        )
 
     @rule(path=PATHS, content=CONTENTS)
     def append(self, path: str, content: bytes) -> None:
@@ -301,7 +306,10 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_trees_are_the_same(self) -> None:
         flat = self.model.flat()
-        ours = {path: None if self.fs.is_dir(path) else self.fs.read_bytes(path) for path in self.fs.glob("/**")}
+        ours = {
+            path: None if self.fs.is_dir(path) else self.fs.read_bytes(path)
+            for path in self.fs.glob("/**")
+        }
         ours.pop("/", None)
         assert ours == flat
         stats = self.fs.stats()
@@ -310,7 +318,7 @@ class Machine(RuleBasedStateMachine):
 
 
 Machine.TestCase.settings = settings(
-    max_examples=int(os.environ.get("BRIMFS_MODEL_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("BRIMFS_CASES", "40")),
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -8,8 +8,9 @@ import inspect
 import pickle
 import weakref
 
-import brimfs
 import pytest
+
+import brimfs
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,9 @@ def test_sizes(size, expected):
     assert brimfs.Budget(size).limit == expected
 
 
-@pytest.mark.parametrize("size", ["", "MiB", "5G", "5k", "-1", "1..5MB", ".5MB", "1.MB", "1e6", "0.5", "5 5"])
+@pytest.mark.parametrize(
+    "size", ["", "MiB", "5G", "5k", "-1", "1..5MB", ".5MB", "1.MB", "1e6", "0.5", "5 5"]
+)
 def test_texts_that_are_no_sizes(size):
     with pytest.raises(ValueError, match="quota"):
         brimfs.FileSystem(quota=size)
@@ -56,6 +59,7 @@ def test_sizes_out_of_range(size):
         ({"memory_limit": -0.5}, ValueError),
         ({"memory_limit": float("nan")}, ValueError),
         ({"memory_limit": [1]}, TypeError),
+        ({"memory_limit": None}, TypeError),
         ({"max_nodes": "5"}, TypeError),
         ({"max_nodes": -5}, ValueError),
         ({"lock_timeout": -1}, ValueError),

@@ -6,9 +6,6 @@ use pyo3::prelude::*;
 use crate::errors::OrRaise;
 use crate::sizes;
 
-/// Budget(limit)
-/// --
-///
 /// A memory limit that several filesystems share.
 ///
 /// limit is in bytes or text such as "512MiB". It counts what the filesystems made with

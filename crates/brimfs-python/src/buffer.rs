@@ -120,7 +120,8 @@ impl Input {
     /// # Errors
     /// `TypeError` if `value` is not a bytes-like object.
     pub(crate) fn new(value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        get(value, ffi::PyBUF_SIMPLE, "a bytes-like object is required").map(|buffer| Input { buffer })
+        get(value, ffi::PyBUF_SIMPLE, "a bytes-like object is required")
+            .map(|buffer| Input { buffer })
     }
 
     /// The bytes. Another thread can change them meanwhile if the object is mutable, as with
@@ -227,7 +228,9 @@ impl View {
 
     fn slice(&self, py: Python<'_>) -> PyResult<(*const u8, usize)> {
         self.held
-            .with(py, |held| held.as_ref().map(|view| (view.as_ptr(), view.len())))
+            .with(py, |held| {
+                held.as_ref().map(|view| (view.as_ptr(), view.len()))
+            })
             .flatten()
             .ok_or_else(|| PyValueError::new_err("operation on a released view"))
     }
@@ -239,7 +242,9 @@ impl View {
             self.exports.fetch_add(1, Ordering::AcqRel);
             Some((view.as_ptr(), view.len()))
         });
-        slice.flatten().ok_or_else(|| PyValueError::new_err("operation on a released view"))
+        slice
+            .flatten()
+            .ok_or_else(|| PyValueError::new_err("operation on a released view"))
     }
 
     /// A `memoryview` of it.
@@ -260,7 +265,9 @@ impl View {
         });
         match view.flatten() {
             Some(_dropped) => Ok(()),
-            None => Err(PyBufferError::new_err("the view is still in use by another object")),
+            None => Err(PyBufferError::new_err(
+                "the view is still in use by another object",
+            )),
         }
     }
 

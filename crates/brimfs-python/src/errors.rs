@@ -112,7 +112,13 @@ fn os_error<'py>(
         Some(name) => class(py, name)?,
         None => py.get_type::<PyOSError>(),
     };
-    let args = (error.errno(), capitalised(error.reason()), filename, py.None(), filename2);
+    let args = (
+        error.errno(),
+        capitalised(error.reason()),
+        filename,
+        py.None(),
+        filename2,
+    );
     let exception = class.call1(args)?;
     if let Some(limit) = error.limit() {
         exception.setattr(intern!(py, "requested"), limit.requested)?;
@@ -127,7 +133,11 @@ fn os_error<'py>(
 #[cold]
 pub(crate) fn invalid(py: Python<'_>, text: &str, filename: Option<&Py<PyAny>>) -> PyErr {
     let filename = filename.map(|name| name.clone_ref(py));
-    PyOSError::new_err((ErrorKind::InvalidArgument.errno(), text.to_owned(), filename))
+    PyOSError::new_err((
+        ErrorKind::InvalidArgument.errno(),
+        text.to_owned(),
+        filename,
+    ))
 }
 
 /// The caller's own object if it is the path that the error names.

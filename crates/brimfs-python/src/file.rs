@@ -102,13 +102,21 @@ impl File {
     /// As `session`, for reading.
     fn reading(&self, py: Python<'_>) -> PyResult<Session<'_, State>> {
         let session = self.session(py)?;
-        if self.access.read { Ok(session) } else { Err(unsupported(py, "not readable")) }
+        if self.access.read {
+            Ok(session)
+        } else {
+            Err(unsupported(py, "not readable"))
+        }
     }
 
     /// As `session`, for writing.
     fn writing(&self, py: Python<'_>) -> PyResult<Session<'_, State>> {
         let session = self.session(py)?;
-        if self.access.write { Ok(session) } else { Err(unsupported(py, "not writable")) }
+        if self.access.write {
+            Ok(session)
+        } else {
+            Err(unsupported(py, "not writable"))
+        }
     }
 
     /// Gives the handle and its file lock back. Closing twice is fine.
@@ -124,19 +132,28 @@ impl File {
     }
 
     fn describe(&self, py: Python<'_>) -> String {
-        let name = self.name.bind(py).repr().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        let name = self
+            .name
+            .bind(py)
+            .repr()
+            .map_or_else(|_| "?".to_owned(), |name| name.to_string());
         format!("<brimfs.File name={name} mode='{}'>", self.mode)
     }
 
     /// Warns about a handle that nobody closed, as the built-in files do.
-    pub(crate) fn warn_unclosed(&self, py: Python<'_>, source: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    pub(crate) fn warn_unclosed(
+        &self,
+        py: Python<'_>,
+        source: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let text = CString::new(format!("unclosed file {}", self.describe(py)))?;
         let category = py.get_type::<PyResourceWarning>();
         match source {
             None => PyErr::warn(py, &category, &text, 1),
             Some(source) => {
                 let warn = py.import("warnings")?.getattr("warn")?;
-                warn.call1((text.to_string_lossy(), category, 1, source)).map(|_| ())
+                warn.call1((text.to_string_lossy(), category, 1, source))
+                    .map(|_| ())
             }
         }
     }

@@ -40,9 +40,6 @@ const UMASK: u32 = 0o022;
 /// Filesystems that are open, for the end of the process.
 static OPEN: Mutex<Vec<Weak<brimfs::FileSystem>>> = Mutex::new(Vec::new());
 
-/// FileSystem(*, quota=None, memory_limit=0.8, max_nodes=None, lock_timeout=30.0, memory_guard='warn', umask=0o022, budget=None)
-/// --
-///
 /// A filesystem in memory. Everything in it vanishes with it.
 ///
 /// quota: the most bytes that may be stored; bytes or text such as "512MiB". None: no limit.
@@ -69,15 +66,19 @@ pub(crate) struct FileSystem {
 #[pymethods]
 impl FileSystem {
     #[new]
-    #[pyo3(signature = (
-        *, quota=None, memory_limit=None, max_nodes=None, lock_timeout=LockTimeout::Default,
-        memory_guard="warn", umask=UMASK, budget=None
-    ))]
+    #[pyo3(
+        signature = (
+            *, quota=None, memory_limit=MemoryLimit(None), max_nodes=None,
+            lock_timeout=LockTimeout::Default, memory_guard="warn", umask=UMASK, budget=None
+        ),
+        text_signature = "(*, quota=None, memory_limit=0.8, max_nodes=None, lock_timeout=30.0, \
+                          memory_guard='warn', umask=0o022, budget=None)"
+    )]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
         py: Python<'_>,
         quota: Option<&Bound<'_, PyAny>>,
-        memory_limit: Option<&Bound<'_, PyAny>>,
+        memory_limit: MemoryLimit,
         max_nodes: Option<&Bound<'_, PyAny>>,
         lock_timeout: LockTimeout,
         memory_guard: &str,
@@ -205,7 +206,8 @@ impl FileSystem {
     fn forget_caches(&self, py: Python<'_>) {
         self.lookup.with(py, |lookup| lookup.clear(py));
         self.names.with(py, NameCache::clear);
-        self.charges.with(py, |charges| *charges = Charges::default());
+        self.charges
+            .with(py, |charges| *charges = Charges::default());
     }
 
     /// Remembers where a path led.
@@ -237,7 +239,9 @@ impl FileSystem {
         let paid = bytes as u64 <= limit
             && self
                 .charges
-                .with(py, |charges| which(charges).raise_to(&self.core, bytes as u64))
+                .with(py, |charges| {
+                    which(charges).raise_to(&self.core, bytes as u64)
+                })
                 .unwrap_or(false);
         if !paid {
             self.forget_caches(py);
@@ -295,7 +299,7 @@ pub(crate) fn shutdown(py: Python<'_>) {
 
 fn limited(
     builder: Builder,
-    memory_limit: Option<&Bound<'_, PyAny>>,
+    MemoryLimit(memory_limit): MemoryLimit,
     budget: Option<&Bound<'_, Budget>>,
 ) -> PyResult<Builder> {
     match (memory_limit, budget) {
@@ -304,10 +308,8 @@ fn limited(
         )),
         (None, Some(budget)) => Ok(builder.budget(&budget.get().core)),
         (None, None) => Ok(builder.memory_share(MEMORY_SHARE)),
-        (Some(limit), None) => Ok(match sizes::limit(limit, "memory_limit")? {
-            Limit::Bytes(bytes) => builder.memory_limit(bytes),
-            Limit::Share(share) => builder.memory_share(share),
-        }),
+        (Some(Limit::Bytes(bytes)), None) => Ok(builder.memory_limit(bytes)),
+        (Some(Limit::Share(share)), None) => Ok(builder.memory_share(share)),
     }
 }
 
@@ -327,6 +329,17 @@ fn umask_of(umask: u32) -> PyResult<u32> {
         return Err(PyValueError::new_err("umask should be from 0 to 0o777"));
     }
     Ok(umask)
+}
+
+/// A `memory_limit` argument, if there is one.
+struct MemoryLimit(Option<Limit>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for MemoryLimit {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        sizes::limit(&value, "memory_limit").map(|limit| MemoryLimit(Some(limit)))
+    }
 }
 
 /// A `lock_timeout` argument: absent, or seconds, or `None` for ever.

@@ -69,7 +69,10 @@ impl<const N: usize> Table<N> {
                 let object = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
                 Bound::from_owned_ptr_or_err(class.py(), object)?
             };
-            class.setattr(descriptor.getattr("__name__")?.cast::<PyString>()?, &descriptor)?;
+            class.setattr(
+                descriptor.getattr("__name__")?.cast::<PyString>()?,
+                &descriptor,
+            )?;
         }
         Ok(())
     }
@@ -132,11 +135,14 @@ impl<'py> Args<'py> {
             *place = Some(self.at(index));
         }
         for (index, name) in self.keyword_names()?.into_iter().enumerate() {
-            let place = names.iter().position(|known| *known == name).ok_or_else(|| {
-                PyTypeError::new_err(format!(
-                    "{function}() got an unexpected keyword argument '{name}'"
-                ))
-            })?;
+            let place = names
+                .iter()
+                .position(|known| *known == name)
+                .ok_or_else(|| {
+                    PyTypeError::new_err(format!(
+                        "{function}() got an unexpected keyword argument '{name}'"
+                    ))
+                })?;
             if bound[place].is_some() {
                 return Err(PyTypeError::new_err(format!(
                     "{function}() got multiple values for argument '{name}'"
@@ -163,7 +169,9 @@ impl<'py> Args<'py> {
         let mut all = bound.into_iter().flatten();
         let values = std::array::from_fn(|_| all.next());
         if values.iter().any(Option::is_none) {
-            return Err(PyTypeError::new_err(format!("{function}() misses an argument")));
+            return Err(PyTypeError::new_err(format!(
+                "{function}() misses an argument"
+            )));
         }
         Ok(values.map(|value| value.expect("checked above")))
     }

@@ -85,8 +85,13 @@ pub(crate) fn timeout(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<D
         return Ok(None);
     }
     let seconds: f64 = value.extract().map_err(|_| {
-        let name = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-        PyTypeError::new_err(format!("{what} should be a number of seconds or None, not {name}"))
+        let name = value
+            .get_type()
+            .name()
+            .map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        PyTypeError::new_err(format!(
+            "{what} should be a number of seconds or None, not {name}"
+        ))
     })?;
     if seconds.is_nan() || seconds < 0.0 {
         return Err(PyValueError::new_err(format!(
@@ -99,7 +104,9 @@ pub(crate) fn timeout(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<D
 
 fn parse(text: &str) -> Option<u64> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start().to_ascii_lowercase();
     let factor = match unit.as_str() {

@@ -26,7 +26,10 @@ enum Layout {
 fn stat_class(py: Python<'_>) -> PyResult<&'static StatClass> {
     static CLASS: PyOnceLock<StatClass> = PyOnceLock::new();
     CLASS.get_or_try_init(py, || {
-        let class = py.import("os")?.getattr("stat_result")?.cast_into::<PyType>()?;
+        let class = py
+            .import("os")?
+            .getattr("stat_result")?
+            .cast_into::<PyType>()?;
         let linux = cfg!(target_os = "linux") && class.getattr("n_fields")?.extract::<u32>()? == 19;
         let layout = if linux {
             Layout::Linux
@@ -74,13 +77,12 @@ pub(crate) fn stat_result<'py>(
     metadata: &Metadata,
 ) -> PyResult<Bound<'py, PyAny>> {
     let class = stat_class(py)?;
-    let times = [
-        metadata.accessed(),
-        metadata.modified(),
-        metadata.changed(),
-    ];
+    let times = [metadata.accessed(), metadata.modified(), metadata.changed()];
     let mut fields = vec![
-        int(py, u64::from(metadata.mode() & 0o7777 | type_bits(metadata.file_type())))?,
+        int(
+            py,
+            u64::from(metadata.mode() & 0o7777 | type_bits(metadata.file_type())),
+        )?,
         int(py, metadata.ino())?,
         int(py, 0)?,
         int(py, u64::from(metadata.nlink()))?,

@@ -163,9 +163,9 @@ pub(super) fn size_argument(size: Option<&Bound<'_, PyAny>>) -> PyResult<usize> 
         .call_method0(pyo3::intern!(size.py(), "__index__"))
         .map_err(|_| wrong_type(size, "argument should be integer or None"))?;
     // What does not fit is more than there is, or negative: all that is left.
-    Ok(index
-        .extract::<isize>()
-        .map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX)))
+    Ok(index.extract::<isize>().map_or(usize::MAX, |size| {
+        usize::try_from(size).unwrap_or(usize::MAX)
+    }))
 }
 
 impl State {

@@ -20,7 +20,9 @@ fn next_line(state: &mut State, limit: usize) -> Result<Line, brimfs::Error> {
     let mut look = [0; FIRST_LOOK];
     let wanted = limit.min(FIRST_LOOK);
     let found = core.read_at(state.position, &mut look[..wanted])?;
-    if let Some(len) = line_end(&look[..found]).or((found < wanted || wanted == limit).then_some(found)) {
+    if let Some(len) =
+        line_end(&look[..found]).or((found < wanted || wanted == limit).then_some(found))
+    {
         state.position += len as u64;
         return Ok(Line::Short(look, len));
     }

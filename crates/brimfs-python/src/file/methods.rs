@@ -71,7 +71,7 @@ impl File {
     }
 
     /// Read up to size bytes; all that is left if size is negative or None.
-    #[pyo3(signature = (size=None, /))]
+    #[pyo3(signature = (size=None, /), text_signature = "($self, size=-1, /)")]
     fn read1(&self, py: Python<'_>, size: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         self.read(py, size_argument(size)?)
     }
@@ -94,7 +94,8 @@ impl File {
         let size = usize::try_from(size).ok().filter(|size| *size > 0);
         let mut session = self.reading(py)?;
         let size = size.unwrap_or(PEEK_MAX).min(PEEK_MAX);
-        self.read_here(py, &mut session, size).map(|(bytes, _)| bytes)
+        self.read_here(py, &mut session, size)
+            .map(|(bytes, _)| bytes)
     }
 
     /// Read a line, with its b'\n' if it has one, or at most size bytes of it.

@@ -13,10 +13,10 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::FileSystem;
 use super::listing::path_or_root;
 use super::meta::unless_absent;
 use super::open::{Mode, OpenArguments};
-use super::FileSystem;
 use crate::buffer::{Filled, Input, adopt, adopted, new_bytes};
 use crate::errors::OrRaise;
 use crate::gil::{self, HELD_BYTES_MAX};
@@ -138,7 +138,8 @@ raw_method!(
     |fs, args| fs.open_short(&args),
     |_, fs: &FileSystem, args: &Args<'_>| {
         let bound = args.bind("open", OpenArguments::NAMES, 6, 1)?;
-        fs.open(args.py(), &OpenArguments::new(bound)?).map(Bound::unbind)
+        fs.open(args.py(), &OpenArguments::new(bound)?)
+            .map(Bound::unbind)
     }
 );
 
@@ -171,7 +172,8 @@ raw_method!(
     |fs, args| fs.listdir_short(&args),
     |py: Python<'_>, fs: &FileSystem, args: &Args<'_>| {
         let [path] = args.bind("listdir", ["path"], 1, 0)?;
-        fs.listdir(py, &path_or_root(py, path.as_deref())?).map(Bound::unbind)
+        fs.listdir(py, &path_or_root(py, path.as_deref())?)
+            .map(Bound::unbind)
     }
 );
 
@@ -230,7 +232,9 @@ impl FileSystem {
     fn exists_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
         let [path] = args.plain()?;
         let there = self.lookup.with(args.py(), |lookup| {
-            lookup.get(path).is_some_and(|ticket| self.core.ticket_valid(ticket))
+            lookup
+                .get(path)
+                .is_some_and(|ticket| self.core.ticket_valid(ticket))
         });
         (there == Some(true)).then(|| objects::boolean(args.py(), true))
     }
@@ -239,7 +243,10 @@ impl FileSystem {
     fn read_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
         let [path] = args.plain()?;
         let node = self.known(path)?;
-        match self.core.look(&node, Wait::Now, |stored| look(args.py(), stored)) {
+        match self
+            .core
+            .look(&node, Wait::Now, |stored| look(args.py(), stored))
+        {
             Ok(Looked::Object(object)) => Some(object),
             _ => None,
         }
@@ -271,9 +278,11 @@ impl FileSystem {
         node: &Node,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (core, bytes, wait) = (&self.core, path.bytes(), self.core.default_wait());
-        let file = gil::detached(py, || core.open_node(node, bytes, &Mode::READ.options(), wait))
-            .map_err(|fault| fault.at("read", bytes))
-            .or_raise(path)?;
+        let file = gil::detached(py, || {
+            core.open_node(node, bytes, &Mode::READ.options(), wait)
+        })
+        .map_err(|fault| fault.at("read", bytes))
+        .or_raise(path)?;
         // Under the shared lock of the handle another one is free.
         if let Ok(Looked::Object(object)) = core.look(node, Wait::Now, |stored| look(py, stored)) {
             return Ok(object);
@@ -301,7 +310,10 @@ impl FileSystem {
         let node = self.known(path);
         let put = |source: Source<'_>| match &node {
             Some(node) => self.core.write_node(node, source, Wait::Now).ok(),
-            None => self.core.write_with(path_bytes(path)?, source, Wait::Now).ok(),
+            None => self
+                .core
+                .write_with(path_bytes(path)?, source, Wait::Now)
+                .ok(),
         };
         if let Some(foreign) = adopt(data) {
             let len = foreign.len();
@@ -315,20 +327,31 @@ impl FileSystem {
     }
 
     /// Makes `data` the content of a file.
-    pub(super) fn write(&self, py: Python<'_>, path: &PathArg<'_>, data: Arg<'_>) -> PyResult<usize> {
+    pub(super) fn write(
+        &self,
+        py: Python<'_>,
+        path: &PathArg<'_>,
+        data: Arg<'_>,
+    ) -> PyResult<usize> {
         let core = &self.core;
         let wait = core.default_wait();
         let bytes = path.bytes();
         if let Some(foreign) = adopt(data) {
             let len = foreign.len();
-            let written = gil::detached(py, || core.write_with(bytes, Source::Foreign(foreign), wait));
-            written.map_err(|fault| fault.at("write", bytes)).or_raise(path)?;
+            let written = gil::detached(py, || {
+                core.write_with(bytes, Source::Foreign(foreign), wait)
+            });
+            written
+                .map_err(|fault| fault.at("write", bytes))
+                .or_raise(path)?;
             return Ok(len);
         }
         let data = Input::new(&data)?;
         let content = data.bytes();
         let written = gil::detached(py, || core.write_with(bytes, Source::Slice(content), wait));
-        written.map_err(|fault| fault.at("write", bytes)).or_raise(path)?;
+        written
+            .map_err(|fault| fault.at("write", bytes))
+            .or_raise(path)?;
         Ok(content.len())
     }
 
@@ -393,7 +416,9 @@ impl FileSystem {
         // Read before the names: a list that is newer than its stamp is only used less.
         let stamp = node.directory_stamp();
         if path.style == Style::Str
-            && let Some(Some(copy)) = self.names.with(py, |names| names.get(py, node.ino(), stamp))
+            && let Some(Some(copy)) = self
+                .names
+                .with(py, |names| names.get(py, node.ino(), stamp))
         {
             return copy;
         }

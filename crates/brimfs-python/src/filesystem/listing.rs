@@ -56,14 +56,18 @@ impl Entries {
 
     fn get(&self, index: usize) -> Option<(&[u8], Found)> {
         let found = *self.entries.get(index)?;
-        let start = index.checked_sub(1).map_or(0, |before| self.entries[before].end);
+        let start = index
+            .checked_sub(1)
+            .map_or(0, |before| self.entries[before].end);
         Some((&self.names[start..found.end], found))
     }
 
     fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Found)> {
         (0..self.entries.len()).map(|index| {
             let found = self.entries[index];
-            let start = index.checked_sub(1).map_or(0, |before| self.entries[before].end);
+            let start = index
+                .checked_sub(1)
+                .map_or(0, |before| self.entries[before].end);
             (&self.names[start..found.end], found)
         })
     }
@@ -120,7 +124,8 @@ impl FileSystem {
         for (name, found) in entries.iter() {
             let object = path.style.object(py, name)?;
             let is_link = found.kind.is_symlink();
-            if found.kind.is_dir() || is_link && self.leads_to_directory(&join(path.bytes(), name)) {
+            if found.kind.is_dir() || is_link && self.leads_to_directory(&join(path.bytes(), name))
+            {
                 directories.append(&object)?;
                 if is_link {
                     links.add(&object)?;
@@ -146,7 +151,9 @@ impl FileSystem {
 
 impl FileSystem {
     fn leads_to_directory(&self, path: &[u8]) -> bool {
-        self.core.metadata(path).is_ok_and(|metadata| metadata.is_dir())
+        self.core
+            .metadata(path)
+            .is_ok_and(|metadata| metadata.is_dir())
     }
 }
 

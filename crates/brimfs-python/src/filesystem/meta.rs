@@ -59,23 +59,21 @@ impl FileSystem {
 
     /// Set the permission bits. The library itself checks none.
     fn chmod(&self, path: PathArg<'_>, mode: u32) -> PyResult<()> {
-        self.core.set_permissions(path.bytes(), mode).or_raise(&path)
+        self.core
+            .set_permissions(path.bytes(), mode)
+            .or_raise(&path)
     }
 
     /// Set the numbers of the owner and the group; -1 leaves one as it is.
     #[pyo3(signature = (path, uid, gid, *, follow_symlinks=true))]
-    fn chown(
-        &self,
-        path: PathArg<'_>,
-        uid: i64,
-        gid: i64,
-        follow_symlinks: bool,
-    ) -> PyResult<()> {
+    fn chown(&self, path: PathArg<'_>, uid: i64, gid: i64, follow_symlinks: bool) -> PyResult<()> {
         let (uid, gid) = (owner(uid, "uid")?, owner(gid, "gid")?);
         if follow_symlinks {
             self.core.set_owner(path.bytes(), uid, gid).or_raise(&path)
         } else {
-            self.core.set_owner_no_follow(path.bytes(), uid, gid).or_raise(&path)
+            self.core
+                .set_owner_no_follow(path.bytes(), uid, gid)
+                .or_raise(&path)
         }
     }
 
@@ -91,9 +89,13 @@ impl FileSystem {
     ) -> PyResult<()> {
         let (accessed, modified) = match (times, ns) {
             (Some(_), Some(_)) => {
-                return Err(PyValueError::new_err("utime: give either times or ns, not both"));
+                return Err(PyValueError::new_err(
+                    "utime: give either times or ns, not both",
+                ));
             }
-            (Some((accessed, modified)), None) => (from_number(&accessed)?, from_number(&modified)?),
+            (Some((accessed, modified)), None) => {
+                (from_number(&accessed)?, from_number(&modified)?)
+            }
             (None, Some((accessed, modified))) => (from_nanos(accessed)?, from_nanos(modified)?),
             (None, None) => {
                 let now = now();
@@ -107,7 +109,9 @@ impl FileSystem {
         if follow_symlinks {
             self.core.set_times(path.bytes(), times).or_raise(&path)
         } else {
-            self.core.set_times_no_follow(path.bytes(), times).or_raise(&path)
+            self.core
+                .set_times_no_follow(path.bytes(), times)
+                .or_raise(&path)
         }
     }
 
@@ -118,7 +122,10 @@ impl FileSystem {
         path: PathArg<'py>,
         attribute: PathArg<'py>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let value = self.core.xattr(path.bytes(), attribute.bytes()).or_raise(&path)?;
+        let value = self
+            .core
+            .xattr(path.bytes(), attribute.bytes())
+            .or_raise(&path)?;
         Ok(PyBytes::new(py, &value))
     }
 
@@ -173,7 +180,9 @@ impl FileSystem {
 ///
 /// As `os.path.exists` has it, whatever is wrong with the path means that nothing is there; what
 /// is wrong with the filesystem stays an error.
-pub(super) fn unless_absent<T>(found: Result<T, brimfs::Error>) -> Result<Option<T>, brimfs::Error> {
+pub(super) fn unless_absent<T>(
+    found: Result<T, brimfs::Error>,
+) -> Result<Option<T>, brimfs::Error> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) => match error.kind() {
@@ -193,7 +202,9 @@ fn owner(number: i64, what: &str) -> PyResult<Option<u32>> {
 }
 
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp {
         seconds: since.as_secs().cast_signed(),
         nanos: since.subsec_nanos(),
@@ -206,14 +217,18 @@ fn from_number(seconds: &Bound<'_, PyAny>) -> PyResult<Timestamp> {
         return match seconds.extract::<i64>() {
             Ok(seconds) => Ok(Timestamp { seconds, nanos: 0 }),
             Err(error) if error.is_instance_of::<PyTypeError>(seconds.py()) => Err(error),
-            Err(_) => Err(PyValueError::new_err("utime: a time does not fit into 64 bits")),
+            Err(_) => Err(PyValueError::new_err(
+                "utime: a time does not fit into 64 bits",
+            )),
         };
     };
     let value = float.value();
     let whole = value.floor();
     // Beyond 2**63 seconds there is no time to set.
     if !(-9.2e18..=9.2e18).contains(&whole) {
-        return Err(PyValueError::new_err("utime: a time does not fit into 64 bits"));
+        return Err(PyValueError::new_err(
+            "utime: a time does not fit into 64 bits",
+        ));
     }
     let nanos = (((value - whole) * 1e9) as u32).min(999_999_999);
     Ok(Timestamp {

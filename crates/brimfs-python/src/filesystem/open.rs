@@ -63,7 +63,9 @@ impl Mode {
             }
         }
         if text && binary {
-            return Err(PyValueError::new_err("can't have text and binary mode at once"));
+            return Err(PyValueError::new_err(
+                "can't have text and binary mode at once",
+            ));
         }
         let kind = kind.ok_or_else(|| {
             PyValueError::new_err(
@@ -126,7 +128,9 @@ impl Mode {
     pub(super) fn options(self) -> OpenOptions {
         let access = self.access();
         let mut options = OpenOptions::new();
-        options.read(access.read).write(access.write && !access.append);
+        options
+            .read(access.read)
+            .write(access.write && !access.append);
         match self.kind {
             Kind::Read => &mut options,
             Kind::Write => options.create(true).truncate(true),
@@ -139,7 +143,11 @@ impl Mode {
     /// The Python object over an opened file.
     pub(super) fn file(self, core: brimfs::File, name: Py<PyAny>) -> File {
         // The position of a file to append to is at its end, as the built-in one's is.
-        let position = if self.kind == Kind::Append { core.len() } else { 0 };
+        let position = if self.kind == Kind::Append {
+            core.len()
+        } else {
+            0
+        };
         File::new(core, self.access(), self.name(), name, position)
     }
 }
@@ -170,7 +178,16 @@ impl<'py> OpenArguments<'py> {
     ];
 
     pub(super) fn new(bound: [Option<Arg<'py>>; 8]) -> PyResult<Self> {
-        let [path, mode, buffering, encoding, errors, newline, lock_timeout, lock] = bound;
+        let [
+            path,
+            mode,
+            buffering,
+            encoding,
+            errors,
+            newline,
+            lock_timeout,
+            lock,
+        ] = bound;
         let path = path.ok_or_else(|| PyTypeError::new_err("open() misses its path"))?;
         Ok(OpenArguments {
             mode: match text(mode, "mode")? {
@@ -195,7 +212,11 @@ impl<'py> OpenArguments<'py> {
             return refuse("invalid buffering size");
         }
         if mode.text {
-            let newline = self.newline.as_ref().map(|newline| newline.to_str()).transpose()?;
+            let newline = self
+                .newline
+                .as_ref()
+                .map(|newline| newline.to_str())
+                .transpose()?;
             return match (self.buffering, newline) {
                 (0, _) => refuse("can't have unbuffered text I/O"),
                 (_, None | Some("" | "\n" | "\r" | "\r\n")) => Ok(()),
@@ -292,6 +313,8 @@ impl FileSystem {
             }
             opened => opened,
         };
-        opened.map_err(|fault| fault.at("open", bytes)).or_raise(path)
+        opened
+            .map_err(|fault| fault.at("open", bytes))
+            .or_raise(path)
     }
 }

@@ -17,7 +17,11 @@ impl FileSystem {
     #[pyo3(signature = (path, mode=0o777, *, parents=false, exist_ok=false))]
     fn mkdir(&self, path: PathArg<'_>, mode: u32, parents: bool, exist_ok: bool) -> PyResult<()> {
         let mut made = self.core.create_dir_with(path.bytes(), mode);
-        if parents && made.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        if parents
+            && made
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        {
             self.make_parents(&path)?;
             made = self.core.create_dir_with(path.bytes(), mode);
         }
@@ -53,7 +57,9 @@ impl FileSystem {
     /// The same as rename: both replace an existing file, in one step.
     fn replace(&self, py: Python<'_>, src: PathArg<'_>, dst: PathArg<'_>) -> PyResult<()> {
         gil::enter(py);
-        self.core.rename(src.bytes(), dst.bytes()).or_raise_between(&src, &dst)
+        self.core
+            .rename(src.bytes(), dst.bytes())
+            .or_raise_between(&src, &dst)
     }
 
     /// Rename src to dst, or into dst if that is a directory. Return the new path.
@@ -66,7 +72,9 @@ impl FileSystem {
     ) -> PyResult<Bound<'py, PyAny>> {
         gil::enter(py);
         let target = self.target(&src, &dst);
-        self.core.rename(src.bytes(), &target).or_raise_between(&src, &dst)?;
+        self.core
+            .rename(src.bytes(), &target)
+            .or_raise_between(&src, &dst)?;
         named(py, &dst, &target)
     }
 
@@ -136,8 +144,14 @@ impl FileSystem {
             return self.core.touch(path.bytes()).or_raise(&path);
         }
         let mut options = brimfs::OpenOptions::new();
-        options.write(true).create_new(true).lock(brimfs::LockMode::None);
-        options.open(&self.core, path.bytes()).map(drop).or_raise(&path)
+        options
+            .write(true)
+            .create_new(true)
+            .lock(brimfs::LockMode::None);
+        options
+            .open(&self.core, path.bytes())
+            .map(drop)
+            .or_raise(&path)
     }
 }
 
@@ -152,7 +166,10 @@ impl FileSystem {
     /// Creates the directories above `path`, with the default mode.
     fn make_parents(&self, path: &PathArg<'_>) -> PyResult<()> {
         let bytes = path.bytes();
-        let end = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        let end = bytes
+            .iter()
+            .rposition(|byte| *byte != b'/')
+            .map_or(0, |last| last + 1);
         match bytes[..end].iter().rposition(|byte| *byte == b'/') {
             Some(slash) if slash > 0 => self.core.create_dir_all(&bytes[..slash]).or_raise(path),
             _ => Ok(()),
@@ -164,8 +181,14 @@ impl FileSystem {
         let mut target = dst.bytes().to_vec();
         if self.is_directory(dst) {
             let trimmed = src.bytes();
-            let end = trimmed.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-            let start = trimmed[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+            let end = trimmed
+                .iter()
+                .rposition(|byte| *byte != b'/')
+                .map_or(0, |last| last + 1);
+            let start = trimmed[..end]
+                .iter()
+                .rposition(|byte| *byte == b'/')
+                .map_or(0, |slash| slash + 1);
             if !target.ends_with(b"/") {
                 target.push(b'/');
             }

@@ -70,7 +70,9 @@ impl<T> Gate<T> {
     fn wait(&self, py: Python<'_>) -> PyResult<Session<'_, T>> {
         loop {
             if self.owner.load(Ordering::Relaxed) == this_thread() {
-                return Err(PyRuntimeError::new_err("reentrant call inside a file operation"));
+                return Err(PyRuntimeError::new_err(
+                    "reentrant call inside a file operation",
+                ));
             }
             let (busy, waiters) = (&self.busy, &self.waiters);
             let (sleeping, left) = (&self.sleeping, &self.left);

@@ -92,7 +92,9 @@ impl<T> Lookup<T> {
             && let Some(entry) = &self.entries[hint.slot as usize]
             && entry.path.as_ptr() == path
         {
-            return self.entries[hint.slot as usize].as_ref().map(|entry| &entry.ticket);
+            return self.entries[hint.slot as usize]
+                .as_ref()
+                .map(|entry| &entry.ticket);
         }
         self.get_equal(py, path)
     }
@@ -188,7 +190,13 @@ impl<T> Lookup<T> {
         let old = std::mem::take(&mut self.entries);
         self.bytes += (capacity - old.len()) * (size_of::<Option<Entry<T>>>() + size_of::<Hint>());
         self.entries.resize_with(capacity, || None);
-        self.hints = vec![Hint { address: 0, slot: 0 }; capacity];
+        self.hints = vec![
+            Hint {
+                address: 0,
+                slot: 0
+            };
+            capacity
+        ];
         for entry in old.into_iter().flatten() {
             let slot = self.vacant(entry.hash);
             // A set that was not full cannot overflow: its entries spread over two sets.

@@ -21,7 +21,11 @@ pub(crate) type Arg<'py> = Borrowed<'py, 'py, PyAny>;
 pub(crate) fn boolean(py: Python<'_>, value: bool) -> Bound<'_, PyAny> {
     // SAFETY: attached; both are objects, borrowed here and counted by `from_borrowed_ptr`.
     unsafe {
-        let object = if value { ffi::Py_True() } else { ffi::Py_False() };
+        let object = if value {
+            ffi::Py_True()
+        } else {
+            ffi::Py_False()
+        };
         Bound::from_borrowed_ptr(py, object)
     }
 }
@@ -86,12 +90,17 @@ pub(crate) fn path_bytes<'py>(value: Arg<'py>) -> Option<&'py [u8]> {
                 ffi::PyErr_Clear();
                 return None;
             }
-            return Some(slice::from_raw_parts(start.cast::<u8>(), len.unsigned_abs()));
+            return Some(slice::from_raw_parts(
+                start.cast::<u8>(),
+                len.unsigned_abs(),
+            ));
         }
         if ffi::PyBytes_CheckExact(value.as_ptr()) == 0 {
             return None;
         }
-        let start = ffi::PyBytes_AsString(value.as_ptr()).cast::<u8>().cast_const();
+        let start = ffi::PyBytes_AsString(value.as_ptr())
+            .cast::<u8>()
+            .cast_const();
         let len = ffi::PyBytes_Size(value.as_ptr()).unsigned_abs();
         Some(slice::from_raw_parts(start, len))
     }
