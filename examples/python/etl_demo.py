@@ -36,7 +36,6 @@ from etl.stages import (
 )
 from etl.totals import CsvTotals, Totals, differences, source_totals, staged_totals
 
-
 CONVERTER_THREADS = 2
 READER_THREADS = 4
 REFRESH_SECONDS = 0.1

@@ -101,7 +101,7 @@ def times(factor: float) -> Reach:
     """At least so many times better than the best peer (below 1: not slower by more than that)."""
     if factor == 1:
         return Reach("ahead", times=1.0)
-    text = f"≤ {1 / factor:.1f}× its time" if factor < 1 else f"≥ {factor:g}×"
+    text = f"≤ {1 / factor:.1f} times its time" if factor < 1 else f"≥ {factor:g} times"
     return Reach(text, times=factor)
 
 

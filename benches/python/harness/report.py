@@ -7,7 +7,7 @@ from typing import Any
 
 from .measure import REFERENCE, SUBJECT, Measured
 
-DASH = "–"
+DASH = "-"
 
 
 def markdown(rows: list[Measured], names: list[str]) -> str:

@@ -25,9 +25,9 @@ def rows() -> list[Row]:
 
 
 def _row(
-    id: str, title: str, reach: Reach, prepare: Callable[[Candidate, Scale], Round | None]
+    row_id: str, title: str, reach: Reach, prepare: Callable[[Candidate, Scale], Round | None]
 ) -> Row:
-    return Row(id, title, TIME, reach, prepare)
+    return Row(row_id, title, TIME, reach, prepare)
 
 
 def call_each(watch: Stopwatch, call: Callable[[str], Any], paths: list[str]) -> int:
@@ -63,7 +63,7 @@ def _exists_rows() -> list[Row]:
              lambda peer, scale: _exists(peer, scale, "/a/b", fresh=True)),
         _row("exists_fresh_deep", "`exists` at depth 10, fresh path string", times(8),
              lambda peer, scale: _exists(peer, scale, DEEP, fresh=True)),
-        _row("exists_missing", "`exists` of what is missing, fresh path string", times(1), _missing),
+        _row("exists_missing", "`exists` of a missing file, fresh path string", times(1), _missing),
     ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Memory per 100-byte file, content aside: each candidate in a fresh process.
 
-Two figures: how much the process grew, and what the filesystem itself counts. A growing process says
-what the user pays, whatever a library calls its own.
+Two figures: how much the process grew, which is what the user pays, and what the filesystem itself
+counts.
 """
 
 from __future__ import annotations

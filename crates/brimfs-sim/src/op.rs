@@ -97,52 +97,183 @@ pub enum XattrHow {
 /// One call.
 #[derive(Clone, Debug)]
 pub enum Op {
-    Mkdir { path: Raw, mode: u32 },
-    MkdirAll { path: Raw },
-    Rmdir { path: Raw },
-    Unlink { path: Raw },
-    RmTree { path: Raw },
-    Rename { from: Raw, to: Raw, how: RenameHow },
-    Copy { from: Raw, to: Raw },
-    CopyTree { from: Raw, to: Raw },
-    Symlink { target: Raw, link: Raw },
-    ReadLink { path: Raw },
-    Link { existing: Raw, new: Raw },
-    Canonicalize { path: Raw },
-    Chmod { path: Raw, mode: u32 },
-    Chown { path: Raw, uid: Option<u32>, gid: Option<u32>, follow: bool },
-    SetTimes { path: Raw, modified: i64, follow: bool },
-    SetXattr { path: Raw, name: Raw, value: Data, how: XattrHow },
-    GetXattr { path: Raw, name: Raw },
-    ListXattrs { path: Raw },
-    RemoveXattr { path: Raw, name: Raw },
-    ListDir { path: Raw },
-    Walk { path: Raw },
-    Glob { pattern: Raw },
-    Stat { path: Raw },
-    Lstat { path: Raw },
-    Exists { path: Raw },
-    Touch { path: Raw },
-    ReadAll { path: Raw },
-    WriteAll { path: Raw, data: Data, adopt: bool },
-    Append { path: Raw, data: Data },
-    Truncate { path: Raw, len: u64 },
-    Open { slot: usize, path: Raw, how: OpenHow },
-    Close { slot: usize },
-    Read { slot: usize, len: u32 },
-    Write { slot: usize, data: Data },
-    Seek { slot: usize, to: Whence },
-    ReadAt { slot: usize, at: u64, len: u32 },
-    WriteAt { slot: usize, at: u64, data: Data },
-    SetLen { slot: usize, len: u64 },
-    Allocate { slot: usize, at: u64, len: u64 },
-    PunchHole { slot: usize, at: u64, len: u64 },
-    SeekData { slot: usize, at: u64 },
-    SeekHole { slot: usize, at: u64 },
-    HandleStat { slot: usize },
-    View { slot: usize, path: Raw },
-    ReadView { slot: usize },
-    DropView { slot: usize },
+    Mkdir {
+        path: Raw,
+        mode: u32,
+    },
+    MkdirAll {
+        path: Raw,
+    },
+    Rmdir {
+        path: Raw,
+    },
+    Unlink {
+        path: Raw,
+    },
+    RmTree {
+        path: Raw,
+    },
+    Rename {
+        from: Raw,
+        to: Raw,
+        how: RenameHow,
+    },
+    Copy {
+        from: Raw,
+        to: Raw,
+    },
+    CopyTree {
+        from: Raw,
+        to: Raw,
+    },
+    Symlink {
+        target: Raw,
+        link: Raw,
+    },
+    ReadLink {
+        path: Raw,
+    },
+    Link {
+        existing: Raw,
+        new: Raw,
+    },
+    Canonicalize {
+        path: Raw,
+    },
+    Chmod {
+        path: Raw,
+        mode: u32,
+    },
+    Chown {
+        path: Raw,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        follow: bool,
+    },
+    SetTimes {
+        path: Raw,
+        modified: i64,
+        follow: bool,
+    },
+    SetXattr {
+        path: Raw,
+        name: Raw,
+        value: Data,
+        how: XattrHow,
+    },
+    GetXattr {
+        path: Raw,
+        name: Raw,
+    },
+    ListXattrs {
+        path: Raw,
+    },
+    RemoveXattr {
+        path: Raw,
+        name: Raw,
+    },
+    ListDir {
+        path: Raw,
+    },
+    Walk {
+        path: Raw,
+    },
+    Glob {
+        pattern: Raw,
+    },
+    Stat {
+        path: Raw,
+    },
+    Lstat {
+        path: Raw,
+    },
+    Exists {
+        path: Raw,
+    },
+    Touch {
+        path: Raw,
+    },
+    ReadAll {
+        path: Raw,
+    },
+    WriteAll {
+        path: Raw,
+        data: Data,
+        adopt: bool,
+    },
+    Append {
+        path: Raw,
+        data: Data,
+    },
+    Truncate {
+        path: Raw,
+        len: u64,
+    },
+    Open {
+        slot: usize,
+        path: Raw,
+        how: OpenHow,
+    },
+    Close {
+        slot: usize,
+    },
+    Read {
+        slot: usize,
+        len: u32,
+    },
+    Write {
+        slot: usize,
+        data: Data,
+    },
+    Seek {
+        slot: usize,
+        to: Whence,
+    },
+    ReadAt {
+        slot: usize,
+        at: u64,
+        len: u32,
+    },
+    WriteAt {
+        slot: usize,
+        at: u64,
+        data: Data,
+    },
+    SetLen {
+        slot: usize,
+        len: u64,
+    },
+    Allocate {
+        slot: usize,
+        at: u64,
+        len: u64,
+    },
+    PunchHole {
+        slot: usize,
+        at: u64,
+        len: u64,
+    },
+    SeekData {
+        slot: usize,
+        at: u64,
+    },
+    SeekHole {
+        slot: usize,
+        at: u64,
+    },
+    HandleStat {
+        slot: usize,
+    },
+    View {
+        slot: usize,
+        path: Raw,
+    },
+    ReadView {
+        slot: usize,
+    },
+    DropView {
+        slot: usize,
+    },
     /// No call: compares every path, every byte and every counter.
     CheckAll,
 }

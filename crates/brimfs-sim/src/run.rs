@@ -45,7 +45,9 @@ impl Pairing {
 impl Trial {
     /// Everything empty.
     pub fn new(limits: Limits, systems: Vec<Box<dyn System>>) -> Self {
-        let paired = systems.into_iter().map(|system| (system, Pairing::default()));
+        let paired = systems
+            .into_iter()
+            .map(|system| (system, Pairing::default()));
         Trial {
             model: Model::new(limits),
             systems: paired.collect(),
@@ -61,12 +63,19 @@ impl Trial {
             };
             done.map_err(|why| format!("operation {number}: {why}"))?;
         }
-        self.check_all().map_err(|why| format!("after all: {why}"))?;
-        self.remove_all().map_err(|why| format!("while removing all: {why}"))
+        self.check_all()
+            .map_err(|why| format!("after all: {why}"))?;
+        self.remove_all()
+            .map_err(|why| format!("while removing all: {why}"))
     }
 
     /// Applies one operation to all and compares answers and counters.
     pub fn step(&mut self, op: &Op) -> Result<(), String> {
+        if let Op::Open { slot, .. } = op
+            && self.model.is_open(*slot)
+        {
+            self.step(&Op::Close { slot: *slot })?;
+        }
         let (expected, linux_too) = match self.model.apply(op) {
             Verdict::All(answer) => (answer, true),
             Verdict::BrimfsOnly(answer) => (answer, false),
@@ -101,10 +110,14 @@ impl Trial {
         if self.model.all_is_reachable() {
             for (system, _) in &self.systems {
                 let name = system.name();
-                system.audit().map_err(|why| format!("audit of {name}: {why}"))?;
+                system
+                    .audit()
+                    .map_err(|why| format!("audit of {name}: {why}"))?;
             }
         }
-        let mut questions = vec![Op::ListDir { path: Raw::from("/") }];
+        let mut questions = vec![Op::ListDir {
+            path: Raw::from("/"),
+        }];
         for (path, kind) in self.model.paths() {
             questions.push(Op::Lstat { path: path.clone() });
             match kind {
@@ -121,7 +134,9 @@ impl Trial {
         }
         questions.extend((0..SLOTS).map(|slot| Op::ReadView { slot }));
         questions.extend((0..SLOTS).map(|slot| Op::HandleStat { slot }));
-        questions.iter().try_for_each(|question| self.step(question))
+        questions
+            .iter()
+            .try_for_each(|question| self.step(question))
     }
 
     /// Closes and removes everything; counters and memory must be those of an empty filesystem.
@@ -129,6 +144,10 @@ impl Trial {
         for slot in 0..SLOTS {
             self.step(&Op::Close { slot })?;
             self.step(&Op::DropView { slot })?;
+        }
+        for name in ["user.a", "user.b"] {
+            let (path, name) = (Raw::from("/"), Raw::from(name));
+            self.step(&Op::RemoveXattr { path, name })?;
         }
         for (path, kind) in self.model.paths() {
             let top_level = path.0.iter().filter(|byte| **byte == b'/').count() == 1;
@@ -160,7 +179,11 @@ fn agree(
         }
         (Ok(Outcome::Names(model)), Ok(Outcome::Names(system))) => {
             let any_order = !ordered || matches!(op, Op::ListXattrs { .. });
-            if any_order { sorted(model) == sorted(system) } else { model == system }
+            if any_order {
+                sorted(model) == sorted(system)
+            } else {
+                model == system
+            }
         }
         (Ok(Outcome::Tree(model)), Ok(Outcome::Tree(system))) => {
             if !parents_come_first(system) {
@@ -183,7 +206,11 @@ fn stats_agree(model: &Stat, system: &Stat, pairing: &mut Pairing) -> Result<(),
     if expected.modified == Stamp::Any {
         expected.modified = system.modified;
     }
-    if expected == *system { Ok(()) } else { Err("attributes differ") }
+    if expected == *system {
+        Ok(())
+    } else {
+        Err("attributes differ")
+    }
 }
 
 fn sorted<T: Ord + Clone>(items: &[T]) -> Vec<T> {
@@ -212,10 +239,12 @@ pub struct Plan {
     pub seed: u64,
     /// How many.
     pub cases: u64,
+    /// After how many failures to stop.
+    pub failures: usize,
 }
 
 impl Plan {
-    /// `BRIMFS_CASES` and `BRIMFS_SEED`, or `cases` sequences from number 1 on.
+    /// `BRIMFS_CASES`, `BRIMFS_SEED` and `BRIMFS_FAILURES`, or `cases` sequences from number 1 on.
     ///
     /// A soak (more cases than usual and no seed) starts at a number nobody tried yet.
     pub fn from_env(cases: u64) -> Self {
@@ -227,13 +256,17 @@ impl Plan {
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
         let wanted = number("BRIMFS_CASES").unwrap_or(cases);
         let fresh = || {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             now.as_secs() << 20
         };
-        let seed = number("BRIMFS_SEED").unwrap_or_else(|| if wanted > cases { fresh() } else { first });
+        let seed =
+            number("BRIMFS_SEED").unwrap_or_else(|| if wanted > cases { fresh() } else { first });
         Plan {
             seed,
             cases: wanted,
+            failures: number("BRIMFS_FAILURES").unwrap_or(1).max(1) as usize,
         }
     }
 }
@@ -249,14 +282,16 @@ pub fn explore(
     // Unoptimised, proptest's nested strategies take more than the usual stack of a test.
     std::thread::scope(|scope| {
         let all = || {
-            let numbers = plan.seed..plan.seed + plan.cases;
-            numbers.into_iter().try_for_each(|seed| try_one(test, seed, len, &trial))
+            let seeds = plan.seed..plan.seed + plan.cases;
+            let failures = seeds.filter_map(|seed| try_one(test, seed, len, &trial).err());
+            failures.take(plan.failures).collect::<String>()
         };
         let thread = std::thread::Builder::new().stack_size(64 << 20);
-        let worker = thread.spawn_scoped(scope, all).expect("a thread can be started");
+        let worker = thread
+            .spawn_scoped(scope, all)
+            .expect("a thread can be started");
         match worker.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(report)) => panic!("{report}"),
+            Ok(reports) => assert!(reports.is_empty(), "{reports}"),
             Err(panic) => panic!("outside of a trial: {}", panic_text(panic.as_ref())),
         }
     });
@@ -279,7 +314,11 @@ fn try_one(
     let strategy = operation(Flavor::of(seed));
     let mut trees: Vec<OpTree> = Vec::new();
     for number in 1..=len {
-        trees.push(strategy.new_tree(&mut runner).expect("a strategy without filters"));
+        trees.push(
+            strategy
+                .new_tree(&mut runner)
+                .expect("a strategy without filters"),
+        );
         if number % CHECK_EVERY == 0 {
             trees.push(Box::new(Just(Op::CheckAll)));
         }

@@ -189,7 +189,16 @@ fn view_op() -> BoxedStrategy<Op> {
 
 fn open_how() -> BoxedStrategy<OpenHow> {
     let flag = |percent: u32| (0..100u32).prop_map(move |drawn| drawn < percent);
-    (flag(80), flag(80), flag(15), flag(10), flag(60), flag(5), flag(10), mode())
+    (
+        flag(80),
+        flag(80),
+        flag(15),
+        flag(10),
+        flag(60),
+        flag(5),
+        flag(10),
+        mode(),
+    )
         .prop_map(
             |(read, write, append, truncate, create, create_new, no_follow, mode)| OpenHow {
                 read,
@@ -216,7 +225,8 @@ fn mode() -> impl Strategy<Value = u32> {
 }
 
 fn whence() -> impl Strategy<Value = Whence> {
-    let by = || prop_oneof![4 => -40_000..40_000i64, 1 => Just(0i64), 1 => -3_000_000..3_000_000i64];
+    let by =
+        || prop_oneof![4 => -40_000..40_000i64, 1 => Just(0i64), 1 => -3_000_000..3_000_000i64];
     prop_oneof![
         offset().prop_map(Whence::Start),
         by().prop_map(Whence::Current),
@@ -263,7 +273,12 @@ fn plain_path() -> impl Strategy<Value = Raw> {
 }
 
 fn letter() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![Just(b"a".to_vec()), Just(b"b".to_vec()), Just(b"c".to_vec()), Just(b"d".to_vec())]
+    prop_oneof![
+        Just(b"a".to_vec()),
+        Just(b"b".to_vec()),
+        Just(b"c".to_vec()),
+        Just(b"d".to_vec())
+    ]
 }
 
 fn name() -> impl Strategy<Value = Vec<u8>> {
@@ -286,10 +301,15 @@ fn path() -> impl Strategy<Value = Raw> {
         12 => vec(name(), 2..3),
         6 => vec(name(), 3..5),
     ];
-    let usual = (names, slashes(), prop_oneof![12 => Just("/"), 2 => Just("")], prop_oneof![
-        14 => Just(""),
-        1 => Just("/"),
-    ]);
+    let usual = (
+        names,
+        slashes(),
+        prop_oneof![12 => Just("/"), 2 => Just("")],
+        prop_oneof![
+            14 => Just(""),
+            1 => Just("/"),
+        ],
+    );
     prop_oneof![
         100 => usual.prop_map(|(names, between, before, after)| {
             let inner = names.join(between.as_bytes());

@@ -87,13 +87,17 @@ fn every_call(kind: ErrorKind, path: &[u8]) -> Vec<Case> {
 
 /// A small tree in a filesystem with a quota of 1 MiB.
 fn tree() -> FileSystem {
-    let fs = FileSystem::builder().quota(QUOTA).build().expect("a filesystem");
+    let fs = FileSystem::builder()
+        .quota(QUOTA)
+        .build()
+        .expect("a filesystem");
     fs.create_dir_all("/dir/sub").expect("directories");
     fs.write("/dir/file", vec![7; 20_000]).expect("a file");
     fs.write("/dir/sub/small", &b"small"[..]).expect("a file");
     fs.symlink("file", "/dir/link").expect("a link");
     fs.symlink("/loop", "/loop").expect("a loop");
-    fs.set_xattr("/dir/file", "user.kept", b"value", XattrMode::Set).expect("an attribute");
+    fs.set_xattr("/dir/file", "user.kept", b"value", XattrMode::Set)
+        .expect("an attribute");
     fs
 }
 
@@ -129,7 +133,11 @@ fn check(cases: Vec<Case>) {
     let before = snapshot(&fs);
     for case in cases {
         let shown = String::from_utf8_lossy(&case.path).into_owned();
-        let what = format!("{} of {:?}", case.what, shown.chars().take(40).collect::<String>());
+        let what = format!(
+            "{} of {:?}",
+            case.what,
+            shown.chars().take(40).collect::<String>()
+        );
         let error = match (case.call)(&fs) {
             Err(error) => error,
             Ok(()) => panic!("{what} succeeded"),
@@ -147,7 +155,13 @@ fn check(cases: Vec<Case>) {
 
 #[test]
 fn paths_above_the_root() {
-    for path in ["..", "/..", "/../x", "/dir/../../x", "/dir/sub/../../../dir/file"] {
+    for path in [
+        "..",
+        "/..",
+        "/../x",
+        "/dir/../../x",
+        "/dir/sub/../../../dir/file",
+    ] {
         check(every_call(ErrorKind::PathEscapes, path.as_bytes()));
     }
 }
@@ -167,7 +181,11 @@ fn an_empty_path() {
 #[test]
 fn a_name_of_256_bytes() {
     let long = "n".repeat(256);
-    for path in [format!("/{long}"), format!("/dir/{long}"), format!("/dir/{long}/x")] {
+    for path in [
+        format!("/{long}"),
+        format!("/dir/{long}"),
+        format!("/dir/{long}/x"),
+    ] {
         check(every_call(ErrorKind::NameTooLong, path.as_bytes()));
     }
 }
@@ -196,29 +214,62 @@ fn a_directory_as_a_file_and_a_file_as_a_directory() {
     use ErrorKind::{IsADirectory, NotADirectory};
     check(vec![
         case("read", IsADirectory, "/dir", |fs| fs.read("/dir").map(drop)),
-        case("write", IsADirectory, "/dir", |fs| fs.write("/dir", &b"x"[..])),
-        case("append", IsADirectory, "/dir", |fs| fs.append("/dir", b"x").map(drop)),
-        case("truncate", IsADirectory, "/dir", |fs| fs.truncate("/dir", 0)),
+        case("write", IsADirectory, "/dir", |fs| {
+            fs.write("/dir", &b"x"[..])
+        }),
+        case("append", IsADirectory, "/dir", |fs| {
+            fs.append("/dir", b"x").map(drop)
+        }),
+        case("truncate", IsADirectory, "/dir", |fs| {
+            fs.truncate("/dir", 0)
+        }),
         case("view", IsADirectory, "/dir", |fs| fs.view("/dir").map(drop)),
         case("open", IsADirectory, "/dir", |fs| fs.open("/dir").map(drop)),
-        case("create", IsADirectory, "/dir", |fs| fs.create("/dir").map(drop)),
-        case("create", IsADirectory, "/new/", |fs| fs.create("/new/").map(drop)),
-        case("remove_file", IsADirectory, "/dir", |fs| fs.remove_file("/dir")),
-        case("copy from", IsADirectory, "/dir", |fs| fs.copy("/dir", "/new").map(drop)),
-        case("copy to", IsADirectory, "/dir", |fs| fs.copy("/dir/file", "/dir").map(drop)),
-        case("rename over", IsADirectory, "/dir/sub", |fs| fs.rename("/dir/file", "/dir/sub")),
-        case("read_dir", NotADirectory, "/dir/file", |fs| fs.read_dir("/dir/file").map(drop)),
-        case("remove_dir", NotADirectory, "/dir/file", |fs| fs.remove_dir("/dir/file")),
-        case("remove_dir_all", NotADirectory, "/dir/file", |fs| fs.remove_dir_all("/dir/file")),
+        case("create", IsADirectory, "/dir", |fs| {
+            fs.create("/dir").map(drop)
+        }),
+        case("create", IsADirectory, "/new/", |fs| {
+            fs.create("/new/").map(drop)
+        }),
+        case("remove_file", IsADirectory, "/dir", |fs| {
+            fs.remove_file("/dir")
+        }),
+        case("copy from", IsADirectory, "/dir", |fs| {
+            fs.copy("/dir", "/new").map(drop)
+        }),
+        case("copy to", IsADirectory, "/dir", |fs| {
+            fs.copy("/dir/file", "/dir").map(drop)
+        }),
+        case("rename over", IsADirectory, "/dir/sub", |fs| {
+            fs.rename("/dir/file", "/dir/sub")
+        }),
+        case("read_dir", NotADirectory, "/dir/file", |fs| {
+            fs.read_dir("/dir/file").map(drop)
+        }),
+        case("remove_dir", NotADirectory, "/dir/file", |fs| {
+            fs.remove_dir("/dir/file")
+        }),
+        case("remove_dir_all", NotADirectory, "/dir/file", |fs| {
+            fs.remove_dir_all("/dir/file")
+        }),
         case("copy_dir_all", NotADirectory, "/dir/file", |fs| {
             fs.copy_dir_all("/dir/file", "/new")
         }),
-        case("rename over", NotADirectory, "/dir/file", |fs| fs.rename("/dir/sub", "/dir/file")),
-        case("metadata", NotADirectory, "/dir/file/", |fs| fs.metadata("/dir/file/").map(drop)),
-        case("symlink", ErrorKind::NotFound, "/new/", |fs| fs.symlink("x", "/new/")),
-        case("create_dir_all", ErrorKind::AlreadyExists, "/dir/file", |fs| {
-            fs.create_dir_all("/dir/file")
+        case("rename over", NotADirectory, "/dir/file", |fs| {
+            fs.rename("/dir/sub", "/dir/file")
         }),
+        case("metadata", NotADirectory, "/dir/file/", |fs| {
+            fs.metadata("/dir/file/").map(drop)
+        }),
+        case("symlink", ErrorKind::NotFound, "/new/", |fs| {
+            fs.symlink("x", "/new/")
+        }),
+        case(
+            "create_dir_all",
+            ErrorKind::AlreadyExists,
+            "/dir/file",
+            |fs| fs.create_dir_all("/dir/file"),
+        ),
     ]);
 }
 
@@ -226,20 +277,33 @@ fn a_directory_as_a_file_and_a_file_as_a_directory() {
 fn moving_and_copying_into_itself() {
     use ErrorKind::InvalidArgument;
     check(vec![
-        case("rename", InvalidArgument, "/dir/sub/x", |fs| fs.rename("/dir", "/dir/sub/x")),
-        case("rename", InvalidArgument, "/dir/x", |fs| fs.rename("/dir", "/dir/x")),
-        case("rename", InvalidArgument, "/dir/sub/../x", |fs| fs.rename("/dir", "/dir/sub/../x")),
+        case("rename", InvalidArgument, "/dir/sub/x", |fs| {
+            fs.rename("/dir", "/dir/sub/x")
+        }),
+        case("rename", InvalidArgument, "/dir/x", |fs| {
+            fs.rename("/dir", "/dir/x")
+        }),
+        case("rename", InvalidArgument, "/dir/sub/../x", |fs| {
+            fs.rename("/dir", "/dir/sub/../x")
+        }),
         case("exchange", InvalidArgument, "/dir/sub", |fs| {
             fs.rename_with("/dir", "/dir/sub", RenameMode::Exchange)
         }),
-        case("copy_dir_all", InvalidArgument, "/dir/x", |fs| fs.copy_dir_all("/dir", "/dir/x")),
+        case("copy_dir_all", InvalidArgument, "/dir/x", |fs| {
+            fs.copy_dir_all("/dir", "/dir/x")
+        }),
         case("copy_dir_all", InvalidArgument, "/dir/sub/x", |fs| {
             fs.copy_dir_all("/dir", "/dir/sub/x")
         }),
-        case("copy_dir_all", InvalidArgument, "/x", |fs| fs.copy_dir_all("/", "/x")),
-        case("rename over a parent", ErrorKind::DirectoryNotEmpty, "/dir", |fs| {
-            fs.rename("/dir/sub", "/dir")
+        case("copy_dir_all", InvalidArgument, "/x", |fs| {
+            fs.copy_dir_all("/", "/x")
         }),
+        case(
+            "rename over a parent",
+            ErrorKind::DirectoryNotEmpty,
+            "/dir",
+            |fs| fs.rename("/dir/sub", "/dir"),
+        ),
         case("no replace", ErrorKind::AlreadyExists, "/dir/link", |fs| {
             fs.rename_with("/dir/file", "/dir/link", RenameMode::NoReplace)
         }),
@@ -252,14 +316,26 @@ fn removing_and_moving_the_root() {
     check(vec![
         case("remove_dir", RootIsBusy, "/", |fs| fs.remove_dir("/")),
         case("remove_dir", RootIsBusy, "//", |fs| fs.remove_dir("//")),
-        case("remove_dir_all", RootIsBusy, "/", |fs| fs.remove_dir_all("/")),
+        case("remove_dir_all", RootIsBusy, "/", |fs| {
+            fs.remove_dir_all("/")
+        }),
         case("rename from", RootIsBusy, "/", |fs| fs.rename("/", "/new")),
         case("rename to", RootIsBusy, "/", |fs| fs.rename("/dir", "/")),
-        case("exchange", RootIsBusy, "/", |fs| fs.rename_with("/dir", "/", RenameMode::Exchange)),
-        case("remove_file", ErrorKind::IsADirectory, "/", |fs| fs.remove_file("/")),
-        case("create_dir", ErrorKind::AlreadyExists, "/", |fs| fs.create_dir("/")),
-        case("remove_dir", ErrorKind::InvalidArgument, "/dir/.", |fs| fs.remove_dir("/dir/.")),
-        case("hard_link", ErrorKind::AlreadyExists, "/", |fs| fs.hard_link("/dir/file", "/")),
+        case("exchange", RootIsBusy, "/", |fs| {
+            fs.rename_with("/dir", "/", RenameMode::Exchange)
+        }),
+        case("remove_file", ErrorKind::IsADirectory, "/", |fs| {
+            fs.remove_file("/")
+        }),
+        case("create_dir", ErrorKind::AlreadyExists, "/", |fs| {
+            fs.create_dir("/")
+        }),
+        case("remove_dir", ErrorKind::InvalidArgument, "/dir/.", |fs| {
+            fs.remove_dir("/dir/.")
+        }),
+        case("hard_link", ErrorKind::AlreadyExists, "/", |fs| {
+            fs.hard_link("/dir/file", "/")
+        }),
     ]);
 }
 
@@ -269,16 +345,24 @@ fn sizes_beyond_the_quota() {
     let path = "/dir/file";
     let most = QUOTA as usize;
     check(vec![
-        case("write", QuotaExceeded, path, move |fs| fs.write(path, vec![1; most + 1])),
-        case("write", QuotaExceeded, "/new", move |fs| fs.write("/new", vec![1; most])),
+        case("write", QuotaExceeded, path, move |fs| {
+            fs.write(path, vec![1; most + 1])
+        }),
+        case("write", QuotaExceeded, "/new", move |fs| {
+            fs.write("/new", vec![1; most])
+        }),
         case("write_slice", QuotaExceeded, path, move |fs| {
             fs.write_slice(path, &vec![1; most + 1])
         }),
-        case("append", QuotaExceeded, path, move |fs| fs.append(path, &vec![1; most]).map(drop)),
+        case("append", QuotaExceeded, path, move |fs| {
+            fs.append(path, &vec![1; most]).map(drop)
+        }),
         case("write_at", QuotaExceeded, path, move |fs| {
             writer(fs)?.write_at(500, &vec![1; most]).map(drop)
         }),
-        case("allocate", QuotaExceeded, path, |fs| writer(fs)?.allocate(0, 1 << 40)),
+        case("allocate", QuotaExceeded, path, |fs| {
+            writer(fs)?.allocate(0, 1 << 40)
+        }),
     ]);
 }
 
@@ -287,19 +371,33 @@ fn sizes_and_offsets_beyond_a_signed_64_bit_number() {
     use ErrorKind::{FileTooLarge, InvalidArgument};
     let path = "/dir/file";
     check(vec![
-        case("truncate", FileTooLarge, path, move |fs| fs.truncate(path, TOO_FAR)),
-        case("truncate", FileTooLarge, path, move |fs| fs.truncate(path, u64::MAX)),
-        case("set_len", FileTooLarge, path, |fs| writer(fs)?.set_len(TOO_FAR)),
+        case("truncate", FileTooLarge, path, move |fs| {
+            fs.truncate(path, TOO_FAR)
+        }),
+        case("truncate", FileTooLarge, path, move |fs| {
+            fs.truncate(path, u64::MAX)
+        }),
+        case("set_len", FileTooLarge, path, |fs| {
+            writer(fs)?.set_len(TOO_FAR)
+        }),
         case("write_at", FileTooLarge, path, |fs| {
             writer(fs)?.write_at(TOO_FAR - 1, b"xy").map(drop)
         }),
         case("write_at", FileTooLarge, path, |fs| {
             writer(fs)?.write_at(u64::MAX, b"x").map(drop)
         }),
-        case("allocate", FileTooLarge, path, |fs| writer(fs)?.allocate(TOO_FAR - 1, 2)),
-        case("allocate", FileTooLarge, path, |fs| writer(fs)?.allocate(u64::MAX, u64::MAX)),
-        case("punch_hole", FileTooLarge, path, |fs| writer(fs)?.punch_hole(u64::MAX, 2)),
-        case("seek", InvalidArgument, path, |fs| seek(fs, SeekFrom::Start(TOO_FAR))),
+        case("allocate", FileTooLarge, path, |fs| {
+            writer(fs)?.allocate(TOO_FAR - 1, 2)
+        }),
+        case("allocate", FileTooLarge, path, |fs| {
+            writer(fs)?.allocate(u64::MAX, u64::MAX)
+        }),
+        case("punch_hole", FileTooLarge, path, |fs| {
+            writer(fs)?.punch_hole(u64::MAX, 2)
+        }),
+        case("seek", InvalidArgument, path, |fs| {
+            seek(fs, SeekFrom::Start(TOO_FAR))
+        }),
     ]);
 }
 
@@ -308,12 +406,24 @@ fn negative_offsets_and_empty_ranges() {
     use ErrorKind::InvalidArgument;
     let path = "/dir/file";
     check(vec![
-        case("seek", InvalidArgument, path, |fs| seek(fs, SeekFrom::Current(-1))),
-        case("seek", InvalidArgument, path, |fs| seek(fs, SeekFrom::End(-20_001))),
-        case("seek", InvalidArgument, path, |fs| seek(fs, SeekFrom::End(i64::MIN))),
-        case("seek", InvalidArgument, path, |fs| seek(fs, SeekFrom::End(i64::MAX))),
-        case("allocate", InvalidArgument, path, |fs| writer(fs)?.allocate(5, 0)),
-        case("punch_hole", InvalidArgument, path, |fs| writer(fs)?.punch_hole(5, 0)),
+        case("seek", InvalidArgument, path, |fs| {
+            seek(fs, SeekFrom::Current(-1))
+        }),
+        case("seek", InvalidArgument, path, |fs| {
+            seek(fs, SeekFrom::End(-20_001))
+        }),
+        case("seek", InvalidArgument, path, |fs| {
+            seek(fs, SeekFrom::End(i64::MIN))
+        }),
+        case("seek", InvalidArgument, path, |fs| {
+            seek(fs, SeekFrom::End(i64::MAX))
+        }),
+        case("allocate", InvalidArgument, path, |fs| {
+            writer(fs)?.allocate(5, 0)
+        }),
+        case("punch_hole", InvalidArgument, path, |fs| {
+            writer(fs)?.punch_hole(5, 0)
+        }),
     ]);
 }
 
@@ -331,20 +441,42 @@ fn unknown_modes_and_options() {
         case("set_permissions", InvalidArgument, path, move |fs| {
             fs.set_permissions(path, 0o10000)
         }),
-        case("create_dir_with", InvalidArgument, "/new", |fs| fs.create_dir_with("/new", 0o10000)),
-        case("mode", InvalidArgument, path, open(options(|o| {
-            o.write(true).create(true).mode(0o200_000);
-        }))),
+        case("create_dir_with", InvalidArgument, "/new", |fs| {
+            fs.create_dir_with("/new", 0o10000)
+        }),
+        case(
+            "mode",
+            InvalidArgument,
+            path,
+            open(options(|o| {
+                o.write(true).create(true).mode(0o200_000);
+            })),
+        ),
         case("nothing", InvalidArgument, path, open(options(|_| {}))),
-        case("truncate to read", InvalidArgument, path, open(options(|o| {
-            o.read(true).truncate(true);
-        }))),
-        case("create to read", InvalidArgument, path, open(options(|o| {
-            o.read(true).create(true);
-        }))),
-        case("truncate and append", InvalidArgument, path, open(options(|o| {
-            o.append(true).truncate(true);
-        }))),
+        case(
+            "truncate to read",
+            InvalidArgument,
+            path,
+            open(options(|o| {
+                o.read(true).truncate(true);
+            })),
+        ),
+        case(
+            "create to read",
+            InvalidArgument,
+            path,
+            open(options(|o| {
+                o.read(true).create(true);
+            })),
+        ),
+        case(
+            "truncate and append",
+            InvalidArgument,
+            path,
+            open(options(|o| {
+                o.append(true).truncate(true);
+            })),
+        ),
         case("times", InvalidArgument, path, move |fs| {
             let modified = Some(Timestamp {
                 seconds: 0,
@@ -370,13 +502,23 @@ fn the_wrong_direction_of_a_handle() {
     use ErrorKind::BadHandle;
     let path = "/dir/file";
     check(vec![
-        case("write", BadHandle, path, |fs| inner(reader(fs)?.write(b"x"))),
-        case("write_at", BadHandle, path, |fs| reader(fs)?.write_at(0, b"x").map(drop)),
+        case("write", BadHandle, path, |fs| {
+            inner(reader(fs)?.write(b"x"))
+        }),
+        case("write_at", BadHandle, path, |fs| {
+            reader(fs)?.write_at(0, b"x").map(drop)
+        }),
         case("set_len", BadHandle, path, |fs| reader(fs)?.set_len(0)),
         case("allocate", BadHandle, path, |fs| reader(fs)?.allocate(0, 1)),
-        case("punch_hole", BadHandle, path, |fs| reader(fs)?.punch_hole(0, 1)),
-        case("read", BadHandle, path, |fs| inner(writer(fs)?.read(&mut [0]))),
-        case("read_at", BadHandle, path, |fs| writer(fs)?.read_at(0, &mut [0]).map(drop)),
+        case("punch_hole", BadHandle, path, |fs| {
+            reader(fs)?.punch_hole(0, 1)
+        }),
+        case("read", BadHandle, path, |fs| {
+            inner(writer(fs)?.read(&mut [0]))
+        }),
+        case("read_at", BadHandle, path, |fs| {
+            writer(fs)?.read_at(0, &mut [0]).map(drop)
+        }),
         case("read_link", ErrorKind::InvalidArgument, path, move |fs| {
             fs.read_link(path).map(drop)
         }),
@@ -385,7 +527,10 @@ fn the_wrong_direction_of_a_handle() {
 
 #[test]
 fn more_nodes_than_allowed() {
-    let fs = FileSystem::builder().max_nodes(3).build().expect("a filesystem");
+    let fs = FileSystem::builder()
+        .max_nodes(3)
+        .build()
+        .expect("a filesystem");
     fs.write("/a", &b"x"[..]).expect("the second node");
     fs.create_dir("/b").expect("the third node");
     snapshot(&fs);
@@ -425,11 +570,17 @@ fn a_closed_filesystem() {
 }
 
 fn reader(fs: &FileSystem) -> Result<File, Error> {
-    OpenOptions::new().read(true).lock(LockMode::None).open(fs, "/dir/file")
+    OpenOptions::new()
+        .read(true)
+        .lock(LockMode::None)
+        .open(fs, "/dir/file")
 }
 
 fn writer(fs: &FileSystem) -> Result<File, Error> {
-    OpenOptions::new().write(true).lock(LockMode::None).open(fs, "/dir/file")
+    OpenOptions::new()
+        .write(true)
+        .lock(LockMode::None)
+        .open(fs, "/dir/file")
 }
 
 fn seek(fs: &FileSystem, to: SeekFrom) -> Result<(), Error> {
@@ -439,6 +590,8 @@ fn seek(fs: &FileSystem, to: SeekFrom) -> Result<(), Error> {
 /// The brimfs error inside of what a standard trait answers.
 fn inner<T>(result: std::io::Result<T>) -> Result<(), Error> {
     result.map(drop).map_err(|error| {
-        error.downcast::<Error>().expect("the traits hand out our own errors")
+        error
+            .downcast::<Error>()
+            .expect("the traits hand out our own errors")
     })
 }

@@ -18,7 +18,8 @@ fn deep_tree() -> (FileSystem, Vec<u8>) {
     let fs = FileSystem::new().expect("a filesystem");
     let path = format!("/top{}", "/d".repeat(DEPTH - 1));
     fs.create_dir_all(&path).expect("a deep tree");
-    fs.write(format!("{path}/file"), &b"deep down"[..]).expect("a file at the end");
+    fs.write(format!("{path}/file"), &b"deep down"[..])
+        .expect("a file at the end");
     (fs, path.into_bytes())
 }
 
@@ -43,7 +44,10 @@ fn a_deep_tree_is_created_walked_copied_renamed_and_removed() {
 
         fs.rename("/copy", "/renamed").expect("a rename");
         let below = [b"/renamed", &path[4..], b"/file"].concat();
-        assert_eq!(fs.read(&below).expect("the copied file").as_ref(), b"deep down");
+        assert_eq!(
+            fs.read(&below).expect("the copied file").as_ref(),
+            b"deep down"
+        );
         let inside = [&path[..], b"/inside"].concat();
         let into_itself = fs.rename("/top", &inside).expect_err("into itself");
         assert_eq!(into_itself.kind(), brimfs::ErrorKind::InvalidArgument);

@@ -12,11 +12,16 @@ const BLOCK: u64 = 16 << 10;
 const CHUNK: u64 = 1 << 20;
 
 fn with_quota(quota: u64) -> FileSystem {
-    FileSystem::builder().quota(quota).build().expect("a filesystem")
+    FileSystem::builder()
+        .quota(quota)
+        .build()
+        .expect("a filesystem")
 }
 
 fn content(seed: u8, len: u64) -> Vec<u8> {
-    (0..len).map(|at| seed.wrapping_add((at % 251) as u8)).collect()
+    (0..len)
+        .map(|at| seed.wrapping_add((at % 251) as u8))
+        .collect()
 }
 
 fn is_over_quota<T>(result: Result<T, Error>) {
@@ -42,7 +47,15 @@ fn assert_empties(fs: &FileSystem, resident: u64) {
     fs.clear_caches();
     fs.audit().expect("a clean audit");
     let stats = fs.stats();
-    assert_eq!((stats.quota_used, stats.nodes, stats.views, stats.open_handles), (0, 1, 0, 0));
+    assert_eq!(
+        (
+            stats.quota_used,
+            stats.nodes,
+            stats.views,
+            stats.open_handles
+        ),
+        (0, 1, 0, 0)
+    );
     assert_eq!(stats.resident, resident, "{stats:?}");
 }
 
@@ -55,8 +68,12 @@ fn the_quota_is_met_to_the_byte() {
     assert_eq!(fs.stats().quota_used, 10_000);
     is_over_quota(fs.append("/a", b"x"));
     is_over_quota(fs.write("/c", &b"x"[..]));
-    assert!(!fs.exists("/c"), "a file that could not be written was not created");
-    fs.write("/a", content(3, 6_000)).expect("replacing needs what the new needs more");
+    assert!(
+        !fs.exists("/c"),
+        "a file that could not be written was not created"
+    );
+    fs.write("/a", content(3, 6_000))
+        .expect("replacing needs what the new needs more");
     is_over_quota(fs.write("/a", content(4, 6_001)));
     assert_eq!(fs.read("/a").expect("content").as_ref(), content(3, 6_000));
     fs.write("/a", content(5, 100)).expect("less than before");
@@ -71,7 +88,11 @@ fn a_write_that_does_not_fit_changes_nothing() {
     fs.write("/a", content(1, 2 * CHUNK)).expect("room");
     let before = fs.stats();
     let mut options = OpenOptions::new();
-    let mut file = options.read(true).write(true).open(&fs, "/a").expect("a handle");
+    let mut file = options
+        .read(true)
+        .write(true)
+        .open(&fs, "/a")
+        .expect("a handle");
     is_over_quota(file.write_at(CHUNK + 5, &content(2, 3 * CHUNK)));
     is_over_quota(file.write_at(7 * CHUNK, &content(2, CHUNK + 1)));
     is_over_quota(file.allocate(CHUNK, 3 * CHUNK));
@@ -80,7 +101,10 @@ fn a_write_that_does_not_fit_changes_nothing() {
     assert_eq!(file.position(), 0);
     assert_eq!(file.len(), 2 * CHUNK);
     drop(file);
-    assert_eq!(fs.read("/a").expect("content").as_ref(), content(1, 2 * CHUNK));
+    assert_eq!(
+        fs.read("/a").expect("content").as_ref(),
+        content(1, 2 * CHUNK)
+    );
     assert_eq!(fs.stats().quota_used, before.quota_used);
     assert_eq!(fs.stats().open_handles, 0);
     assert_empties(&fs, empty);
@@ -92,7 +116,8 @@ fn shared_chunks_count_once_until_they_diverge() {
     let empty = fs.stats().resident;
     fs.write("/a", content(1, 3 * CHUNK)).expect("room");
     for number in 0..20 {
-        fs.copy("/a", format!("/copy{number}")).expect("copies share");
+        fs.copy("/a", format!("/copy{number}"))
+            .expect("copies share");
     }
     assert_eq!(fs.stats().quota_used, 3 * CHUNK);
     let mut options = OpenOptions::new();
@@ -100,7 +125,10 @@ fn shared_chunks_count_once_until_they_diverge() {
     is_over_quota(file.write_at(CHUNK + 1, b"x"));
     is_over_quota(file.set_len(CHUNK + 5 * BLOCK));
     is_over_quota(file.punch_hole(CHUNK + 1, 1));
-    assert_eq!(fs.read("/copy7").expect("content").as_ref(), content(1, 3 * CHUNK));
+    assert_eq!(
+        fs.read("/copy7").expect("content").as_ref(),
+        content(1, 3 * CHUNK)
+    );
     file.set_len(CHUNK + 100).expect("a copy of 100 bytes fits");
     assert_eq!(fs.stats().quota_used, 3 * CHUNK + 100);
     drop(file);
@@ -119,7 +147,11 @@ fn holes_are_free() {
     fs.truncate("/sparse", 1 << 60).expect("a hole");
     assert_eq!(fs.stats().quota_used, 0);
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).open(&fs, "/sparse").expect("a handle");
+    let file = options
+        .read(true)
+        .write(true)
+        .open(&fs, "/sparse")
+        .expect("a handle");
     file.write_at(1 << 50, b"far out").expect("one block");
     assert_eq!(fs.stats().quota_used, 7);
     file.write_at(5, b"near").expect("another");
@@ -173,7 +205,10 @@ fn an_unlinked_file_is_charged_until_it_is_closed() {
 #[test]
 fn the_memory_limit_holds_and_nothing_leaks() {
     let limit = 8 << 20;
-    let fs = FileSystem::builder().memory_limit(limit).build().expect("a filesystem");
+    let fs = FileSystem::builder()
+        .memory_limit(limit)
+        .build()
+        .expect("a filesystem");
     let empty = fs.stats().resident;
     let mut written = 0;
     let error = loop {
@@ -189,7 +224,9 @@ fn the_memory_limit_holds_and_nothing_leaks() {
     assert!(fs.stats().resident_peak <= limit);
     fs.audit().expect("a clean audit");
     let held = fs.stats().resident;
-    let failed = fs.write("/large", content(9, 9 << 20)).expect_err("larger than the limit");
+    let failed = fs
+        .write("/large", content(9, 9 << 20))
+        .expect_err("larger than the limit");
     assert_eq!(failed.kind(), ErrorKind::MemoryLimit);
     assert!(!fs.exists("/large"));
     fs.clear_caches();
@@ -204,7 +241,10 @@ fn the_memory_limit_holds_and_nothing_leaks() {
 #[test]
 fn nodes_and_names_count_as_memory_too() {
     let limit = 2 << 20;
-    let fs = FileSystem::builder().memory_limit(limit).build().expect("a filesystem");
+    let fs = FileSystem::builder()
+        .memory_limit(limit)
+        .build()
+        .expect("a filesystem");
     let empty = fs.stats().resident;
     let mut made = 0u64;
     let error = loop {
@@ -224,11 +264,18 @@ fn nodes_and_names_count_as_memory_too() {
 #[test]
 fn two_filesystems_share_a_budget() {
     let budget = Budget::new(16 << 20);
-    let build = || FileSystem::builder().budget(&budget).build().expect("a filesystem");
+    let build = || {
+        FileSystem::builder()
+            .budget(&budget)
+            .build()
+            .expect("a filesystem")
+    };
     let (first, second) = (build(), build());
     let empty = budget.used();
     first.write("/a", content(1, 9 << 20)).expect("room");
-    let error = second.write("/b", content(2, 9 << 20)).expect_err("no room for both");
+    let error = second
+        .write("/b", content(2, 9 << 20))
+        .expect_err("no room for both");
     assert_eq!(error.kind(), ErrorKind::MemoryLimit, "{error}");
     assert!(budget.peak() <= budget.limit());
     first.remove_file("/a").expect("removal");
@@ -257,7 +304,8 @@ fn replacing_content_takes_one_step_beside_other_writers() {
             let fs = &fs;
             scope.spawn(move || {
                 for _ in 0..200 {
-                    fs.write("/a", content(seed, 2 * BLOCK)).expect("what it frees is its own");
+                    fs.write("/a", content(seed, 2 * BLOCK))
+                        .expect("what it frees is its own");
                 }
             });
         }
@@ -287,7 +335,10 @@ fn concurrent_writers_never_pass_a_limit() {
                 scope.spawn(move || hammer(fs, number))
             })
             .collect();
-        let refused: u64 = writers.into_iter().map(|writer| writer.join().expect("no panic")).sum();
+        let refused: u64 = writers
+            .into_iter()
+            .map(|writer| writer.join().expect("no panic"))
+            .sum();
         assert!(refused > 0, "the limits were never met");
         done.store(true, Ordering::Relaxed);
         sampler.join().expect("the limits hold");
@@ -326,10 +377,16 @@ fn a_lock_that_is_not_free_changes_nothing() {
     let holder = fs.open("/a").expect("a shared lock");
     let before = (fs.stats().quota_used, fs.read("/a").expect("content"));
     let mut options = OpenOptions::new();
-    options.write(true).truncate(true).lock_timeout(Some(std::time::Duration::ZERO));
+    options
+        .write(true)
+        .truncate(true)
+        .lock_timeout(Some(std::time::Duration::ZERO));
     let error = options.open(&fs, "/a").expect_err("the lock is held");
     assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
-    assert_eq!((fs.stats().quota_used, fs.read("/a").expect("content")), before);
+    assert_eq!(
+        (fs.stats().quota_used, fs.read("/a").expect("content")),
+        before
+    );
     drop(holder);
     options.open(&fs, "/a").expect("the lock is free");
     assert_eq!(fs.stats().quota_used, 0);

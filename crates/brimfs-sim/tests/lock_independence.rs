@@ -17,7 +17,10 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Runs `work` while eight threads wait for `/busy/file`, half of them for each kind of lock.
 fn while_others_wait(work: impl FnOnce(&FileSystem) + Send + 'static) {
     let _turn = TURN.lock();
-    let fs = FileSystem::builder().lock_timeout(None).build().expect("a filesystem");
+    let fs = FileSystem::builder()
+        .lock_timeout(None)
+        .build()
+        .expect("a filesystem");
     fs.create_dir("/busy").expect("a directory");
     fs.write("/busy/file", &b"content"[..]).expect("a file");
     fs.write("/busy/other", &b"other"[..]).expect("a file");
@@ -33,7 +36,8 @@ fn while_others_wait(work: impl FnOnce(&FileSystem) + Send + 'static) {
                 if number % 2 == 0 {
                     drop(fs.open("/busy/file").expect("a shared lock, in the end"));
                 } else {
-                    fs.append("/busy/file", b"+").expect("an exclusive lock, in the end");
+                    fs.append("/busy/file", b"+")
+                        .expect("an exclusive lock, in the end");
                 }
                 acquired.send(number).expect("the test listens");
             })
@@ -45,17 +49,28 @@ fn while_others_wait(work: impl FnOnce(&FileSystem) + Send + 'static) {
     }
 
     let worker = fs.clone();
-    thread::spawn(move || work(&worker)).join().expect("the work is done");
-    assert!(acquisitions.try_recv().is_err(), "nobody has got the lock meanwhile");
+    thread::spawn(move || work(&worker))
+        .join()
+        .expect("the work is done");
+    assert!(
+        acquisitions.try_recv().is_err(),
+        "nobody has got the lock meanwhile"
+    );
     assert_eq!(fs.stats().lock_waiters, WAITERS);
 
     drop(holder);
     for waiter in waiters {
         waiter.join().expect("every waiter gets the lock");
     }
-    assert_eq!(acquisitions.iter().take(WAITERS as usize).count() as u64, WAITERS);
+    assert_eq!(
+        acquisitions.iter().take(WAITERS as usize).count() as u64,
+        WAITERS
+    );
     assert_eq!(fs.stats().lock_waiters, 0);
-    assert_eq!(fs.read("/busy/file").expect("unlocked").as_ref(), b"content++++");
+    assert_eq!(
+        fs.read("/busy/file").expect("unlocked").as_ref(),
+        b"content++++"
+    );
 }
 
 #[test]
@@ -96,7 +111,10 @@ fn the_locked_file_itself_answers_questions_and_moves() {
         fs.hard_link("/busy/elsewhere", "/busy/file").expect("link");
         fs.remove_file("/busy/elsewhere").expect("unlink");
         let mut unlocked = OpenOptions::new();
-        let file = unlocked.read(true).lock(LockMode::None).open(fs, "/busy/file");
+        let file = unlocked
+            .read(true)
+            .lock(LockMode::None)
+            .open(fs, "/busy/file");
         assert_eq!(file.expect("a handle without a lock").len(), 7);
     });
 }
@@ -104,10 +122,12 @@ fn the_locked_file_itself_answers_questions_and_moves() {
 #[test]
 fn a_whole_directory_with_the_locked_file_moves() {
     while_others_wait(|fs| {
-        fs.rename("/busy", "/moved").expect("rename of the directory");
+        fs.rename("/busy", "/moved")
+            .expect("rename of the directory");
         assert!(!fs.exists("/busy/file"));
         fs.create_dir("/busy").expect("its old name is free");
-        fs.copy_dir_all("/busy", "/copied").expect("a copy of what is not locked");
+        fs.copy_dir_all("/busy", "/copied")
+            .expect("a copy of what is not locked");
         fs.remove_dir("/busy").expect("rmdir");
         fs.rename("/moved", "/busy").expect("and back");
     });

@@ -9,7 +9,13 @@ use brimfs_sim::run::{Plan, Trial, explore};
 
 /// Limits by sequence number: none, and small ones that sequences run into.
 fn limits_of(seed: u64) -> Limits {
-    let quotas = [None, Some(3_000), Some(64 << 10), Some(1 << 20), Some(5 << 20)];
+    let quotas = [
+        None,
+        Some(3_000),
+        Some(64 << 10),
+        Some(1 << 20),
+        Some(5 << 20),
+    ];
     let nodes = [None, None, Some(4), Some(9)];
     Limits {
         quota: quotas[(seed / 3 % 5) as usize],
@@ -19,9 +25,14 @@ fn limits_of(seed: u64) -> Limits {
 
 #[test]
 fn brimfs_does_what_the_model_does() {
-    explore("model_vs_brimfs", Plan::from_env(2_000), 100, |seed, ops| {
-        let limits = limits_of(seed);
-        let brimfs = Brimfs::new(limits)?;
-        Trial::new(limits, vec![Box::new(brimfs)]).run(ops)
-    });
+    explore(
+        "model_vs_brimfs",
+        Plan::from_env(2_000),
+        100,
+        |seed, ops| {
+            let limits = limits_of(seed);
+            let brimfs = Brimfs::new(limits)?;
+            Trial::new(limits, vec![Box::new(brimfs)]).run(ops)
+        },
+    );
 }

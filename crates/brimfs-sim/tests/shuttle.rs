@@ -46,12 +46,14 @@ fn the_quota_holds_under_concurrent_writers() {
         run((0..3u64)
             .map(|number| {
                 let (fs, written) = (fs.clone(), written.clone());
-                Box::new(move || match fs.write(format!("/{number}"), vec![1; 1_000]) {
-                    Ok(()) => {
-                        written.fetch_add(1, Ordering::SeqCst);
-                    }
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::QuotaExceeded),
-                }) as Box<dyn FnOnce() + Send>
+                Box::new(
+                    move || match fs.write(format!("/{number}"), vec![1; 1_000]) {
+                        Ok(()) => {
+                            written.fetch_add(1, Ordering::SeqCst);
+                        }
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::QuotaExceeded),
+                    },
+                ) as Box<dyn FnOnce() + Send>
             })
             .collect());
         let written = written.load(Ordering::SeqCst);
@@ -132,7 +134,11 @@ fn an_exclusive_lock_excludes() {
                 }) as Box<dyn FnOnce() + Send>
             })
             .collect());
-        assert_eq!(fs.read("/a").expect("content").as_ref(), b"3", "no increment is lost");
+        assert_eq!(
+            fs.read("/a").expect("content").as_ref(),
+            b"3",
+            "no increment is lost"
+        );
         assert_eq!(fs.stats().lock_waiters, 0);
     });
 }
@@ -148,7 +154,9 @@ fn readers_share_and_see_whole_writes() {
                 let file = fs.open("/a").expect("the lock, in the end");
                 let mut bytes = vec![0; 4_000];
                 let half = file.read_at(0, &mut bytes[..1_000]).expect("content");
-                let rest = file.read_at(half as u64, &mut bytes[half..]).expect("content");
+                let rest = file
+                    .read_at(half as u64, &mut bytes[half..])
+                    .expect("content");
                 let whole = &bytes[..half + rest];
                 let old = whole == vec![b'a'; 2_000];
                 assert!(old || whole == vec![b'b'; 3_000], "{} bytes", whole.len());
@@ -157,7 +165,10 @@ fn readers_share_and_see_whole_writes() {
         run(vec![
             Box::new(move || {
                 let mut options = OpenOptions::new();
-                let file = options.write(true).open(&writer, "/a").expect("the lock, in the end");
+                let file = options
+                    .write(true)
+                    .open(&writer, "/a")
+                    .expect("the lock, in the end");
                 file.write_at(0, &[b'b'; 1_500]).expect("room");
                 file.write_at(1_500, &[b'b'; 1_500]).expect("room");
             }),
@@ -178,7 +189,9 @@ fn a_try_never_waits() {
                 let fs = fs.clone();
                 Box::new(move || {
                     let mut options = OpenOptions::new();
-                    options.write(true).lock_timeout(Some(std::time::Duration::ZERO));
+                    options
+                        .write(true)
+                        .lock_timeout(Some(std::time::Duration::ZERO));
                     match options.open(&fs, "/a") {
                         Ok(file) => assert_eq!(file.len(), 1),
                         Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
@@ -209,7 +222,10 @@ fn rename_against_open() {
             }),
         ]);
         assert_eq!(fs.stats().quota_used, 3);
-        assert!(!fs.exists("/a"), "a cached path must not outlive the rename");
+        assert!(
+            !fs.exists("/a"),
+            "a cached path must not outlive the rename"
+        );
         assert_eq!(fs.read("/b").expect("content").as_ref(), b"one");
         fs.audit().expect("a clean audit");
     });
@@ -227,7 +243,10 @@ fn a_directory_moves_while_paths_through_it_are_looked_up() {
             Box::new(move || {
                 let before = finder.exists("/a/b/file");
                 let after = finder.exists("/c/b/file");
-                assert!(before || after, "it is at one of both places, in this order");
+                assert!(
+                    before || after,
+                    "it is at one of both places, in this order"
+                );
             }),
             Box::new(move || drop(creator.write("/a/b/new", &b"y"[..]))),
         ]);
@@ -266,7 +285,11 @@ fn directories_never_move_into_each_other() {
             Box::new(move || drop(first.rename("/a", "/b/a"))),
             Box::new(move || drop(second.rename("/b", "/a/b"))),
         ]);
-        assert_eq!(fs.walk("/").expect("a walk").count(), 3, "all can be reached");
+        assert_eq!(
+            fs.walk("/").expect("a walk").count(),
+            3,
+            "all can be reached"
+        );
         assert!(fs.exists("/b/a") != fs.exists("/a/b"));
         fs.audit().expect("a clean audit");
     });

@@ -80,7 +80,11 @@ fn content(writer: u64, version: u64, count: u64) -> Vec<u8> {
 fn check_content(bytes: &[u8]) -> Result<(), String> {
     let Some(first) = bytes.get(..RECORD) else {
         let empty = bytes.is_empty();
-        return if empty { Ok(()) } else { Err(format!("{} bytes", bytes.len())) };
+        return if empty {
+            Ok(())
+        } else {
+            Err(format!("{} bytes", bytes.len()))
+        };
     };
     if let Some(at) = bytes.chunks(RECORD).position(|record| record != first) {
         let other = &bytes[at * RECORD..];
@@ -152,7 +156,11 @@ impl Worker {
     fn rewrite_under_a_lock(&mut self) -> Result<(), Trouble> {
         let path = self.random.file();
         let mut options = OpenOptions::new();
-        options.write(true).create(true).lock(LockMode::Exclusive).lock_timeout(None);
+        options
+            .write(true)
+            .create(true)
+            .lock(LockMode::Exclusive)
+            .lock_timeout(None);
         let mut file = options.open(&self.fs, &path)?;
         file.set_len(0)?;
         let bytes = self.content();
@@ -168,11 +176,17 @@ impl Worker {
 
     fn read_under_a_lock(&mut self) -> Result<(), Trouble> {
         let path = self.random.file();
-        let mut file = OpenOptions::new().read(true).lock_timeout(None).open(&self.fs, &path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .lock_timeout(None)
+            .open(&self.fs, &path)?;
         let mut bytes = Vec::new();
         let mut piece = [0; RECORD * 900];
         loop {
-            match file.read(&mut piece).map_err(|error| error.downcast::<Error>()) {
+            match file
+                .read(&mut piece)
+                .map_err(|error| error.downcast::<Error>())
+            {
                 Ok(0) => break,
                 Ok(count) => bytes.extend_from_slice(&piece[..count]),
                 Err(Ok(error)) => return Err(error.into()),
@@ -184,7 +198,11 @@ impl Worker {
         let again = file.seek(SeekFrom::Start(0)).expect("a seek to the start");
         let view = file.view()?;
         if again != 0 || view[..] != bytes {
-            return Err(torn(format!("read {} bytes, then a view of {}", bytes.len(), view.len())));
+            return Err(torn(format!(
+                "read {} bytes, then a view of {}",
+                bytes.len(),
+                view.len()
+            )));
         }
         Ok(())
     }
@@ -244,7 +262,10 @@ impl Worker {
                 let mut names = std::collections::HashSet::new();
                 for entry in self.fs.read_dir(&dir)? {
                     if !names.insert(entry.name().to_vec()) {
-                        return Err(Trouble::Torn(format!("{dir} lists {:?} twice", entry.name())));
+                        return Err(Trouble::Torn(format!(
+                            "{dir} lists {:?} twice",
+                            entry.name()
+                        )));
                     }
                 }
             }
@@ -282,7 +303,11 @@ impl Worker {
             other => Err(other),
         })?;
         thread::yield_now();
-        if view[..] == before[..] { Ok(()) } else { Err(torn("it changed".to_owned())) }
+        if view[..] == before[..] {
+            Ok(())
+        } else {
+            Err(torn("it changed".to_owned()))
+        }
     }
 }
 
@@ -330,7 +355,11 @@ impl Watchdog {
             while !stopped.load(Ordering::Relaxed) {
                 thread::park_timeout(Duration::from_secs(1));
                 let now = steps.load(Ordering::Relaxed);
-                quiet = if now == last { quiet + Duration::from_secs(1) } else { Duration::ZERO };
+                quiet = if now == last {
+                    quiet + Duration::from_secs(1)
+                } else {
+                    Duration::ZERO
+                };
                 last = now;
                 if quiet >= PATIENCE {
                     eprintln!("deadlock after {now} steps: {:?}", fs.stats());
@@ -354,7 +383,10 @@ impl Watchdog {
 #[test]
 fn many_threads_agree_about_one_filesystem() {
     let plan = Plan::from_env(ROUNDS);
-    let builder = FileSystem::builder().quota(QUOTA).memory_limit(MEMORY).max_nodes(MAX_NODES);
+    let builder = FileSystem::builder()
+        .quota(QUOTA)
+        .memory_limit(MEMORY)
+        .max_nodes(MAX_NODES);
     let fs = builder.build().expect("a filesystem");
     let empty = fs.stats().resident;
     let steps = Arc::new(AtomicU64::new(0));
@@ -395,30 +427,44 @@ fn many_threads_agree_about_one_filesystem() {
                 })
             })
             .collect();
-        let failed = workers.into_iter().filter_map(|worker| worker.join().err()).count();
+        let failed = workers
+            .into_iter()
+            .filter_map(|worker| worker.join().err())
+            .count();
         done.store(true, Ordering::Relaxed);
         sampler.join().expect("the limits hold");
         assert_eq!(failed, 0, "threads failed");
     });
     watchdog.stop();
     check_and_empty(&fs, empty);
-    println!("stress: {} actions by {THREADS} threads", steps.load(Ordering::Relaxed));
+    println!(
+        "stress: {} actions by {THREADS} threads",
+        steps.load(Ordering::Relaxed)
+    );
 }
 
 fn check_and_empty(fs: &FileSystem, empty: u64) {
     fs.audit().expect("a clean audit");
     let stats = fs.stats();
     assert!(stats.resident_peak <= MEMORY, "{stats:?}");
-    assert_eq!((stats.open_handles, stats.views, stats.lock_waiters), (0, 0, 0));
+    assert_eq!(
+        (stats.open_handles, stats.views, stats.lock_waiters),
+        (0, 0, 0)
+    );
     for entry in fs.walk("/").expect("a walk") {
         if entry.file_type().is_file() {
             let bytes = fs.read(entry.path()).expect("content");
             check_content(&bytes).expect("whole content");
         }
     }
-    let names: Vec<_> = fs.read_dir("/").expect("the root").map(|e| e.name().to_vec()).collect();
+    let names: Vec<_> = fs
+        .read_dir("/")
+        .expect("the root")
+        .map(|e| e.name().to_vec())
+        .collect();
     for name in names {
-        fs.remove_dir_all([b"/".as_slice(), &name].concat()).expect("removal");
+        fs.remove_dir_all([b"/".as_slice(), &name].concat())
+            .expect("removal");
     }
     fs.clear_caches();
     fs.audit().expect("a clean audit");

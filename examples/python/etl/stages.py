@@ -232,7 +232,9 @@ class Converter:
 class Reader:
     """Stage 3, its reading half: Parquet into one frame, CSV row by row with the csv module."""
 
-    def __init__(self, fs: FileSystem, crew: Crew, meter: Meter, partitions: list[Partition]):
+    def __init__(
+        self, fs: FileSystem, crew: Crew, meter: Meter, partitions: list[Partition]
+    ) -> None:
         self._fs = fs
         self._crew = crew
         self._meter = meter

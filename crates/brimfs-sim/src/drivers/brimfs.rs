@@ -1,8 +1,8 @@
 //! brimfs as a system under test, through its public API.
 
 use brimfs::{
-    File, FileSystem, FileTimes, FileType, LockMode, Metadata, OpenOptions, RenameMode,
-    Timestamp, View, XattrMode,
+    File, FileSystem, FileTimes, FileType, LockMode, Metadata, OpenOptions, RenameMode, Timestamp,
+    View, XattrMode,
 };
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::time::Duration;
@@ -187,7 +187,9 @@ impl Brimfs {
                     XattrHow::Create => XattrMode::Create,
                     XattrHow::Replace => XattrMode::Replace,
                 };
-                Ok(fs.set_xattr(&path.0, &name.0, &value.bytes(), mode).map(done)?)
+                Ok(fs
+                    .set_xattr(&path.0, &name.0, &value.bytes(), mode)
+                    .map(done)?)
             }
             Op::GetXattr { path, name } => Ok(Outcome::Bytes(fs.xattr(&path.0, &name.0)?)),
             Op::ListXattrs { path } => {
@@ -302,7 +304,10 @@ impl System for Brimfs {
         }
         if stats.resident != self.resident_when_empty {
             let before = self.resident_when_empty;
-            return Err(format!("resident {} bytes, {before} at first", stats.resident));
+            return Err(format!(
+                "resident {} bytes, {before} at first",
+                stats.resident
+            ));
         }
         Ok(())
     }

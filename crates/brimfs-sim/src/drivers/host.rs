@@ -397,9 +397,8 @@ fn apply_to_attributes(op: &Op) -> Answer {
             let (at, name, value) = (c_string(at)?, c_string(name)?, value.bytes());
             let data = value.as_ptr().cast();
             // SAFETY: NUL-terminated strings and a buffer with its own length.
-            let result = unsafe {
-                libc::setxattr(at.as_ptr(), name.as_ptr(), data, value.len(), flags)
-            };
+            let result =
+                unsafe { libc::setxattr(at.as_ptr(), name.as_ptr(), data, value.len(), flags) };
             Ok(check(result).map(done)?)
         }
         Op::GetXattr { path: at, name } => {
@@ -416,8 +415,12 @@ fn apply_to_attributes(op: &Op) -> Answer {
                 // SAFETY: a NUL-terminated string and a buffer with its own length.
                 unsafe { libc::listxattr(at.as_ptr(), to.cast(), len) }
             })?;
-            let names = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-            Ok(Outcome::Names(names.map(|name| Raw(name.to_vec())).collect()))
+            let names = list
+                .split(|byte| *byte == 0)
+                .filter(|name| !name.is_empty());
+            Ok(Outcome::Names(
+                names.map(|name| Raw(name.to_vec())).collect(),
+            ))
         }
         Op::RemoveXattr { path: at, name } => {
             let (at, name) = (c_string(at)?, c_string(name)?);
@@ -441,10 +444,13 @@ fn set_times(at: &Raw, modified: i64, follow: bool) -> Answer {
         tv_sec: 0,
         tv_nsec: libc::UTIME_OMIT,
     };
-    let times = [omit, libc::timespec {
-        tv_sec: modified,
-        tv_nsec: 0,
-    }];
+    let times = [
+        omit,
+        libc::timespec {
+            tv_sec: modified,
+            tv_nsec: 0,
+        },
+    ];
     let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
     // SAFETY: a NUL-terminated path and two times, both outlive the call.
     let result = unsafe { libc::utimensat(libc::AT_FDCWD, at.as_ptr(), times.as_ptr(), flags) };

@@ -74,8 +74,11 @@ impl System for TmpFs {
 
     fn apply(&mut self, op: &Op) -> Option<Answer> {
         let ops = self.ops.as_ref().expect("present until dropped");
-        ops.send(op.clone()).expect("the thread waits for operations");
-        self.answers.recv().expect("the thread answers every operation")
+        ops.send(op.clone())
+            .expect("the thread waits for operations");
+        self.answers
+            .recv()
+            .expect("the thread answers every operation")
     }
 }
 

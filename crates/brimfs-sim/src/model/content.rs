@@ -30,7 +30,7 @@ pub struct Content {
 pub struct Chunk {
     blocks: BTreeMap<u64, Arc<Vec<u8>>>,
     /// The highest byte, relative to the chunk, that was written or allocated
-    /// since the last truncate that cut below it.
+    /// and neither cut off nor punched out together with its whole block since.
     data_end: u64,
     /// A view's own copy.
     uncounted: bool,
@@ -82,6 +82,10 @@ impl Chunk {
                 Arc::make_mut(bytes)[to_usize(inside)].fill(0);
             }
         }
+        let last = self.blocks.keys().next_back();
+        self.data_end = self
+            .data_end
+            .min(last.map_or(0, |block| (block + 1) * BLOCK));
     }
 
     fn cut(&mut self, len: u64) {
@@ -118,7 +122,9 @@ impl Content {
 
     /// Whether a chunk is part of other content too.
     pub fn is_shared(&self) -> bool {
-        self.chunks.values().any(|chunk| Arc::strong_count(chunk) > 1)
+        self.chunks
+            .values()
+            .any(|chunk| Arc::strong_count(chunk) > 1)
     }
 
     /// Up to `len` bytes from `at`; fewer at the end of the file.
@@ -216,13 +222,13 @@ impl Content {
         )
     }
 
-    /// Maximal ranges of blocks that are not holes, cut at the end of the file.
+    /// Maximal ranges of data: blocks that are not holes, up to the end of their chunk's data.
     fn extents(&self) -> Vec<Range<u64>> {
         let mut found: Vec<Range<u64>> = Vec::new();
         for (index, chunk) in &self.chunks {
             for block in chunk.blocks.keys() {
                 let start = index * CHUNK + block * BLOCK;
-                let end = (start + BLOCK).min(self.len);
+                let end = (start + BLOCK).min(index * CHUNK + chunk.data_end);
                 match found.last_mut() {
                     Some(last) if last.end == start => last.end = end,
                     _ => found.push(start..end),

@@ -53,13 +53,18 @@ impl Model {
         let keeps = how.create_new || how.no_follow;
         let place = match (creates, keeps) {
             (true, true) => self.place(path, Last::Entry)?,
-            (true, false) => self.place(path, Last::Create)?,
+            (true, false) => match self.place(path, Last::Create) {
+                Err(refusal) if refusal.errno == libc::EISDIR => {
+                    return Err(self.slash_refusal(path, how));
+                }
+                other => other?,
+            },
             (false, true) => self.place(path, Last::Keep)?,
             (false, false) => self.place(path, Last::Follow)?,
         };
         let named = matches!(place.tail, Tail::Name(_));
         if creates && named && place.slash {
-            return refuse(libc::EISDIR);
+            return Err(self.slash_refusal(path, how));
         }
         check_name(&place)?;
         let Some(ino) = place.ino else {
@@ -84,6 +89,18 @@ impl Model {
         }
     }
 
+    /// A slash behind the name of a file to be made. Linux does not look what is
+    /// there; brimfs says what is wrong with it.
+    fn slash_refusal(&self, path: &[u8], how: &OpenHow) -> Refusal {
+        let keeps = how.create_new || how.no_follow;
+        let last = if keeps { Last::Keep } else { Last::Follow };
+        match self.lookup(path, last) {
+            Err(refusal) if refusal.errno != libc::ENOENT => Refusal::by_design(refusal.errno),
+            Ok(_) if how.create_new => Refusal::by_design(libc::EEXIST),
+            _ => libc::EISDIR.into(),
+        }
+    }
+
     pub(super) fn content(&self, ino: Ino) -> &Content {
         match &self.node(ino).body {
             Body::File(content) => content,
@@ -101,7 +118,10 @@ impl Model {
     }
 
     pub(super) fn write_to(&mut self, ino: Ino, at: u64, bytes: &[u8]) -> Result<(), Refusal> {
-        if at.checked_add(bytes.len() as u64).is_none_or(|end| end > MAX_LEN) {
+        if at
+            .checked_add(bytes.len() as u64)
+            .is_none_or(|end| end > MAX_LEN)
+        {
             return Err(Refusal::by_design(libc::EFBIG));
         }
         self.content_mut(ino).write(at, bytes);

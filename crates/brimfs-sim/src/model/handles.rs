@@ -79,11 +79,10 @@ impl Model {
         Ok(handle)
     }
 
-    /// Opens into a slot. What was open there is closed first.
+    /// Opens into a slot that is free.
     fn open(&mut self, slot: usize, path: &[u8], how: &OpenHow) -> Reply {
         check_options(how)?;
         let ino = self.open_file(path, how)?;
-        let _ = self.close(slot);
         self.slots[slot] = Some(Handle {
             ino,
             at: 0,
@@ -137,6 +136,10 @@ impl Model {
     /// The file behind a slot, for a range that must be neither empty nor too far.
     fn range_of(&self, slot: usize, at: u64, len: u64) -> Result<Ino, Refusal> {
         let handle = self.handle(slot)?;
+        if len == 0 && !handle.write {
+            // Two mistakes; Linux reports the length.
+            return Err(Refusal::by_design(libc::EBADF));
+        }
         if len == 0 {
             return refuse(libc::EINVAL);
         }

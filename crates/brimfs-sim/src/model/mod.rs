@@ -161,16 +161,19 @@ impl Model {
             slots: [None; SLOTS],
             views: Default::default(),
         };
-        model.add_node(Body::Dir(Dir {
-            parent: ROOT,
-            entries: Vec::new(),
-        }), 0o755);
+        model.add_node(
+            Body::Dir(Dir {
+                parent: ROOT,
+                entries: Vec::new(),
+            }),
+            0o755,
+        );
         model
     }
 
     /// Does what `op` says and answers what everybody should answer.
     pub fn apply(&mut self, op: &Op) -> Verdict {
-        if self.takes_too_long(op) || has_two_mistakes(op) {
+        if self.takes_too_long(op) || self.has_two_mistakes(op) {
             return Verdict::Skip;
         }
         let mut tried = self.clone();
@@ -189,7 +192,12 @@ impl Model {
 
     /// What the counters must say now.
     pub fn counters(&self) -> Counters {
-        let count = |kind| self.nodes.values().filter(|n| kind_of(&n.body) == kind).count() as u64;
+        let count = |kind| {
+            self.nodes
+                .values()
+                .filter(|n| kind_of(&n.body) == kind)
+                .count() as u64
+        };
         Counters {
             quota_used: self.quota_used(),
             files: count(Kind::File),
@@ -209,6 +217,11 @@ impl Model {
     pub fn all_is_reachable(&self) -> bool {
         let is_named = |handle: &Handle| self.node(handle.ino).names > 0;
         self.views.iter().all(Option::is_none) && self.slots.iter().flatten().all(is_named)
+    }
+
+    /// Whether a file is open in the slot.
+    pub fn is_open(&self, slot: usize) -> bool {
+        self.slots[slot].is_some()
     }
 
     /// Whether the bytes of the file at `path` may be read as a whole.
@@ -236,6 +249,26 @@ impl Model {
             }),
             _ => false,
         }
+    }
+
+    /// Two bad paths in one call: which mistake is reported first is open.
+    fn has_two_mistakes(&self, op: &Op) -> bool {
+        let paths = op.paths();
+        let [first, second] = paths[..] else {
+            return false;
+        };
+        let is_bad = |path: &Raw| {
+            path.0.contains(&0)
+                || path
+                    .0
+                    .split(|byte| *byte == b'/')
+                    .any(|name| name.len() > 255)
+        };
+        if is_bad(first) || is_bad(second) {
+            return true;
+        }
+        let mistakes = [first, second].map(|path| self.place(&path.0, Last::Entry).err());
+        mistakes.iter().flatten().any(|mistake| mistake.by_design)
     }
 
     /// Whether a view of the file may need a copy or not, depending on how its
@@ -364,12 +397,6 @@ impl Model {
             modified: node.modified,
         }
     }
-}
-
-/// A NUL byte in one of two paths: which mistake is reported first is open.
-fn has_two_mistakes(op: &Op) -> bool {
-    let paths = op.paths();
-    paths.len() == 2 && paths.iter().any(|path| path.0.contains(&0))
 }
 
 fn kind_of(body: &Body) -> Kind {

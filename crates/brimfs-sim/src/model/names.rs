@@ -89,7 +89,11 @@ impl Model {
         let mut end = 0;
         while end < path.len() {
             let start = end + path[end..].iter().take_while(|byte| **byte == b'/').count();
-            end = start + path[start..].iter().take_while(|byte| **byte != b'/').count();
+            end = start
+                + path[start..]
+                    .iter()
+                    .take_while(|byte| **byte != b'/')
+                    .count();
             let so_far = &path[..end];
             match self.lookup(so_far, Last::Follow) {
                 Ok(ino) if self.is_dir(ino) => {}
@@ -211,7 +215,11 @@ impl Model {
         };
         let new_is_dir = self.is_dir(new_ino);
         if new_is_dir && self.is_ancestor(new_ino, old.parent) {
-            return refuse(if exchange { libc::EINVAL } else { libc::ENOTEMPTY });
+            return refuse(if exchange {
+                libc::EINVAL
+            } else {
+                libc::ENOTEMPTY
+            });
         }
         match (old_is_dir, new_is_dir) {
             _ if exchange => Ok(()),
@@ -357,7 +365,9 @@ impl Model {
             }
             Op::ListXattrs { path } => {
                 let ino = self.lookup(&path.0, Last::Follow)?;
-                Ok(Outcome::Names(self.node(ino).xattrs.keys().cloned().collect()))
+                Ok(Outcome::Names(
+                    self.node(ino).xattrs.keys().cloned().collect(),
+                ))
             }
             Op::RemoveXattr { path, name } => {
                 let ino = self.lookup(&path.0, Last::Follow)?;

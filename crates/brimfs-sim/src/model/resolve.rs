@@ -3,7 +3,7 @@
 //! The one difference by design: `..` above the root is an error of its own,
 //! where Linux stays at the root.
 
-use super::{Body, Ino, Model, Refusal, ROOT};
+use super::{Body, Ino, Model, ROOT, Refusal};
 
 /// What to do with a symbolic link as the last component.
 #[derive(Clone, Copy, PartialEq, Eq)]
