@@ -40,7 +40,7 @@ CONVERTER_THREADS = 2
 READER_THREADS = 4
 REFRESH_SECONDS = 0.1
 SMALL_QUOTA_SHARE = 0.4
-COUNTERS = ("quota_used", "files", "directories", "nodes", "open_handles", "views")
+COUNTERS = ("quota_used", "files", "directories", "nodes", "resident", "open_handles", "views")
 
 
 @dataclass
