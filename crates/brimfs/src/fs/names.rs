@@ -22,6 +22,15 @@ use crate::namespace::walk::{self, Cursor, DirEntryRef, ReadDir, Walk};
 /// The longest target of a symbolic link, in bytes (as on Linux).
 const TARGET_MAX: usize = 4095;
 
+/// Fails if a name is taken.
+fn free_name(place: &Place<'_>, name: &[u8]) -> Result<(), Fault> {
+    match resolve::child(&place.directory, name) {
+        Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// Makes an empty directory in a place where nothing of that name is.
 pub(crate) fn make_directory(
     place: &Place<'_>,
@@ -29,6 +38,8 @@ pub(crate) fn make_directory(
     mode: u32,
     path: Option<&[u8]>,
 ) -> Result<Arc<Inode>, Fault> {
+    // Looked at first, so that a limit does not hide that the name is taken.
+    free_name(place, name)?;
     let volume = place.directory.volume();
     let map = Directory::new(Arc::downgrade(&place.directory));
     let node = volume.new_node(
@@ -231,21 +242,14 @@ impl FileSystem {
             }
             let place = resolve::place(root, link)?;
             let (name, slash) = place.new_name()?;
+            free_name(&place, name)?;
             if slash {
-                return Err(self.missing_or_taken(&place, name));
+                return Err(ErrorKind::NotFound.into());
             }
             let body = Body::Symlink(target.into());
             let node = root.volume().new_node(body, 0o777, clock::wall_nanos())?;
             tree::link(&place, name, &node, None)
         })
-    }
-
-    /// The error of making something else than a directory under a name with a slash behind it.
-    fn missing_or_taken(&self, place: &Place<'_>, name: &[u8]) -> Fault {
-        match resolve::child(&place.directory, name) {
-            Ok(_) => ErrorKind::AlreadyExists.into(),
-            Err(fault) => fault,
-        }
     }
 
     /// The target of a symbolic link, as it was given.
@@ -277,11 +281,9 @@ impl FileSystem {
             let node = resolve::resolve(root, existing, false)?.node;
             let place = resolve::place(root, link)?;
             let (name, slash) = place.new_name()?;
+            free_name(&place, name)?;
             if slash {
-                return Err(self.missing_or_taken(&place, name));
-            }
-            if resolve::child(&place.directory, name).is_ok() {
-                return Err(ErrorKind::AlreadyExists.into());
+                return Err(ErrorKind::NotFound.into());
             }
             if node.is_directory() {
                 return Err(ErrorKind::NotPermitted.into());
@@ -382,15 +384,13 @@ impl FileSystem {
     /// As [`FileSystem::create_dir`].
     pub fn touch(&self, path: impl AsPath) -> Result<()> {
         let path = path.as_path_bytes();
-        let now = crate::namespace::times::Timestamp::from_nanos(clock::wall_nanos());
-        let times = FileTimes {
-            accessed: Some(now),
-            modified: Some(now),
-        };
         self.run("touch", path, |root| {
             loop {
                 let target = match open::spot(root, path, true)? {
-                    Spot::Taken(node) => return node.set_times(times),
+                    Spot::Taken(node) => {
+                        node.touch();
+                        return Ok(());
+                    }
                     Spot::Free(target) => target,
                 };
                 let node = open::new_file(root, Content::Empty, 0o666)?;

@@ -45,10 +45,7 @@ fn create_with<'a>(
 ) -> Result<Option<Fresh<'a>>, Fault> {
     let account = fresh.account;
     let content = Content::deposit(fresh)?;
-    // The content counts as one write.
-    let generation = u64::from(content.len() > 0);
     let node = new_file(&target.place.directory, content, 0o666)?;
-    node.write().generation = generation;
     match target.link(&node, path) {
         Ok(()) => Ok(None),
         Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
@@ -117,10 +114,8 @@ pub(crate) fn copy_path(
 
 /// A new file with shared content and the permissions of what it was copied from.
 fn copied_file(directory: &Inode, shared: Shared, mode: u32) -> Result<Arc<Inode>, Fault> {
-    let generation = u64::from(shared.len() > 0);
     let node = new_file(directory, shared.into_content(), 0o666)?;
     node.set_mode(mode)?;
-    node.write().generation = generation;
     Ok(node)
 }
 

@@ -292,16 +292,21 @@ pub(crate) fn spot(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Spot,
     for _ in 0..=LINKS_MAX {
         let rest = target.as_deref().unwrap_or(path);
         let place = resolve::place_from(root, &at, rest)?;
-        let (name, slash) = match place.last {
-            Last::Name { name, slash } => (name, slash),
-            _ => return resolve::resolve_from(root, &at, rest).map(Spot::Taken),
+        let name = match place.last {
+            Last::Name { name, slash: false } => name,
+            // A slash behind the name asks for a directory, which is not created here.
+            _ => {
+                return match resolve::resolve_from(root, &at, rest) {
+                    Err(fault) if fault.kind() == ErrorKind::NotFound => {
+                        Err(ErrorKind::IsADirectory.into())
+                    }
+                    result => result.map(Spot::Taken),
+                };
+            }
         };
         let next = match resolve::child(&place.directory, name) {
-            Ok((node, stamp)) => match link_target(&node, follow || slash) {
+            Ok((node, stamp)) => match link_target(&node, follow) {
                 Some(next) => next,
-                None if slash && !node.is_directory() => {
-                    return Err(ErrorKind::NotADirectory.into());
-                }
                 None => {
                     if target.is_none() {
                         let (epoch, names) = (place.epoch, stamp);
@@ -311,10 +316,6 @@ pub(crate) fn spot(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Spot,
                     return Ok(Spot::Taken(node));
                 }
             },
-            // A slash behind the name asks for a directory.
-            Err(fault) if fault.kind() == ErrorKind::NotFound && slash => {
-                return Err(ErrorKind::IsADirectory.into());
-            }
             Err(fault) if fault.kind() == ErrorKind::NotFound => {
                 return Ok(Spot::Free(Target {
                     direct: target.is_none(),

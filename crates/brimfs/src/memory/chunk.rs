@@ -152,6 +152,23 @@ pub(crate) struct Extent {
     pub(crate) data: bool,
 }
 
+/// A part of a chunk that is about to become data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// All of it is written anew, so nothing in it need be kept.
+    pub(crate) replaced: bool,
+}
+
+impl Span {
+    pub(crate) const NONE: Span = Span {
+        start: 0,
+        end: 0,
+        replaced: false,
+    };
+}
+
 #[inline]
 fn block_mask(start: usize, end: usize) -> u64 {
     if start >= end {
@@ -427,14 +444,15 @@ impl Chunk {
     }
 
     /// A private copy of the first `keep` bytes' data with room for `capacity` bytes,
-    /// paid for as if `start..end` were data too, except for `inherited` bytes of quota.
+    /// paid for as if `span` were data too, except for `inherited` bytes of quota.
     pub(crate) fn copy_for(
         &self,
         keep: usize,
         capacity: usize,
-        (start, end): (usize, usize),
+        span: Span,
         inherited: u64,
     ) -> Result<Chunk, Fault> {
+        let Span { start, end, .. } = span;
         let account = self.charge.account();
         let mut copy = Chunk::empty(capacity.max(1), account)?;
         let keep = keep.min(self.data_end());
@@ -446,7 +464,7 @@ impl Chunk {
         if let Some(to) = copy.memory.writable() {
             for extent in self.extents(0, keep).filter(|extent| extent.data) {
                 // What the write replaces anyway is not copied.
-                if extent.start >= start && extent.end <= end {
+                if span.replaced && extent.start >= start && extent.end <= end {
                     continue;
                 }
                 to[extent.start..extent.end]

@@ -376,10 +376,14 @@ impl Content {
         len: u64,
         account: &Arc<Account>,
     ) -> Result<(), Fault> {
-        match self {
-            Content::Table(_) => {}
-            _ if offset.saturating_add(len) <= self.len() => return Ok(()),
-            _ => {}
+        let covered = offset.saturating_add(len) <= self.len();
+        let own = match self {
+            Content::Inline { .. } | Content::Buf(_) => true,
+            Content::Chunk(chunk) => Arc::get_mut(chunk).is_some_and(|own| own.capacity() > 0),
+            _ => false,
+        };
+        if covered && own {
+            return Ok(());
         }
         self.table_mut(account)?.allocate(offset, len)
     }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::memory::budget::{Account, Charge};
-use crate::memory::chunk::{CHUNK, Chunk, Extent, Memory, Owner};
+use crate::memory::chunk::{CHUNK, Chunk, Extent, Memory, Owner, Span};
 use crate::memory::fresh::copied_run;
 
 /// The largest file, in bytes.
@@ -273,7 +273,7 @@ impl Table {
         if self.write_in_place(offset, from)? {
             return Ok(());
         }
-        let prepared = self.prepare(offset, len)?;
+        let prepared = self.prepare(offset, len, true)?;
         for (piece, prepared) in pieces(offset, len).zip(prepared) {
             let chunk = self.commit(piece.index, prepared);
             let part = &from[piece.at..piece.at + piece.end - piece.start];
@@ -307,7 +307,7 @@ impl Table {
 
     /// Makes a range data that reads as zeros where it was none. All or nothing.
     pub(crate) fn allocate(&mut self, offset: u64, len: u64) -> Result<(), Fault> {
-        let prepared = self.prepare(offset, len)?;
+        let prepared = self.prepare(offset, len, false)?;
         for (piece, prepared) in pieces(offset, len).zip(prepared) {
             self.commit(piece.index, prepared)
                 .allocate(piece.start, piece.end);
@@ -343,7 +343,12 @@ impl Table {
     }
 
     /// Reserves and allocates all that writing a range needs; undoes it on failure.
-    fn prepare(&mut self, offset: u64, len: u64) -> Result<SmallVec<[Prepared; 4]>, Fault> {
+    fn prepare(
+        &mut self,
+        offset: u64,
+        len: u64,
+        replaced: bool,
+    ) -> Result<SmallVec<[Prepared; 4]>, Fault> {
         if offset.checked_add(len).is_none_or(|end| end > MAX_LEN) {
             return Err(ErrorKind::FileTooLarge.into());
         }
@@ -353,7 +358,7 @@ impl Table {
         let mut prepared = SmallVec::new();
         let mut undo = 0;
         for piece in pieces(offset, len) {
-            match self.prepare_piece(piece) {
+            match self.prepare_piece(piece, replaced) {
                 Ok(one) => {
                     if let Prepared::InPlace { quota } = one {
                         undo += quota;
@@ -371,8 +376,12 @@ impl Table {
         Ok(prepared)
     }
 
-    fn prepare_piece(&mut self, piece: Piece) -> Result<Prepared, Fault> {
-        let span = (piece.start, piece.end);
+    fn prepare_piece(&mut self, piece: Piece, replaced: bool) -> Result<Prepared, Fault> {
+        let span = Span {
+            start: piece.start,
+            end: piece.end,
+            replaced,
+        };
         // A file that grows chunk by chunk gets whole chunks; a lone one grows by doubling.
         let streams = piece.index > 0 && self.slots.get(piece.index - 1).is_some();
         let room = |had: usize| match streams {
@@ -487,7 +496,7 @@ impl Table {
         {
             match Arc::get_mut(slot) {
                 Some(chunk) => chunk.cut(keep),
-                None => *slot = Arc::new(slot.copy_for(keep, keep, (0, 0), 0)?),
+                None => *slot = Arc::new(slot.copy_for(keep, keep, Span::NONE, 0)?),
             }
         }
         self.slots.truncate(len.div_ceil(CHUNK as u64));
@@ -513,10 +522,10 @@ impl Table {
                 match Arc::get_mut(slot) {
                     Some(chunk) => {
                         let inherited = chunk.quota();
-                        let copy = chunk.copy_for(CHUNK, room, (0, 0), inherited)?;
+                        let copy = chunk.copy_for(CHUNK, room, Span::NONE, inherited)?;
                         self.replace(index, copy, true);
                     }
-                    None => *slot = Arc::new(slot.copy_for(CHUNK, room, (0, 0), 0)?),
+                    None => *slot = Arc::new(slot.copy_for(CHUNK, room, Span::NONE, 0)?),
                 }
             }
         }
@@ -628,7 +637,7 @@ impl Table {
             return Ok(());
         }
         let (room, inherited) = (chunk.data_end().max(1), chunk.quota());
-        let copy = chunk.copy_for(CHUNK, room, (0, 0), inherited)?;
+        let copy = chunk.copy_for(CHUNK, room, Span::NONE, inherited)?;
         self.replace(last, copy, true);
         Ok(())
     }

@@ -24,6 +24,8 @@ const PATH_MAX: usize = 4096;
 /// The most the whole cache may take, in bytes, and as a share of the memory limit.
 const CACHE_MAX: u64 = 16 << 20;
 const LIMIT_SHARE: u64 = 16;
+/// Bytes that a shard pays for at once.
+const CHARGE_STEP: u64 = 1 << 10;
 /// Places of a shard when it is first used.
 const FIRST_PLACES: usize = 16;
 /// What a path's buffer costs beside its bytes, on average.
@@ -59,6 +61,8 @@ struct Shard {
     /// A part of each entry's hash, looked at before the entry; meaningless where there is none.
     tags: Vec<u32>,
     used: usize,
+    /// What places and paths take, and what is reserved for them and more to come.
+    taken: u64,
     charged: u64,
     /// Which of the neighbours is given up next.
     turn: u8,
@@ -191,9 +195,6 @@ impl PathCache {
         shard.places[place] = None;
         shard.used -= 1;
         self.uncharge(&mut shard, path.len() as u64 + PATH_OVERHEAD);
-        if shard.used == 0 {
-            self.empty(&mut shard);
-        }
     }
 
     /// Forgets everything and gives its memory back. Returns how many bytes that were.
@@ -211,27 +212,51 @@ impl PathCache {
     }
 
     fn empty(&self, shard: &mut Shard) {
-        let charged = shard.charged;
         shard.places = Vec::new();
         shard.tags = Vec::new();
         shard.used = 0;
-        self.uncharge(shard, charged);
+        shard.taken = 0;
+        self.uncharge_steps(shard);
     }
 
+    /// Pays for more bytes of a shard, in steps, so that most paths come and go without a look at
+    /// the budget.
+    #[inline]
     fn charge(&self, shard: &mut Shard, bytes: u64) -> bool {
+        if shard.taken + bytes <= shard.charged {
+            shard.taken += bytes;
+            return true;
+        }
+        self.charge_step(shard, bytes)
+    }
+
+    #[cold]
+    fn charge_step(&self, shard: &mut Shard, bytes: u64) -> bool {
         let limit = CACHE_MAX.min(self.budget.limit() / LIMIT_SHARE) / SHARDS as u64;
-        if shard.charged + bytes > limit || self.budget.reserve_spare(bytes).is_err() {
+        let step = (shard.taken + bytes - shard.charged).next_multiple_of(CHARGE_STEP);
+        if shard.charged + step > limit || self.budget.reserve_spare(step).is_err() {
             return false;
         }
-        shard.charged += bytes;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        shard.charged += step;
+        shard.taken += bytes;
+        self.bytes.fetch_add(step, Ordering::Relaxed);
         true
     }
 
+    #[inline]
     fn uncharge(&self, shard: &mut Shard, bytes: u64) {
-        shard.charged -= bytes;
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.budget.release(bytes);
+        shard.taken -= bytes;
+        if shard.charged - shard.taken > 4 * CHARGE_STEP {
+            self.uncharge_steps(shard);
+        }
+    }
+
+    fn uncharge_steps(&self, shard: &mut Shard) {
+        let kept = shard.taken.next_multiple_of(CHARGE_STEP);
+        let given_back = shard.charged - kept;
+        shard.charged = kept;
+        self.bytes.fetch_sub(given_back, Ordering::Relaxed);
+        self.budget.release(given_back);
     }
 }
 

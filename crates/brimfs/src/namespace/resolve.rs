@@ -214,6 +214,8 @@ impl<'a> Walk<'a> {
                     last_of_path: false,
                 });
             }
+            // Only slashes are left of the target.
+            self.slash = true;
             self.targets.pop();
         }
         let (name, after) = path::split_first(self.rest)?;
@@ -242,7 +244,8 @@ impl<'a> Walk<'a> {
             }
         }
         // Whatever a slash follows must be a directory.
-        if self.slash && !self.walked.at.is_directory() {
+        let slash = self.slash || !self.rest.is_empty();
+        if slash && !self.walked.at.is_directory() {
             return Err(ErrorKind::NotADirectory.into());
         }
         Ok(self.walked)
@@ -266,10 +269,6 @@ impl<'a> Walk<'a> {
         };
         if target.first() == Some(&b'/') {
             self.enter_directory(self.root.clone());
-        }
-        // The slash behind a link is the slash behind what it leads to.
-        if self.slash && self.rest.is_empty() && self.targets.is_empty() {
-            self.rest = b"/";
         }
         self.targets.push((target, 0));
         Ok(())

@@ -350,6 +350,7 @@ impl Rename<'_> {
         let (source, target) = (&self.from.directory, &self.to.directory);
         // Before the locks: no directory moves while `moves` is held.
         let known = (peek(source, self.old)?, peek(target, self.new)?);
+        self.check_names(known.0.as_ref(), known.1.as_ref())?;
         let above = |node: &Arc<Inode>, below| node.is_directory() && is_ancestor(node, below);
         if known.0.as_ref().is_some_and(|node| above(node, target)) {
             return Err(ErrorKind::InvalidArgument.into());
@@ -384,33 +385,46 @@ impl Rename<'_> {
         }
     }
 
+    /// What is wrong whatever lies above and below, in the order in which Linux finds it.
+    fn check_names(
+        &self,
+        node: Option<&Arc<Inode>>,
+        other: Option<&Arc<Inode>>,
+    ) -> Result<(), Fault> {
+        let node = node.ok_or(ErrorKind::NotFound)?;
+        let exchange = self.mode == RenameMode::Exchange;
+        match other {
+            Some(_) if self.mode == RenameMode::NoReplace => {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            None if exchange => return Err(ErrorKind::NotFound.into()),
+            Some(other) if exchange && self.slashes.1 && !other.is_directory() => {
+                return Err(ErrorKind::NotADirectory.into());
+            }
+            _ => {}
+        }
+        let slash = self.slashes.0 || self.slashes.1 && !exchange;
+        if slash && !node.is_directory() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
+        Ok(())
+    }
+
     fn check(
         &self,
         node: &Arc<Inode>,
         other: Option<&Arc<Inode>>,
         target_above: bool,
     ) -> Result<(), Fault> {
-        let is_dir = node.is_directory();
-        if (self.slashes.0 || (self.slashes.1 && self.mode != RenameMode::Exchange)) && !is_dir {
-            return Err(ErrorKind::NotADirectory.into());
-        }
+        self.check_names(Some(node), other)?;
         let Some(other) = other else {
-            return if self.mode == RenameMode::Exchange {
-                Err(ErrorKind::NotFound.into())
-            } else {
-                Ok(())
-            };
+            return Ok(());
         };
-        match self.mode {
-            RenameMode::NoReplace => return Err(ErrorKind::AlreadyExists.into()),
-            RenameMode::Exchange if target_above => {
-                return Err(ErrorKind::InvalidArgument.into());
-            }
-            RenameMode::Exchange if self.slashes.1 && !other.is_directory() => {
-                return Err(ErrorKind::NotADirectory.into());
-            }
-            RenameMode::Exchange => return Ok(()),
-            RenameMode::Replace => {}
+        if self.mode == RenameMode::Exchange {
+            return match target_above {
+                true => Err(ErrorKind::InvalidArgument.into()),
+                false => Ok(()),
+            };
         }
         if Arc::ptr_eq(node, other) {
             return Ok(());
@@ -418,7 +432,7 @@ impl Rename<'_> {
         if target_above {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
-        match (is_dir, other.is_directory()) {
+        match (node.is_directory(), other.is_directory()) {
             (true, false) => Err(ErrorKind::NotADirectory.into()),
             (false, true) => Err(ErrorKind::IsADirectory.into()),
             (true, true) if other.read().directory().is_some_and(|map| map.len() > 0) => {

@@ -163,10 +163,14 @@ impl Volume {
     }
 
     fn state(&self, body: Body, mode: u32, owner: u16, links: u32, now: i64) -> State {
+        let generation = match &body {
+            Body::File(content) => u64::from(content.len() > 0),
+            _ => 0,
+        };
         State {
             body,
             times: Times::new(now),
-            generation: 0,
+            generation,
             links,
             mode: (mode as u16) & PERMISSIONS,
             owner,
@@ -175,7 +179,7 @@ impl Volume {
 
     /// A new node, charged and counted, without a name yet.
     ///
-    /// The memory of a file's content is paid for already.
+    /// The memory of a file's content is paid for already; content counts as one write.
     pub(crate) fn new_node(
         self: &Arc<Self>,
         body: Body,

@@ -35,7 +35,7 @@ mod class;
 mod tests;
 
 /// The longest buffer that a [`Buf`] can be.
-pub(crate) const SMALL_MAX: usize = 64 * 1024;
+pub(crate) const SMALL_MAX: usize = 512 * 1024;
 
 /// Length and alignment of a [`Slot`].
 pub(crate) const SLOT: usize = 1 << 20;

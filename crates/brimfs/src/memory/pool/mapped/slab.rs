@@ -151,6 +151,12 @@ impl Class {
         }
     }
 
+    /// Keeps everybody else out.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop {
+        self.shelf.lock()
+    }
+
     /// Bytes of the empty span that the class keeps.
     pub(super) fn idle_bytes(&self) -> usize {
         let shelf = self.shelf.lock();

@@ -53,7 +53,7 @@ pub(super) struct Unit {
     free: [u64; WORDS],
     warm: [u64; WORDS],
     /// Owned here, registered by address.
-    pub(super) directory: Arc<Directory>,
+    _directory: Arc<Directory>,
 }
 
 impl Unit {
@@ -67,7 +67,7 @@ impl Unit {
             huge,
             free: [u64::MAX; WORDS],
             warm: [0; WORDS],
-            directory,
+            _directory: directory,
         }
     }
 

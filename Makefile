@@ -1,0 +1,200 @@
+# Every habit of the project, by name: `make help`.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# One target directory for everything; CARGO_TARGET_DIR moves it.
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+STAMPS := $(CARGO_TARGET_DIR)/stamps
+TOOLS := $(abspath .tools)
+VENV := $(abspath .venv)
+PY := $(VENV)/bin/python
+export PATH := $(VENV)/bin:$(TOOLS)/bin:$(PATH)
+export PYO3_PYTHON := $(PY)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export CARGO_NET_RETRY ?= 10
+
+# Unoptimised tools build in a third of the time and are fast enough.
+INSTALL_TOOL := CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug \
+	--root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
+NEXTEST_VERSION := 0.9.143
+DENY_VERSION := 0.20.2
+NEXTEST_PROFILE ?= $(if $(CI),ci,default)
+
+# The feature changes every crate above the locks, so it has a target directory of its own.
+SHUTTLE_TARGET := $(CARGO_TARGET_DIR)/shuttle
+SHUTTLE := --package brimfs --package brimfs-sim --features brimfs-sim/shuttle --locked
+
+# How many random cases a property of the soak runs; `make test` uses each property's own number.
+SOAK_CASES ?= 50000
+# Passed to the program behind `demo` and `bench`.
+ARGS ?=
+
+WHEEL_SOURCES := pyproject.toml Cargo.toml Cargo.lock $(wildcard README.md LICENSE-*) \
+	$(shell find crates/brimfs crates/brimfs-python python -type f \
+		-not -path '*/tests/*' -not -path '*/__pycache__/*' -not -name '*.so' 2>/dev/null)
+
+.PHONY: help
+help: ## Says what there is to make
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------- build
+
+.PHONY: build
+build: ## Builds every crate, for development
+	cargo build --workspace --locked
+
+.PHONY: venv
+venv: $(VENV)/.base $(VENV)/.test ## Creates .venv with what builds and tests the package
+
+.PHONY: wheel
+wheel: $(STAMPS)/wheel ## Builds the wheel and the sdist into dist/
+
+.PHONY: install
+install: $(VENV)/.brimfs ## Installs the wheel into .venv
+
+$(VENV)/.base: requirements/build.txt
+	@python=$$(.ci/find-python $(PYTHON)); \
+	echo "creating .venv with $$python"; \
+	rm -rf $(VENV); "$$python" -m venv $(VENV)
+	$(PY) -m pip install --quiet --requirement requirements/build.txt
+	@touch $@
+
+# A sdist among the requirements is built with the setuptools named in constraints.txt.
+$(VENV)/.test $(VENV)/.lint $(VENV)/.demo $(VENV)/.bench: $(VENV)/.%: requirements/%.txt requirements/constraints.txt $(VENV)/.base
+	$(PY) -m pip install --quiet --build-constraint requirements/constraints.txt --requirement $<
+	@touch $@
+
+$(STAMPS)/wheel: $(WHEEL_SOURCES) | $(VENV)/.base
+	rm -rf dist
+	maturin sdist --out dist
+	maturin build --release --locked --out dist
+	@mkdir -p $(@D); touch $@
+
+$(VENV)/.brimfs: $(STAMPS)/wheel $(VENV)/.base
+	$(PY) -m pip install --quiet --no-deps --force-reinstall dist/brimfs-*.whl
+	@touch $@
+
+# ---------------------------------------------------------------- test
+
+.PHONY: test
+test: ## Runs every test; sets up what is missing
+	+@MAKE="$(MAKE)" .ci/phases test test-rust test-doc test-schedules test-python test-wheel
+
+.PHONY: test-rust
+test-rust: $(STAMPS)/nextest $(VENV)/.base ## Unit and integration tests of every crate
+	if command -v cargo-nextest >/dev/null; then \
+		cargo nextest run --workspace --locked --profile $(NEXTEST_PROFILE); \
+	else \
+		cargo test --workspace --locked --no-fail-fast --lib --bins --tests; \
+	fi
+
+.PHONY: test-doc
+test-doc: ## The examples in the documentation of the core
+	cargo test --package brimfs --locked --doc
+
+# Under shuttle's locks only the tests made for it run: modules named `schedules`, files named `shuttle`.
+.PHONY: test-schedules
+test-schedules: $(STAMPS)/nextest ## Schedules of the locks, explored by shuttle
+	export CARGO_TARGET_DIR=$(SHUTTLE_TARGET); \
+	if command -v cargo-nextest >/dev/null; then \
+		cargo nextest run $(SHUTTLE) --profile $(NEXTEST_PROFILE) \
+			--filterset 'test(schedules) | binary(shuttle)'; \
+	else \
+		cargo test $(SHUTTLE) --lib schedules; \
+		cargo test $(SHUTTLE) --test shuttle; \
+	fi
+
+.PHONY: test-python
+test-python: $(VENV)/.brimfs $(VENV)/.test ## Tests of the installed Python package
+	$(PY) -m pytest tests/python
+
+.PHONY: test-wheel
+test-wheel: $(VENV)/.brimfs ## The wheel on every Python found, and the sdist built and installed
+	.ci/test-wheel
+
+$(STAMPS)/nextest:
+	@command -v cargo-nextest >/dev/null \
+		|| $(INSTALL_TOOL) cargo-nextest --version $(NEXTEST_VERSION) \
+		|| echo "cargo-nextest cannot be installed: cargo test runs the same tests"
+	@mkdir -p $(@D); touch $@
+
+.PHONY: soak
+soak: $(STAMPS)/nextest $(VENV)/.brimfs $(VENV)/.test ## Long runs: SOAK_CASES random cases per property
+	BRIMFS_CASES=$(SOAK_CASES) PROPTEST_CASES=$(SOAK_CASES) \
+		cargo nextest run --workspace --locked --profile soak --cargo-profile soak
+	BRIMFS_CASES=$(SOAK_CASES) $(PY) -m pytest tests/python --timeout=0
+
+# ---------------------------------------------------------------- lint
+
+.PHONY: lint
+lint: ## Runs every check that needs no test
+	+@MAKE="$(MAKE)" .ci/phases lint lint-format lint-rust lint-house lint-docs lint-deny lint-python lint-stubs
+
+.PHONY: lint-format
+lint-format: $(VENV)/.lint ## Formatting of Rust and Python
+	cargo fmt --all --check
+	ruff format --check .
+
+.PHONY: lint-rust
+lint-rust: $(VENV)/.base ## Clippy over every target
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	CARGO_TARGET_DIR=$(SHUTTLE_TARGET) cargo clippy $(SHUTTLE) --all-targets -- -D warnings
+	cargo clippy --package brimfs-bench --features peers --all-targets --locked -- -D warnings
+
+.PHONY: lint-house
+lint-house: ## Layers, sizes, unsafe code, words, promises
+	cargo run --quiet --locked --package xtask -- check
+
+.PHONY: lint-docs
+lint-docs: $(VENV)/.base ## The documentation builds without a warning
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+.PHONY: lint-deny
+lint-deny: $(STAMPS)/deny ## Licences, sources, duplicates; advisories where reachable
+	cargo deny --locked check licenses bans sources
+	@if cargo deny fetch db >/dev/null 2>&1; then \
+		cargo deny --locked check --disable-fetch advisories; \
+	else \
+		echo "SKIPPED: advisories (the advisory database cannot be reached from here)"; \
+	fi
+
+.PHONY: lint-python
+lint-python: $(VENV)/.lint ## Ruff and mypy over the Python code
+	ruff check .
+	mypy
+
+.PHONY: lint-stubs
+lint-stubs: $(VENV)/.lint $(VENV)/.brimfs ## The stubs against the built module
+	$(PY) -m mypy.stubtest brimfs
+
+$(STAMPS)/deny:
+	@command -v cargo-deny >/dev/null \
+		|| $(INSTALL_TOOL) cargo-deny --version $(DENY_VERSION)
+	@mkdir -p $(@D); touch $@
+
+# ---------------------------------------------------------------- run
+
+.PHONY: demo
+demo: $(VENV)/.brimfs $(VENV)/.demo ## The ETL demo on real data; ARGS="--help" for its options
+	$(PY) examples/python/etl_demo.py $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.brimfs $(VENV)/.bench ## Benchmarks against the peers, Rust then Python
+	cargo run --profile bench --package brimfs-bench --features peers --locked -- $(ARGS)
+	$(PY) benches/python/bench.py $(ARGS)
+
+.PHONY: fmt
+fmt: $(VENV)/.lint ## Formats everything
+	cargo fmt --all
+	ruff check --select I --fix --quiet .
+	ruff format .
+
+.PHONY: clean
+clean: ## Removes what was built; installed tools in .tools stay
+	cargo clean
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

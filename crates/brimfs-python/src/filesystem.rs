@@ -1,0 +1,379 @@
+//! The Python class `FileSystem`: construction, life and counters.
+//!
+//! The methods are in the modules below, by group. Owns the caches that are
+//! keyed by Python objects; everything else is the core's.
+
+mod content;
+mod hot;
+pub(crate) mod listing;
+mod meta;
+mod names;
+mod open;
+mod tree;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use brimfs::face::{CacheCharge, Node, NodeTicket, Wait};
+use brimfs::{Builder, GuardAction};
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple, PyType};
+
+use crate::budget::Budget;
+use crate::errors::OrRaise;
+use crate::gil;
+use crate::path::PathArg;
+use crate::raw::guarded::Guarded;
+use crate::raw::lookup::Lookup;
+use crate::sizes::{self, Limit};
+use crate::stats::Stats;
+use names::NameCache;
+
+/// The share of the machine's memory that a filesystem may use if nothing else is said.
+const MEMORY_SHARE: f64 = 0.8;
+/// Seconds that an operation waits for a file lock if nothing else is said.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+const UMASK: u32 = 0o022;
+
+/// Filesystems that are open, for the end of the process.
+static OPEN: Mutex<Vec<Weak<brimfs::FileSystem>>> = Mutex::new(Vec::new());
+
+/// A filesystem in memory. Everything in it vanishes with it.
+///
+/// quota: the most bytes that may be stored; bytes or text such as "512MiB". None: no limit.
+/// memory_limit: the most resident bytes, content and nodes and tables; bytes, text, or a float
+///     share in (0, 1] of what the machine gives, the smaller of cgroup limit and RAM.
+/// max_nodes: the most files, directories and links, the root included.
+/// lock_timeout: seconds to wait for a file lock; 0 only tries, None waits for ever.
+/// memory_guard: what to do when the machine is short of memory: "off", "warn" or "refuse".
+/// umask: permission bits that new files and directories do not get.
+/// budget: a Budget to share with other filesystems, instead of a memory_limit.
+///
+/// Relative paths start at the root. All methods can be called from any thread. With a `with`
+/// statement the filesystem is closed at the end.
+#[pyclass(frozen, weakref, module = "brimfs")]
+pub(crate) struct FileSystem {
+    pub(crate) core: brimfs::FileSystem,
+    lookup: Guarded<Lookup<NodeTicket>>,
+    names: Guarded<NameCache>,
+    charges: Guarded<Charges>,
+    /// What `OPEN` refers to.
+    _registered: Arc<brimfs::FileSystem>,
+}
+
+#[pymethods]
+impl FileSystem {
+    #[new]
+    #[pyo3(
+        signature = (
+            *, quota=None, memory_limit=MemoryLimit(None), max_nodes=None,
+            lock_timeout=LockTimeout::Default, memory_guard="warn", umask=UMASK, budget=None
+        ),
+        text_signature = "(*, quota=None, memory_limit=0.8, max_nodes=None, lock_timeout=30.0, \
+                          memory_guard='warn', umask=0o022, budget=None)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
+    fn new(
+        py: Python<'_>,
+        quota: Option<&Bound<'_, PyAny>>,
+        memory_limit: MemoryLimit,
+        max_nodes: Option<&Bound<'_, PyAny>>,
+        lock_timeout: LockTimeout,
+        memory_guard: &str,
+        umask: u32,
+        budget: Option<&Bound<'_, Budget>>,
+    ) -> PyResult<Self> {
+        let mut builder = brimfs::FileSystem::builder()
+            .lock_timeout(lock_timeout.or(Some(LOCK_TIMEOUT)))
+            .memory_guard(guard_action(memory_guard)?)
+            .umask(umask_of(umask)?);
+        if let Some(quota) = quota {
+            builder = builder.quota(sizes::size(quota, "quota")?);
+        }
+        if let Some(max_nodes) = max_nodes {
+            builder = builder.max_nodes(sizes::count(max_nodes, "max_nodes")?);
+        }
+        builder = limited(builder, memory_limit, budget)?;
+        let core = builder.build().or_raise_bare(py)?;
+        Ok(FileSystem::over(core))
+    }
+
+    /// Whether the filesystem is closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// Close the filesystem: its content is gone, and every later call, on open files too, is a
+    /// ValueError. Views stay as they are. Closing twice is fine.
+    fn close(&self, py: Python<'_>) {
+        self.forget_caches(py);
+        let core = &self.core;
+        gil::detached(py, || core.close());
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        if slf.get().core.is_closed() {
+            return Err(PyValueError::new_err("I/O operation on closed filesystem"));
+        }
+        Ok(slf.clone())
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
+        self.close(py);
+    }
+
+    /// The counters, as a Stats object. O(1).
+    fn stats(&self, py: Python<'_>) -> Stats {
+        if self.core.stats().nodes == 1 {
+            // Nothing is left that a path could lead to: an empty filesystem reads zero.
+            self.forget_caches(py);
+        }
+        Stats::new(&self.core.stats())
+    }
+
+    /// Raises AssertionError if the counters are not what a walk over everything counts.
+    fn _audit(&self, py: Python<'_>) -> PyResult<()> {
+        // The core knows nothing of the caches here, nor of what they are charged.
+        self.forget_caches(py);
+        let core = &self.core;
+        gil::detached(py, || core.audit()).map_err(PyAssertionError::new_err)
+    }
+
+    /// Give memory that is kept for recycling back to the operating system.
+    fn trim(&self, py: Python<'_>) {
+        let core = &self.core;
+        gil::detached(py, || core.trim());
+    }
+
+    /// Empty the caches of paths and names. Their memory counts against the limit, and they are
+    /// the first to give way, so this is for measuring only.
+    fn clear_caches(&self, py: Python<'_>) {
+        self.forget_caches(py);
+        self.core.clear_caches();
+    }
+
+    fn __repr__(&self) -> String {
+        if self.core.is_closed() {
+            return "<brimfs.FileSystem, closed>".to_owned();
+        }
+        let stats = self.core.stats();
+        let files = if stats.files == 1 { "file" } else { "files" };
+        let used = sizes::human(stats.quota_used);
+        let of = stats
+            .quota_limit
+            .map_or_else(String::new, |limit| format!(" of {}", sizes::human(limit)));
+        format!("<brimfs.FileSystem {} {files}, {used}{of}>", stats.files)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "cannot pickle a brimfs.FileSystem: it belongs to its process",
+        ))
+    }
+
+    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "cannot copy a brimfs.FileSystem; copy files with copytree",
+        ))
+    }
+
+    fn __copy__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "cannot copy a brimfs.FileSystem; copy files with copytree",
+        ))
+    }
+}
+
+impl FileSystem {
+    fn over(core: brimfs::FileSystem) -> Self {
+        let registered = Arc::new(core.clone());
+        let mut open = OPEN.lock();
+        open.retain(|other| other.strong_count() > 0);
+        open.push(Arc::downgrade(&registered));
+        FileSystem {
+            core,
+            lookup: Guarded::new(Lookup::new()),
+            names: Guarded::new(NameCache::new()),
+            charges: Guarded::new(Charges::default()),
+            _registered: registered,
+        }
+    }
+
+    fn forget_caches(&self, py: Python<'_>) {
+        self.lookup.with(py, |lookup| lookup.clear(py));
+        self.names.with(py, NameCache::clear);
+        self.charges
+            .with(py, |charges| *charges = Charges::default());
+    }
+
+    /// Remembers where a path led.
+    fn remember(&self, path: &PathArg<'_>, ticket: NodeTicket) {
+        let py = path.object().py();
+        let bytes = self.lookup.with(py, |lookup| {
+            lookup.insert(path.object().as_borrowed(), ticket);
+            lookup.bytes()
+        });
+        self.pay(py, bytes.unwrap_or(0), |charges| &mut charges.paths);
+    }
+
+    /// Remembers the names in a directory.
+    fn remember_names(&self, py: Python<'_>, node: &Node, stamp: u64, list: &Bound<'_, PyList>) {
+        let Ok(kept) = list.get_slice(0, list.len()).cast_into::<PyList>() else {
+            return;
+        };
+        let (kept, len) = (kept.unbind(), list.len());
+        let bytes = self.names.with(py, |names| {
+            names.put(node.ino(), stamp, kept, len);
+            names.bytes()
+        });
+        self.pay(py, bytes.unwrap_or(0), |charges| &mut charges.names);
+    }
+
+    /// Charges a cache for its size, or empties all caches if there is no room for it.
+    fn pay(&self, py: Python<'_>, bytes: usize, which: fn(&mut Charges) -> &mut Charge) {
+        let limit = self.core.stats().memory_limit / CACHE_SHARE;
+        let paid = bytes as u64 <= limit
+            && self
+                .charges
+                .with(py, |charges| {
+                    which(charges).raise_to(&self.core, bytes as u64)
+                })
+                .unwrap_or(false);
+        if !paid {
+            self.forget_caches(py);
+        }
+    }
+}
+
+/// The part of the memory limit that one of the caches may take: one in so many.
+const CACHE_SHARE: u64 = 64;
+/// Charges grow in steps, so that not every remembered path costs one, in bytes.
+const CHARGE_STEP: u64 = 4 * 1024;
+
+/// What the caches are charged.
+#[derive(Default)]
+struct Charges {
+    paths: Charge,
+    names: Charge,
+}
+
+/// What a cache is charged, in one piece.
+#[derive(Default)]
+struct Charge {
+    held: Option<CacheCharge>,
+    bytes: u64,
+}
+
+impl Charge {
+    /// Charges at least `bytes`; false if the memory limit has no room to spare.
+    fn raise_to(&mut self, core: &brimfs::FileSystem, bytes: u64) -> bool {
+        if bytes > self.bytes {
+            // The old charge goes first: for an instant the cache is charged too little.
+            self.held = None;
+            self.bytes = bytes + bytes / 4 + CHARGE_STEP;
+            self.held = core.charge_cache(self.bytes);
+        }
+        self.held.is_some()
+    }
+}
+
+/// Adds the hot methods to the class.
+pub(crate) fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
+    hot::install(class)
+}
+
+/// Called at exit: closes what is open. Adopted objects are not touched any more.
+pub(crate) fn shutdown(py: Python<'_>) {
+    gil::exit();
+    let open = std::mem::take(&mut *OPEN.lock());
+    gil::detached(py, || {
+        for core in open.iter().filter_map(Weak::upgrade) {
+            core.close();
+        }
+    });
+}
+
+fn limited(
+    builder: Builder,
+    MemoryLimit(memory_limit): MemoryLimit,
+    budget: Option<&Bound<'_, Budget>>,
+) -> PyResult<Builder> {
+    match (memory_limit, budget) {
+        (Some(_), Some(_)) => Err(PyValueError::new_err(
+            "give either memory_limit or budget, not both",
+        )),
+        (None, Some(budget)) => Ok(builder.budget(&budget.get().core)),
+        (None, None) => Ok(builder.memory_share(MEMORY_SHARE)),
+        (Some(Limit::Bytes(bytes)), None) => Ok(builder.memory_limit(bytes)),
+        (Some(Limit::Share(share)), None) => Ok(builder.memory_share(share)),
+    }
+}
+
+fn guard_action(name: &str) -> PyResult<GuardAction> {
+    match name {
+        "off" => Ok(GuardAction::Off),
+        "warn" => Ok(GuardAction::Warn),
+        "refuse" => Ok(GuardAction::Refuse),
+        _ => Err(PyValueError::new_err(format!(
+            "memory_guard should be 'off', 'warn' or 'refuse', not {name:?}"
+        ))),
+    }
+}
+
+fn umask_of(umask: u32) -> PyResult<u32> {
+    if umask > 0o777 {
+        return Err(PyValueError::new_err("umask should be from 0 to 0o777"));
+    }
+    Ok(umask)
+}
+
+/// A `memory_limit` argument, if there is one.
+struct MemoryLimit(Option<Limit>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for MemoryLimit {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        sizes::limit(&value, "memory_limit").map(|limit| MemoryLimit(Some(limit)))
+    }
+}
+
+/// A `lock_timeout` argument: absent, or seconds, or `None` for ever.
+#[derive(Clone, Copy)]
+pub(crate) enum LockTimeout {
+    Default,
+    Given(Option<Duration>),
+}
+
+impl LockTimeout {
+    /// The timeout, `default` if none was given.
+    fn or(self, default: Option<Duration>) -> Option<Duration> {
+        match self {
+            LockTimeout::Default => default,
+            LockTimeout::Given(timeout) => timeout,
+        }
+    }
+
+    /// How long a call of that filesystem waits.
+    fn wait(self, core: &brimfs::FileSystem) -> Wait {
+        match self {
+            LockTimeout::Default if core.default_wait() == Wait::UpTo(Duration::ZERO) => Wait::Now,
+            LockTimeout::Default => core.default_wait(),
+            LockTimeout::Given(None) => Wait::Forever,
+            LockTimeout::Given(Some(Duration::ZERO)) => Wait::Now,
+            LockTimeout::Given(Some(timeout)) => Wait::UpTo(timeout),
+        }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for LockTimeout {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        sizes::timeout(&value, "lock_timeout").map(LockTimeout::Given)
+    }
+}

@@ -1,0 +1,434 @@
+//! The methods that programs call most: exists, read_bytes, write_bytes, open,
+//! remove, rename, listdir. Called without PyO3's trampoline; see `raw.rs`.
+//!
+//! The short form of each goes from the `str` to the node through the look-up
+//! table, never waits and holds the interpreter lock throughout. Whatever it
+//! cannot answer goes to the full form, which also raises every error.
+
+use std::ffi::CStr;
+
+use brimfs::ErrorKind;
+use brimfs::face::{Fault, Node, Source, Stored, Wait};
+use pyo3::exceptions::PyMemoryError;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::FileSystem;
+use super::listing::path_or_root;
+use super::meta::unless_absent;
+use super::open::{Mode, OpenArguments};
+use crate::buffer::{Filled, Input, adopt, adopted, new_bytes};
+use crate::errors::OrRaise;
+use crate::gil::{self, HELD_BYTES_MAX};
+use crate::path::{PathArg, Style};
+use crate::raw::objects::{self, Arg, path_bytes, with_bytes, writable};
+use crate::raw::{Args, Table, method, raw_method};
+
+// SAFETY: all of them expect a `FileSystem`, and `install` puts them there.
+static METHODS: Table<7> = unsafe {
+    Table::new([
+        method(c"exists", exists, EXISTS),
+        method(c"read_bytes", read_bytes, READ_BYTES),
+        method(c"write_bytes", write_bytes, WRITE_BYTES),
+        method(c"open", open, OPEN),
+        method(c"remove", remove, REMOVE),
+        method(c"rename", rename, RENAME),
+        method(c"listdir", listdir, LISTDIR),
+    ])
+};
+
+const EXISTS: &CStr = c"exists($self, path)
+--
+
+Whether the path leads to anything, through symbolic links too.
+
+False as well for a path that can name nothing. O(1) for a path that was found before.";
+
+const READ_BYTES: &CStr = c"read_bytes($self, path)
+--
+
+Return the content of a file.
+
+What write_bytes was given as bytes comes back as the same object, without a copy; anything else
+is copied once. Waits for a writer that has the file open, up to the filesystem's lock_timeout.";
+
+const WRITE_BYTES: &CStr = c"write_bytes($self, path, data)
+--
+
+Make the bytes-like data the content of a file, which is created if it is missing. Return its
+length.
+
+A bytes object of more than 512 bytes is kept as it is, without a copy; anything else is copied.
+All or nothing, in one step for every reader. Waits for handles that are open on the file, up to
+the filesystem's lock_timeout. QuotaExceeded and MemoryLimitExceeded change nothing.";
+
+const OPEN: &CStr = c"open($self, path, mode='r', buffering=-1, encoding=None, errors=None, newline=None, *, lock_timeout=..., lock='auto')
+--
+
+Open a file, with the modes and the text arguments of the built-in open.
+
+Binary modes give a File, text modes an io.TextIOWrapper over one; text is UTF-8 unless encoding
+says otherwise. Files are in memory: buffering is checked as by the built-in open, and 0 and
+larger sizes give the same unbuffered File.
+
+The file is locked until it is closed: shared for reading, exclusive for anything that writes.
+lock_timeout: seconds to wait for that, 0 to only try (BlockingIOError), None to wait for ever, by
+default the filesystem's; LockTimeout tells who holds it. lock='none' opens without a lock.";
+
+const REMOVE: &CStr = c"remove($self, path)
+--
+
+Remove a file or a symbolic link. Handles and views that are open keep the content.";
+
+const RENAME: &CStr = c"rename($self, src, dst)
+--
+
+Rename src to dst, in one step. An existing file or empty directory dst is replaced.
+
+The content is not touched: O(1) whatever is below a directory.";
+
+const LISTDIR: &CStr = c"listdir($self, path='/')
+--
+
+Return the names in a directory as a list, in order of insertion.
+
+Names are str, or bytes if path is bytes. O(number of names).";
+
+/// Adds the methods to the class.
+pub(super) fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
+    METHODS.install(class)
+}
+
+raw_method!(
+    FileSystem,
+    exists,
+    |fs, args| fs.exists_short(&args),
+    |_, fs: &FileSystem, args: &Args<'_>| {
+        let [path] = args.bind_all("exists", ["path"])?;
+        let path = PathArg::new(&path)?;
+        let found = unless_absent(fs.find(&path)).or_raise(&path)?;
+        Ok(objects::boolean(args.py(), found.is_some()).unbind())
+    }
+);
+
+raw_method!(
+    FileSystem,
+    read_bytes,
+    |fs, args| fs.read_short(&args),
+    |py: Python<'_>, fs: &FileSystem, args: &Args<'_>| {
+        let [path] = args.bind_all("read_bytes", ["path"])?;
+        fs.read(py, &PathArg::new(&path)?).map(Bound::unbind)
+    }
+);
+
+raw_method!(
+    FileSystem,
+    write_bytes,
+    |fs, args| fs.write_short(&args),
+    |py: Python<'_>, fs: &FileSystem, args: &Args<'_>| {
+        let [path, data] = args.bind_all("write_bytes", ["path", "data"])?;
+        let written = fs.write(py, &PathArg::new(&path)?, data)?;
+        Ok(written.into_pyobject(py)?.into_any().unbind())
+    }
+);
+
+raw_method!(
+    FileSystem,
+    open,
+    |fs, args| fs.open_short(&args),
+    |_, fs: &FileSystem, args: &Args<'_>| {
+        let bound = args.bind("open", OpenArguments::NAMES, 6, 1)?;
+        fs.open(args.py(), &OpenArguments::new(bound)?)
+            .map(Bound::unbind)
+    }
+);
+
+raw_method!(
+    FileSystem,
+    remove,
+    |fs, args| fs.remove_short(&args),
+    |py: Python<'_>, fs: &FileSystem, args: &Args<'_>| {
+        let [path] = args.bind_all("remove", ["path"])?;
+        let path = PathArg::new(&path)?;
+        fs.core.remove_file(path.bytes()).or_raise(&path)?;
+        Ok(py.None())
+    }
+);
+
+raw_method!(
+    FileSystem,
+    rename,
+    |fs, args| fs.rename_short(&args),
+    |py: Python<'_>, fs: &FileSystem, args: &Args<'_>| {
+        let [src, dst] = args.bind_all("rename", ["src", "dst"])?;
+        fs.rename(&PathArg::new(&src)?, &PathArg::new(&dst)?)?;
+        Ok(py.None())
+    }
+);
+
+raw_method!(
+    FileSystem,
+    listdir,
+    |fs, args| fs.listdir_short(&args),
+    |py: Python<'_>, fs: &FileSystem, args: &Args<'_>| {
+        let [path] = args.bind("listdir", ["path"], 1, 0)?;
+        fs.listdir(py, &path_or_root(py, path.as_deref())?)
+            .map(Bound::unbind)
+    }
+);
+
+fn no_memory() -> PyErr {
+    PyMemoryError::new_err("no memory for the bytes")
+}
+
+/// What a short look at a file's content found.
+enum Looked<'py> {
+    Object(Bound<'py, PyAny>),
+    /// Too long to be copied with the interpreter lock held.
+    Long,
+    NoMemory,
+}
+
+fn look<'py>(py: Python<'py>, stored: Stored<'_>) -> Looked<'py> {
+    let bytes = match stored {
+        Stored::Foreign(foreign) => match adopted(py, foreign) {
+            Some(object) => return Looked::Object(object),
+            None => &**foreign,
+        },
+        Stored::Slice(bytes) => bytes,
+        Stored::Pieces(_) => return Looked::Long,
+    };
+    if bytes.len() > HELD_BYTES_MAX {
+        return Looked::Long;
+    }
+    let copied = new_bytes(py, bytes.len(), |room| {
+        writable(room).copy_from_slice(bytes);
+        Ok::<_, Fault>(bytes.len())
+    });
+    copied.map_or(Looked::NoMemory, Looked::Object)
+}
+
+impl FileSystem {
+    /// The node that was found under an object before, if it is still there.
+    #[inline]
+    fn known(&self, path: Arg<'_>) -> Option<Node> {
+        self.lookup
+            .with(path.py(), |lookup| self.core.redeem(lookup.get(path)?))?
+    }
+
+    /// Finds what a path leads to, and remembers it under the caller's object.
+    pub(super) fn find(&self, path: &PathArg<'_>) -> Result<Node, brimfs::Error> {
+        let (node, ticket) = self
+            .core
+            .resolve(path.bytes())
+            .map_err(|fault| fault.at("look up", path.bytes()))?;
+        if let Some(ticket) = ticket {
+            self.remember(path, ticket);
+        }
+        Ok(node)
+    }
+
+    #[inline]
+    fn exists_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        let [path] = args.plain()?;
+        let there = self.lookup.with(args.py(), |lookup| {
+            lookup
+                .get(path)
+                .is_some_and(|ticket| self.core.ticket_valid(ticket))
+        });
+        (there == Some(true)).then(|| objects::boolean(args.py(), true))
+    }
+
+    #[inline]
+    fn read_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        let [path] = args.plain()?;
+        let node = self.known(path)?;
+        match self
+            .core
+            .look(&node, Wait::Now, |stored| look(args.py(), stored))
+        {
+            Ok(Looked::Object(object)) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The content of a file.
+    pub(super) fn read<'py>(
+        &self,
+        py: Python<'py>,
+        path: &PathArg<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let node = self.find(path).or_raise(path)?;
+        match self.core.look(&node, Wait::Now, |stored| look(py, stored)) {
+            Ok(Looked::Object(object)) => Ok(object),
+            Ok(Looked::NoMemory) => Err(no_memory()),
+            Err(fault) if fault.kind() != ErrorKind::WouldBlock => {
+                Err(fault.at("read", path.bytes())).or_raise(path)
+            }
+            _ => self.read_long(py, path, &node),
+        }
+    }
+
+    /// Reads under a file lock that is waited for, and held while the object is made and filled,
+    /// without the interpreter lock.
+    fn read_long<'py>(
+        &self,
+        py: Python<'py>,
+        path: &PathArg<'_>,
+        node: &Node,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (core, bytes, wait) = (&self.core, path.bytes(), self.core.default_wait());
+        let file = gil::detached(py, || {
+            core.open_node(node, bytes, &Mode::READ.options(), wait)
+        })
+        .map_err(|fault| fault.at("read", bytes))
+        .or_raise(path)?;
+        // Under the shared lock of the handle another one is free.
+        if let Ok(Looked::Object(object)) = core.look(node, Wait::Now, |stored| look(py, stored)) {
+            return Ok(object);
+        }
+        let len = usize::try_from(file.len()).map_err(|_| no_memory())?;
+        let content = new_bytes(py, len, |room| {
+            gil::detached(py, || {
+                let read = file.read_at(0, writable(room));
+                drop(file);
+                read
+            })
+        });
+        match content {
+            Ok(content) => Ok(content),
+            Err(Filled::NoMemory) => Err(no_memory()),
+            Err(Filled::Error(error)) => Err(error).or_raise(path),
+        }
+    }
+
+    #[inline]
+    fn write_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        let [path, data] = args.plain()?;
+        let py = args.py();
+        gil::enter(py);
+        let node = self.known(path);
+        let put = |source: Source<'_>| match &node {
+            Some(node) => self.core.write_node(node, source, Wait::Now).ok(),
+            None => self
+                .core
+                .write_with(path_bytes(path)?, source, Wait::Now)
+                .ok(),
+        };
+        if let Some(foreign) = adopt(data) {
+            let len = foreign.len();
+            put(Source::Foreign(foreign))?;
+            return objects::integer(py, len as u64);
+        }
+        let len = with_bytes(data, HELD_BYTES_MAX, |bytes| {
+            put(Source::Slice(bytes)).map(|()| bytes.len())
+        })??;
+        objects::integer(py, len as u64)
+    }
+
+    /// Makes `data` the content of a file.
+    pub(super) fn write(
+        &self,
+        py: Python<'_>,
+        path: &PathArg<'_>,
+        data: Arg<'_>,
+    ) -> PyResult<usize> {
+        let core = &self.core;
+        let wait = core.default_wait();
+        let bytes = path.bytes();
+        if let Some(foreign) = adopt(data) {
+            let len = foreign.len();
+            let written = gil::detached(py, || {
+                core.write_with(bytes, Source::Foreign(foreign), wait)
+            });
+            written
+                .map_err(|fault| fault.at("write", bytes))
+                .or_raise(path)?;
+            return Ok(len);
+        }
+        let data = Input::new(&data)?;
+        let content = data.bytes();
+        let written = gil::detached(py, || core.write_with(bytes, Source::Slice(content), wait));
+        written
+            .map_err(|fault| fault.at("write", bytes))
+            .or_raise(path)?;
+        Ok(content.len())
+    }
+
+    #[inline]
+    fn open_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        let [path, mode] = args.plain()?;
+        let mode = Mode::short(path_bytes(mode)?)?;
+        gil::enter(args.py());
+        let bytes = path_bytes(path)?;
+        let options = mode.options();
+        let core = match self.known(path) {
+            Some(node) if !mode.creates_new() => {
+                self.core.open_node(&node, bytes, &options, Wait::Now)
+            }
+            _ => self.core.open_with(bytes, &options, Wait::Now),
+        };
+        let file = mode.file(core.ok()?, path.to_owned().unbind());
+        Some(Bound::new(args.py(), file).ok()?.into_any())
+    }
+
+    #[inline]
+    fn remove_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        let [path] = args.plain()?;
+        gil::enter(args.py());
+        self.core.remove_file(path_bytes(path)?).ok()?;
+        Some(objects::none(args.py()))
+    }
+
+    #[inline]
+    fn rename_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        let [src, dst] = args.plain()?;
+        gil::enter(args.py());
+        self.core.rename(path_bytes(src)?, path_bytes(dst)?).ok()?;
+        Some(objects::none(args.py()))
+    }
+
+    /// Renames.
+    pub(super) fn rename(&self, src: &PathArg<'_>, dst: &PathArg<'_>) -> PyResult<()> {
+        self.core
+            .rename(src.bytes(), dst.bytes())
+            .or_raise_between(src, dst)
+    }
+
+    #[inline]
+    fn listdir_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        let [path] = args.plain()?;
+        let node = self.known(path)?;
+        let stamp = node.directory_stamp();
+        let copy = self
+            .names
+            .with(args.py(), |names| names.get(args.py(), node.ino(), stamp))?;
+        copy?.ok()
+    }
+
+    /// The names in a directory.
+    pub(super) fn listdir<'py>(
+        &self,
+        py: Python<'py>,
+        path: &PathArg<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let node = self.find(path).or_raise(path)?;
+        // Read before the names: a list that is newer than its stamp is only used less.
+        let stamp = node.directory_stamp();
+        if path.style == Style::Str
+            && let Some(Some(copy)) = self
+                .names
+                .with(py, |names| names.get(py, node.ino(), stamp))
+        {
+            return copy;
+        }
+        let entries = super::listing::Entries::of(py, &node)
+            .map_err(|fault| fault.at("list", path.bytes()))
+            .or_raise(path)?;
+        let list = entries.list(py, path.style)?;
+        if path.style == Style::Str {
+            self.remember_names(py, &node, stamp, &list);
+        }
+        Ok(list.into_any())
+    }
+}

@@ -1,0 +1,38 @@
+//! brimfs against the model, limits included: every answer, every counter after
+//! every operation, all content and an audit every 25 operations, and nothing
+//! left at the end.
+#![cfg(not(feature = "shuttle"))]
+
+use brimfs_sim::drivers::brimfs::Brimfs;
+use brimfs_sim::model::Limits;
+use brimfs_sim::run::{Plan, Trial, explore};
+
+/// Limits by sequence number: none, and small ones that sequences run into.
+fn limits_of(seed: u64) -> Limits {
+    let quotas = [
+        None,
+        Some(3_000),
+        Some(64 << 10),
+        Some(1 << 20),
+        Some(5 << 20),
+    ];
+    let nodes = [None, None, Some(4), Some(9)];
+    Limits {
+        quota: quotas[(seed / 3 % 5) as usize],
+        max_nodes: nodes[(seed / 15 % 4) as usize],
+    }
+}
+
+#[test]
+fn brimfs_does_what_the_model_does() {
+    explore(
+        "model_vs_brimfs",
+        Plan::from_env(2_000),
+        100,
+        |seed, ops| {
+            let limits = limits_of(seed);
+            let brimfs = Brimfs::new(limits)?;
+            Trial::new(limits, vec![Box::new(brimfs)]).run(ops)
+        },
+    );
+}

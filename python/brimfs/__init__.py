@@ -1,0 +1,55 @@
+"""brimfs: a memory-first virtual filesystem.
+
+>>> import brimfs
+>>> with brimfs.FileSystem(quota="64MiB") as fs:
+...     fs.write_text("/hello.txt", "hello")
+...     with fs.open("/hello.txt") as file:
+...         file.read()
+'hello'
+
+Paths are `str`, `bytes` or `os.PathLike`; relative ones start at the root. Sizes are bytes, or text
+with a unit such as "512MiB" or "1.5GB". Every method can be called from many threads.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+
+from brimfs import _brimfs
+from brimfs._brimfs import Budget, DirEntry, File, FileSystem, Stats, View, __version__
+from brimfs._errors import (
+    EmptyPath,
+    Forked,
+    InvalidPath,
+    LockTimeout,
+    MemoryLimitExceeded,
+    NodeLimitExceeded,
+    QuotaExceeded,
+)
+
+__all__ = [
+    "Budget",
+    "DirEntry",
+    "EmptyPath",
+    "File",
+    "FileSystem",
+    "Forked",
+    "InvalidPath",
+    "LockTimeout",
+    "MemoryLimitExceeded",
+    "NodeLimitExceeded",
+    "QuotaExceeded",
+    "Stats",
+    "View",
+    "__version__",
+]
+
+# A class of the stable ABI cannot extend one of `io`; it can be known as one.
+io.BufferedIOBase.register(File)
+
+# Runs before the interpreter takes itself apart: closes what is open, and leaves adopted objects
+# alone from then on.
+atexit.register(_brimfs._shutdown)
+
+del atexit, io

@@ -1,0 +1,70 @@
+"""Exceptions of brimfs that extend built-in ones.
+
+Whatever has a built-in class is raised as that: FileNotFoundError, FileExistsError,
+NotADirectoryError, IsADirectoryError, BlockingIOError, or OSError with its errno. Every OSError has
+`errno` and `filename`, and `filename2` where the call has two paths.
+"""
+
+from __future__ import annotations
+
+from io import UnsupportedOperation
+
+__all__ = [
+    "EmptyPath",
+    "Forked",
+    "InvalidPath",
+    "LockTimeout",
+    "MemoryLimitExceeded",
+    "NodeLimitExceeded",
+    "QuotaExceeded",
+    "UnsupportedOperation",
+]
+
+
+class QuotaExceeded(OSError):
+    """The quota has no room for the bytes (errno ENOSPC). Nothing was changed."""
+
+    requested: int | None = None
+    """Bytes that the call needed in addition."""
+    used: int | None = None
+    """Bytes that were in use."""
+    limit: int | None = None
+    """The limit in bytes."""
+    available: int | None = None
+    """Bytes that were free."""
+
+
+class NodeLimitExceeded(QuotaExceeded):
+    """The filesystem holds as many nodes as `max_nodes` allows (errno ENOSPC).
+
+    The numbers count nodes: files, directories and symbolic links, the root included.
+    """
+
+
+class MemoryLimitExceeded(OSError, MemoryError):
+    """No memory within the limit, or none on the machine (errno ENOMEM). Nothing was changed."""
+
+    requested: int | None = None
+    """Bytes that the call needed in addition, where known."""
+    used: int | None = None
+    """Resident bytes, where known."""
+    limit: int | None = None
+    """The limit in bytes, where known."""
+    available: int | None = None
+    """Bytes that were free, where known."""
+
+
+class InvalidPath(OSError, ValueError):
+    """A path that can name nothing: with a NUL byte, or leading above the root (errno EINVAL)."""
+
+
+class EmptyPath(InvalidPath, FileNotFoundError):
+    """The empty path (errno ENOENT, as the operating system has it)."""
+
+
+class LockTimeout(TimeoutError):
+    """The file lock did not become free in time (errno ETIMEDOUT). The message names the holder."""
+
+
+class Forked(OSError):
+    """A forked child used a filesystem of its parent (errno ENXIO). Make a new one there."""
