@@ -10,16 +10,22 @@
 #![cfg(feature = "shuttle")]
 
 use brimfs::{ErrorKind, FileSystem, LockMode, OpenOptions};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicU64, Ordering};
-use shuttle::thread;
+use shuttle::{Config, Runner, thread};
 
 const SCHEDULES: usize = 1_000;
 const PCT_DEPTH: usize = 3;
 
+/// Unoptimised code takes more than the 32 KiB that shuttle gives its threads.
+const STACK_BYTES: usize = 1 << 20;
+
 fn explore(scenario: fn()) {
-    shuttle::check_random(scenario, SCHEDULES);
-    shuttle::check_pct(scenario, SCHEDULES, PCT_DEPTH);
+    let mut config = Config::new();
+    config.stack_size = STACK_BYTES;
+    Runner::new(RandomScheduler::new(SCHEDULES), config.clone()).run(scenario);
+    Runner::new(PctScheduler::new(PCT_DEPTH, SCHEDULES), config).run(scenario);
 }
 
 fn filesystem(quota: u64) -> FileSystem {

@@ -346,7 +346,8 @@ fn touch(at: &Raw) -> Answer {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
             append(at, Data { seed: 0, len: 0 })?;
         }
-        found => drop(found?),
+        Err(error) => return Err(error.into()),
+        Ok(_) => {}
     }
     let at = c_string(at)?;
     // SAFETY: a NUL-terminated path; no times means now.

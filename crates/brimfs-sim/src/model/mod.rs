@@ -251,7 +251,7 @@ impl Model {
         }
     }
 
-    /// Two bad paths in one call: which mistake is reported first is open.
+    /// Two mistakes in one call: which is reported first is open.
     fn has_two_mistakes(&self, op: &Op) -> bool {
         let paths = op.paths();
         let is_too_long = |path: &Raw| {
@@ -259,7 +259,9 @@ impl Model {
             names.any(|name| name.len() > 255)
         };
         if let Op::MkdirAll { path } = op {
-            return self.limits.max_nodes.is_some() && is_too_long(path);
+            let goes_up = path.0.split(|byte| *byte == b'/').any(|name| name == b"..");
+            return (self.limits.max_nodes.is_some() && is_too_long(path))
+                || (goes_up && self.clone().run(op).is_err());
         }
         let [first, second] = paths[..] else {
             return false;
