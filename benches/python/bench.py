@@ -44,7 +44,7 @@ def measure(row: Row, kinds: list[type[Candidate]], rounds: int, scale: Scale) -
 def measure_small_files(
     wanted: str, kinds: list[type[Candidate]], rounds: int, scale: Scale
 ) -> list[Measured]:
-    rows = [row for row in small_files.rows(scale) if wanted in row.id]
+    rows = [row for row in small_files.rows() if wanted in row.id]
     if not rows:
         return []
     for _ in range(rounds):
@@ -88,7 +88,7 @@ def main() -> int:
     scale = Scale(options.quick)
     rows = [row for row in [*rows_small.rows(), *rows_large.rows()] if options.filter in row.id]
     if options.list:
-        print("\n".join([row.id for row in rows] + [row.id for row in small_files.rows(scale)]))
+        print("\n".join([row.id for row in rows] + [row.id for row in small_files.rows()]))
         return 0
     kinds = ALL
     if options.candidates:

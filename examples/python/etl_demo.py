@@ -14,128 +14,19 @@ The exit code is 0 when every total agrees and the second run failed as it must,
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import brimfs
-from etl.crew import Crew, Meter
+from etl.job import run_job
 from etl.report import Printer, human_size, progress_view
-from etl.source import HEADER, SourceMissing, data_directory
-from etl.stages import (
-    Converter,
-    Partitioner,
-    Reader,
-    arrow_convert,
-    place_raw_files,
-    polars_convert,
-)
-from etl.totals import CsvTotals, Totals, differences, source_totals, staged_totals
+from etl.source import SourceMissing, data_directory
+from etl.totals import Totals
 
-CONVERTER_THREADS = 2
-READER_THREADS = 4
-REFRESH_SECONDS = 0.1
 SMALL_QUOTA_SHARE = 0.4
-COUNTERS = ("quota_used", "files", "directories", "nodes", "open_handles", "views")
-
-
-@dataclass
-class JobResult:
-    """What one run of the job left behind and found out."""
-
-    meters: list[Meter]
-    partitions: int
-    converted_early: int
-    seconds: float
-    totals: dict[str, Totals]
-    mismatches: list[str]
-
-
-def run_job(fs: brimfs.FileSystem, directory: Path, workers: int) -> JobResult:
-    """All stages on `fs`; raises what the first failing thread raised."""
-    started = time.perf_counter()
-    place = Meter("0 place raw files")
-    partition = Meter("1 partition to CSV")
-    convert = Meter("2 convert to Parquet")
-    read = Meter("3 read back and add up")
-    place_raw_files(fs, directory, place)
-
-    crew = Crew()
-    partitioner = Partitioner(fs, crew, partition, workers)
-    converter = Converter(fs, crew, convert, partitioner)
-    for number in range(workers):
-        crew.start(f"partition-{number}", partitioner.work)
-    for number in range(CONVERTER_THREADS):
-        crew.start(f"arrow-{number}", lambda: converter.work(arrow_convert))
-        crew.start(f"polars-{number}", lambda: converter.work(polars_convert))
-    watch_staging(crew, partition, convert, partitioner)
-
-    readers = Crew()
-    reader = Reader(fs, readers, read, converter.converted)
-    csv_totals = CsvTotals()
-    for number in range(READER_THREADS):
-        readers.start(f"read-{number}", lambda: reader.work(csv_totals.add))
-    watch_reading(readers, read, 2 * partitioner.partitions)
-
-    totals = staged_totals(fs, reader.flights())
-    mismatches = check(fs, directory, totals, csv_totals, partition, partitioner)
-    return JobResult(
-        [place, partition, convert, read],
-        partitioner.partitions,
-        converter.while_partitioning,
-        time.perf_counter() - started,
-        totals,
-        mismatches,
-    )
-
-
-def watch_staging(crew: Crew, rows: Meter, parquet: Meter, partitioner: Partitioner) -> None:
-    """Draws the progress of stages 1 and 2 until their threads end; raises their first error."""
-    with progress_view() as view:
-        while crew.alive():
-            time.sleep(REFRESH_SECONDS)
-            headers = rows.files * len(HEADER)
-            view.update("partitioned (KiB)", (rows.bytes - headers) >> 10, partitioner.size >> 10)
-            known = partitioner.partitions if partitioner.released_all else None
-            view.update("Parquet files", parquet.files, known)
-    crew.join()
-
-
-def watch_reading(crew: Crew, read: Meter, files: int) -> None:
-    with progress_view() as view:
-        while crew.alive():
-            time.sleep(REFRESH_SECONDS)
-            view.update("files read back", read.files, files)
-    crew.join()
-
-
-def check(
-    fs: brimfs.FileSystem,
-    directory: Path,
-    totals: dict[str, Totals],
-    csv_totals: CsvTotals,
-    rows: Meter,
-    partitioner: Partitioner,
-) -> list[str]:
-    """Every difference between what brimfs holds and what the source says."""
-    expected = source_totals(directory)
-    with fs.open("/raw/airlines.csv", "r", encoding="utf-8", newline="") as text:
-        names = {row["carrier"]: row["name"] for row in csv.DictReader(text)}
-    lines: list[str] = []
-    for title, table in expected.items():
-        lines += differences(f"Parquet by {title}", totals[title], table)
-    lines += differences("CSV by carrier", csv_totals.by_name(names), expected["carrier"])
-    # Every byte of the source went to exactly one partition, and each partition has one header.
-    staged = rows.bytes - partitioner.partitions * len(HEADER)
-    if staged != partitioner.size - len(HEADER):
-        lines.append(f"staged {staged} bytes of rows, the source has {partitioner.size}")
-    if rows.files != partitioner.partitions:
-        lines.append(f"{rows.files} headers for {partitioner.partitions} partitions")
-    return lines
+COUNTERS = ("quota_used", "files", "directories", "nodes", "resident", "open_handles", "views")
 
 
 def counters(fs: brimfs.FileSystem) -> dict[str, int]:
@@ -160,7 +51,7 @@ def full_run(options: argparse.Namespace, directory: Path, out: Printer) -> dict
     """The job with the quota of the command line, and its report."""
     with brimfs.FileSystem(quota=options.quota, memory_limit=options.memory_limit) as fs:
         before = counters(fs)
-        result = run_job(fs, directory, options.workers)
+        result = run_job(fs, directory, options.workers, progress_view)
         stats = fs.stats()
         remove_everything(fs)
         result.mismatches += leftovers(before, counters(fs))
@@ -246,7 +137,7 @@ def small_run(
     with brimfs.FileSystem(quota=quota, memory_limit=options.memory_limit) as fs:
         before = counters(fs)
         try:
-            run_job(fs, directory, options.workers)
+            run_job(fs, directory, options.workers, progress_view)
             mismatches.append("the job finished although its quota was too small")
         except brimfs.QuotaExceeded as raised:
             error = raised
@@ -310,7 +201,7 @@ def main() -> int:
         out.heading("Staging 336,776 flights in memory")
         first = full_run(options, directory, out)
         second = small_run(options, directory, first["quota_used"], out)
-    except (SourceMissing, brimfs.QuotaExceeded, brimfs.MemoryLimit) as error:
+    except (SourceMissing, brimfs.QuotaExceeded, brimfs.MemoryLimitExceeded) as error:
         print(f"etl_demo: {error}", file=sys.stderr)
         return 2
     if options.json:

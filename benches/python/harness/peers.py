@@ -143,6 +143,8 @@ class PyFilesystem2(Candidate):
 
 class Fsspec(Candidate):
     name = "fsspec"
+    # `exists` and `ls` go through the whole store.
+    slowdown = 5
 
     def __init__(self) -> None:
         from fsspec.implementations.memory import MemoryFileSystem

@@ -116,7 +116,7 @@ def _array(peer: Candidate, scale: Scale, *, whole: bool) -> Round | None:
 def _staging(peer: Candidate, scale: Scale) -> Round | None:
     if not peer.thread_safe:
         return None
-    each = scale.count(2000, 200)
+    each = scale.size(2000, 200)
     generation = 0
 
     def stage(directory: str, start: threading.Barrier, failures: list[BaseException]) -> None:

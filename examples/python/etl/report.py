@@ -6,29 +6,16 @@ On a terminal both are drawn with rich; in a log they are plain lines.
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from .job import ProgressView
+
 PLAIN_LINE_EVERY_SECONDS = 2.0
-
-
-class ProgressView(Protocol):
-    """A set of named bars; `update` may be called from one thread at a time."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-    def update(self, name: str, done: int, total: int | None) -> None: ...
 
 
 class RichProgress:
@@ -89,7 +76,6 @@ class Printer:
     """Headings, lines and tables; silent when the result is asked for as JSON."""
 
     def __init__(self, silent: bool) -> None:
-        self._lock = threading.Lock()
         width = None if sys.stdout.isatty() else 110
         self._console = Console(quiet=silent, width=width, highlight=False)
 
