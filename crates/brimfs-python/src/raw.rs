@@ -249,6 +249,7 @@ where
 /// every error.
 macro_rules! raw_method {
     (Named, $class:ty, $name:ident, |$this:ident, $args:ident| $short:expr, $full:expr) => {
+        // SAFETY: the arguments are the interpreter's; see the body below.
         unsafe extern "C" fn $name(
             this: $crate::raw::Object,
             values: *const $crate::raw::Object,
@@ -259,6 +260,7 @@ macro_rules! raw_method {
         }
     };
     (Positional, $class:ty, $name:ident, |$this:ident, $args:ident| $short:expr, $full:expr) => {
+        // SAFETY: the arguments are the interpreter's; see the body below.
         unsafe extern "C" fn $name(
             this: $crate::raw::Object,
             values: *mut $crate::raw::Object,
@@ -269,6 +271,7 @@ macro_rules! raw_method {
         }
     };
     (One, $class:ty, $name:ident, |$this:ident, $args:ident| $short:expr, $full:expr) => {
+        // SAFETY: the arguments are the interpreter's; see the body below.
         unsafe extern "C" fn $name(
             this: $crate::raw::Object,
             value: $crate::raw::Object,
@@ -279,6 +282,7 @@ macro_rules! raw_method {
         }
     };
     (Nothing, $class:ty, $name:ident, |$this:ident, $args:ident| $short:expr, $full:expr) => {
+        // SAFETY: the arguments are the interpreter's; see the body below.
         unsafe extern "C" fn $name(
             this: $crate::raw::Object,
             none: $crate::raw::Object,
@@ -309,7 +313,7 @@ pub(crate) use raw_method;
 /// Runs the body of a raw method: no panic leaves it.
 #[inline]
 pub(crate) fn call(body: impl FnOnce() -> Object) -> Object {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| panicked(payload))
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(panicked)
 }
 
 /// The part of a raw method that is not hot: attached in PyO3's sense too, errors raised.
