@@ -137,12 +137,12 @@ lint: ## Runs every check that needs no test
 
 .PHONY: lint-format
 lint-format: $(VENV)/.lint ## Formatting of Rust and Python
-	cargo fmt --all --check
+	cargo fmt --all --check -- --files-with-diff
 	ruff format --check .
 
 .PHONY: lint-rust
 lint-rust: $(VENV)/.base ## Clippy over every target
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked --keep-going -- -D warnings
 	CARGO_TARGET_DIR=$(SHUTTLE_TARGET) cargo clippy $(SHUTTLE) --all-targets -- -D warnings
 	cargo clippy --package brimfs-bench --features peers --all-targets --locked -- -D warnings
 
@@ -152,11 +152,11 @@ lint-house: ## Layers, sizes, unsafe code, words, promises
 
 .PHONY: lint-docs
 lint-docs: $(VENV)/.base ## The documentation builds without a warning
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --keep-going
 
 .PHONY: lint-deny
 lint-deny: $(STAMPS)/deny ## Licences, sources, duplicates; advisories where reachable
-	cargo deny --locked check licenses bans sources
+	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 	@if cargo deny fetch db >/dev/null 2>&1; then \
 		cargo deny --locked check --disable-fetch advisories; \
 	else \

@@ -24,9 +24,9 @@ use pyo3::types::{PyList, PyTuple, PyType};
 use crate::budget::Budget;
 use crate::errors::OrRaise;
 use crate::gil;
-use crate::path::PathArg;
 use crate::raw::guarded::Guarded;
 use crate::raw::lookup::Lookup;
+use crate::raw::objects::Arg;
 use crate::sizes::{self, Limit};
 use crate::stats::Stats;
 use names::NameCache;
@@ -211,10 +211,10 @@ impl FileSystem {
     }
 
     /// Remembers where a path led.
-    fn remember(&self, path: &PathArg<'_>, ticket: NodeTicket) {
-        let py = path.object().py();
+    fn remember(&self, path: Arg<'_>, ticket: NodeTicket) {
+        let py = path.py();
         let bytes = self.lookup.with(py, |lookup| {
-            lookup.insert(path.object().as_borrowed(), ticket);
+            lookup.insert(path, ticket);
             lookup.bytes()
         });
         self.pay(py, bytes.unwrap_or(0), |charges| &mut charges.paths);
@@ -235,15 +235,10 @@ impl FileSystem {
 
     /// Charges a cache for its size, or empties all caches if there is no room for it.
     fn pay(&self, py: Python<'_>, bytes: usize, which: fn(&mut Charges) -> &mut Charge) {
-        let limit = self.core.stats().memory_limit / CACHE_SHARE;
-        let paid = bytes as u64 <= limit
-            && self
-                .charges
-                .with(py, |charges| {
-                    which(charges).raise_to(&self.core, bytes as u64)
-                })
-                .unwrap_or(false);
-        if !paid {
+        let paid = self.charges.with(py, |charges| {
+            which(charges).raise_to(&self.core, bytes as u64)
+        });
+        if paid != Some(true) {
             self.forget_caches(py);
         }
     }
@@ -272,6 +267,9 @@ impl Charge {
     /// Charges at least `bytes`; false if the memory limit has no room to spare.
     fn raise_to(&mut self, core: &brimfs::FileSystem, bytes: u64) -> bool {
         if bytes > self.bytes {
+            if bytes > core.stats().memory_limit / CACHE_SHARE {
+                return false;
+            }
             // The old charge goes first: for an instant the cache is charged too little.
             self.held = None;
             self.bytes = bytes + bytes / 4 + CHARGE_STEP;

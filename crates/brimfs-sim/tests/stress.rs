@@ -8,8 +8,8 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use brimfs::{Error, ErrorKind, FileSystem, LockMode, OpenOptions, RenameMode};
 use brimfs_sim::run::Plan;
 
 const THREADS: u64 = 32;
-const ROUNDS: u64 = 400;
+const ROUNDS: u64 = 5_000;
 const DIRS: u64 = 5;
 const FILES: u64 = 9;
 const QUOTA: u64 = 6 << 20;
@@ -98,6 +98,20 @@ fn check_content(bytes: &[u8]) -> Result<(), String> {
     Err(format!("{found} records that say they are {count}"))
 }
 
+/// What threads do, and how often in a hundred.
+const ACTIONS: [(&str, u64); 10] = [
+    ("replace", 20),
+    ("read", 18),
+    ("rewrite under a lock", 8),
+    ("read under a lock", 8),
+    ("change a name", 10),
+    ("copy", 8),
+    ("remove", 4),
+    ("list", 8),
+    ("make directories", 8),
+    ("view", 8),
+];
+
 /// One thread's share of the work.
 struct Worker {
     fs: FileSystem,
@@ -113,28 +127,36 @@ impl Worker {
         content(self.number, self.version, count)
     }
 
-    /// One random action. `Err` only for errors that nobody may see.
-    fn act(&mut self, doing: &Mutex<String>) -> Result<(), String> {
-        let action = self.random.below(100);
-        *doing.lock().expect("never poisoned") = format!("action {action}");
-        let result = match action {
-            0..20 => self.replace(),
-            20..38 => self.read(),
-            38..46 => self.rewrite_under_a_lock(),
-            46..54 => self.read_under_a_lock(),
-            54..64 => self.change_a_name(),
-            64..72 => self.copy(),
-            72..80 => self.remove(),
-            80..88 => self.list(),
-            88..94 => self.make_dirs(),
+    /// One random action, and whether it could be done. `Err` only for what nobody may see.
+    fn act(&mut self, action: usize) -> Result<bool, String> {
+        let result = match ACTIONS[action].0 {
+            "replace" => self.replace(),
+            "read" => self.read(),
+            "rewrite under a lock" => self.rewrite_under_a_lock(),
+            "read under a lock" => self.read_under_a_lock(),
+            "change a name" => self.change_a_name(),
+            "copy" => self.copy(),
+            "remove" => self.remove(),
+            "list" => self.list(),
+            "make directories" => self.make_dirs(),
             _ => self.view(),
         };
         match result {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             Err(Trouble::Torn(text)) => Err(text),
-            Err(Trouble::Refused(error)) if is_expected(&error) => Ok(()),
+            Err(Trouble::Refused(error)) if is_expected(&error) => Ok(false),
             Err(Trouble::Refused(error)) => Err(error.to_string()),
         }
+    }
+
+    fn choose(&mut self) -> usize {
+        let mut drawn = self.random.below(100);
+        let mut action = 0;
+        while drawn >= ACTIONS[action].1 {
+            drawn -= ACTIONS[action].1;
+            action += 1;
+        }
+        action
     }
 
     fn replace(&mut self) -> Result<(), Trouble> {
@@ -346,7 +368,7 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn start(fs: FileSystem, steps: Arc<AtomicU64>, doing: Arc<Vec<Mutex<String>>>) -> Self {
+    fn start(fs: FileSystem, steps: Arc<AtomicU64>, doing: Arc<Vec<AtomicUsize>>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = thread::spawn(move || {
@@ -364,7 +386,8 @@ impl Watchdog {
                 if quiet >= PATIENCE {
                     eprintln!("deadlock after {now} steps: {:?}", fs.stats());
                     for (number, doing) in doing.iter().enumerate() {
-                        eprintln!("thread {number}: {doing:?}");
+                        let (action, _) = ACTIONS[doing.load(Ordering::Relaxed)];
+                        eprintln!("thread {number}: {action}");
                     }
                     std::process::abort();
                 }
@@ -390,7 +413,8 @@ fn many_threads_agree_about_one_filesystem() {
     let fs = builder.build().expect("a filesystem");
     let empty = fs.stats().resident;
     let steps = Arc::new(AtomicU64::new(0));
-    let doing: Arc<Vec<_>> = Arc::new((0..THREADS).map(|_| Mutex::default()).collect());
+    let doing: Arc<Vec<_>> = Arc::new((0..THREADS).map(|_| AtomicUsize::new(0)).collect());
+    let successes = ACTIONS.map(|_| AtomicU64::new(0));
     let watchdog = Watchdog::start(fs.clone(), steps.clone(), doing.clone());
     let done = AtomicBool::new(false);
 
@@ -412,16 +436,19 @@ fn many_threads_agree_about_one_filesystem() {
                     version: 0,
                     random: Random(plan.seed << 8 | number),
                 };
-                let (steps, doing) = (&steps, &doing);
+                let (steps, doing, successes) = (&steps, &doing, &successes);
                 scope.spawn(move || {
                     for round in 0..plan.cases {
-                        if let Err(why) = worker.act(&doing[number as usize]) {
-                            panic!(
+                        let action = worker.choose();
+                        doing[number as usize].store(action, Ordering::Relaxed);
+                        match worker.act(action) {
+                            Ok(done) => successes[action].fetch_add(done.into(), Ordering::Relaxed),
+                            Err(why) => panic!(
                                 "reproduce (schedules differ): BRIMFS_SEED={} BRIMFS_CASES={} cargo test \
                                  -p brimfs-sim --test stress\nthread {number}, round {round}: {why}",
                                 plan.seed, plan.cases
-                            );
-                        }
+                            ),
+                        };
                         steps.fetch_add(1, Ordering::Relaxed);
                     }
                 })
@@ -441,6 +468,18 @@ fn many_threads_agree_about_one_filesystem() {
         "stress: {} actions by {THREADS} threads",
         steps.load(Ordering::Relaxed)
     );
+    for ((action, share), count) in ACTIONS.iter().zip(&successes) {
+        let (count, tried) = (
+            count.load(Ordering::Relaxed),
+            plan.cases * THREADS * share / 100,
+        );
+        println!("  {action}: {count} of about {tried} could be done");
+        // A stress in which hardly anything succeeds proves nothing.
+        assert!(
+            plan.cases < 100 || count * 20 > tried,
+            "{action}: {count} of {tried}"
+        );
+    }
 }
 
 fn check_and_empty(fs: &FileSystem, empty: u64) {

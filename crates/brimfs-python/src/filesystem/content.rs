@@ -92,12 +92,21 @@ impl FileSystem {
     /// change the view; its memory stays charged until it is released.
     fn view(&self, py: Python<'_>, path: PathArg<'_>) -> PyResult<View> {
         gil::enter(py);
-        let (core, name) = (&self.core, path.bytes());
+        let core = &self.core;
         let wait = core.default_wait();
         let node = self.find(&path).or_raise(&path)?;
-        gil::detached(py, || core.view_node(&node, wait))
-            .map(View::new)
-            .map_err(|fault| fault.at("view", name))
-            .or_raise(&path)
+        // What needs a copy is large, and what is small is copied at once.
+        let at_once = if node.metadata().len() <= HELD_BYTES_MAX as u64 {
+            core.view_node(&node, Wait::Now).ok()
+        } else {
+            None
+        };
+        match at_once {
+            Some(view) => Ok(View::new(view)),
+            None => gil::detached(py, || core.view_node(&node, wait))
+                .map(View::new)
+                .map_err(|fault| fault.at("view", path.bytes()))
+                .or_raise(&path),
+        }
     }
 }

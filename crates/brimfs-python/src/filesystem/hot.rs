@@ -216,6 +216,46 @@ impl FileSystem {
             .with(path.py(), |lookup| self.core.redeem(lookup.get(path)?))?
     }
 
+    /// The node that an object leads to, remembered from now on. `Ok(None)` if nothing is there;
+    /// `Err` if the full form has to look.
+    #[inline]
+    fn found(&self, path: Arg<'_>) -> Result<Option<Node>, ()> {
+        if let Some(node) = self.known(path) {
+            return Ok(Some(node));
+        }
+        match self.core.resolve(path_bytes(path).ok_or(())?) {
+            Ok((node, ticket)) => {
+                if let Some(ticket) = ticket {
+                    self.remember(path, ticket);
+                }
+                Ok(Some(node))
+            }
+            Err(fault)
+                if matches!(fault.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
+            }
+            Err(_) => Err(()),
+        }
+    }
+
+    /// The node that was found under an object before. What comes a second time is looked for,
+    /// and remembered from now on.
+    #[inline]
+    fn known_or_again(&self, path: Arg<'_>) -> Option<Node> {
+        if let Some(node) = self.known(path) {
+            return Some(node);
+        }
+        let again = self
+            .lookup
+            .with(path.py(), |lookup| lookup.comes_again(path));
+        if again == Some(true) {
+            self.found(path).ok()?
+        } else {
+            None
+        }
+    }
+
     /// Finds what a path leads to, and remembers it under the caller's object.
     pub(super) fn find(&self, path: &PathArg<'_>) -> Result<Node, brimfs::Error> {
         let (node, ticket) = self
@@ -223,7 +263,7 @@ impl FileSystem {
             .resolve(path.bytes())
             .map_err(|fault| fault.at("look up", path.bytes()))?;
         if let Some(ticket) = ticket {
-            self.remember(path, ticket);
+            self.remember(path.object().as_borrowed(), ticket);
         }
         Ok(node)
     }
@@ -236,7 +276,11 @@ impl FileSystem {
                 .get(path)
                 .is_some_and(|ticket| self.core.ticket_valid(ticket))
         });
-        (there == Some(true)).then(|| objects::boolean(args.py(), true))
+        if there == Some(true) {
+            return Some(objects::boolean(args.py(), true));
+        }
+        let found = self.found(path).ok()?;
+        Some(objects::boolean(args.py(), found.is_some()))
     }
 
     #[inline]
@@ -307,7 +351,7 @@ impl FileSystem {
         let [path, data] = args.plain()?;
         let py = args.py();
         gil::enter(py);
-        let node = self.known(path);
+        let node = self.known_or_again(path);
         let put = |source: Source<'_>| match &node {
             Some(node) => self.core.write_node(node, source, Wait::Now).ok(),
             None => self
@@ -362,7 +406,7 @@ impl FileSystem {
         gil::enter(args.py());
         let bytes = path_bytes(path)?;
         let options = mode.options();
-        let core = match self.known(path) {
+        let core = match self.known_or_again(path) {
             Some(node) if !mode.creates_new() => {
                 self.core.open_node(&node, bytes, &options, Wait::Now)
             }

@@ -17,6 +17,8 @@ const WAYS: usize = 4;
 const ENTRIES_MIN: usize = 16;
 /// Paths remembered at most.
 const ENTRIES_MAX: usize = 32 * 1024;
+/// Paths that are recognised when they come a second time, about.
+const SEEN: usize = 64;
 /// Longer paths are not worth a place, in characters.
 const PATH_LEN_MAX: usize = 1024;
 /// What a `str` takes besides its characters, and the allocator's rounding.
@@ -43,6 +45,8 @@ pub(crate) struct Lookup<T> {
     used: usize,
     bytes: usize,
     victim: usize,
+    /// Hashes of paths that were asked about once and not remembered.
+    seen: [ffi::Py_hash_t; SEEN],
 }
 
 // SAFETY: the references are to exact `str` objects and only touched by a thread that is attached
@@ -62,6 +66,7 @@ impl<T> Lookup<T> {
             used: 0,
             bytes: 0,
             victim: 0,
+            seen: [0; SEEN],
         }
     }
 
@@ -116,6 +121,18 @@ impl<T> Lookup<T> {
             entry.path = path;
         }
         Some(&entry.ticket)
+    }
+
+    /// Whether the path came before, not long ago, so that remembering it pays.
+    ///
+    /// For callers that do without a ticket the first time: paths that come once are not worth
+    /// the work. May err both ways.
+    pub(crate) fn comes_again(&mut self, path: Arg<'_>) -> bool {
+        let Some((_, hash)) = exact_str_hash(path.py(), path.as_ptr()) else {
+            return false;
+        };
+        let seen = &mut self.seen[hash as usize % SEEN];
+        std::mem::replace(seen, hash) == hash
     }
 
     fn find(&self, path: NonNull<ffi::PyObject>, hash: ffi::Py_hash_t) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! Open files and views.
 
 use super::{Content, Handle, Ino, MAX_LEN, Model, Refusal, Reply, View, refuse};
-use crate::op::{Op, OpenHow, Outcome, Whence};
+use crate::op::{Op, OpenHow, Outcome, Stamp, Whence};
 
 impl Model {
     pub(super) fn run_on_handle(&mut self, op: &Op) -> Reply {
@@ -43,7 +43,12 @@ impl Model {
             }
             Op::Allocate { slot, at, len } => {
                 let ino = self.range_of(*slot, *at, *len)?;
+                let grows = at + len > self.content(ino).len;
                 self.content_mut(ino).allocate(*at, *len);
+                if !grows {
+                    // What can be read stays the same.
+                    self.node_mut(ino).modified = Stamp::Any;
+                }
                 Ok(Outcome::Done)
             }
             Op::PunchHole { slot, at, len } => {

@@ -254,16 +254,17 @@ impl Model {
     /// Two bad paths in one call: which mistake is reported first is open.
     fn has_two_mistakes(&self, op: &Op) -> bool {
         let paths = op.paths();
+        let is_too_long = |path: &Raw| {
+            let mut names = path.0.split(|byte| *byte == b'/');
+            names.any(|name| name.len() > 255)
+        };
+        if let Op::MkdirAll { path } = op {
+            return self.limits.max_nodes.is_some() && is_too_long(path);
+        }
         let [first, second] = paths[..] else {
             return false;
         };
-        let is_bad = |path: &Raw| {
-            path.0.contains(&0)
-                || path
-                    .0
-                    .split(|byte| *byte == b'/')
-                    .any(|name| name.len() > 255)
-        };
+        let is_bad = |path: &Raw| path.0.contains(&0) || is_too_long(path);
         if is_bad(first) || is_bad(second) {
             return true;
         }

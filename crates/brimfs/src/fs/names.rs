@@ -12,7 +12,7 @@ use crate::memory::content::Content;
 use crate::namespace::directory::Directory;
 use crate::namespace::glob;
 use crate::namespace::inode::{Body, FileType, Inode};
-use crate::namespace::meta::{Metadata, XattrMode};
+use crate::namespace::meta::{Metadata, XattrMode, check_mode};
 use crate::namespace::path::{self, AsPath, Last};
 use crate::namespace::resolve::{self, Place};
 use crate::namespace::times::FileTimes;
@@ -70,6 +70,7 @@ impl FileSystem {
     pub fn create_dir_with(&self, path: impl AsPath, mode: u32) -> Result<()> {
         let path = path.as_path_bytes();
         self.run("create directory", path, |root| {
+            check_mode(mode)?;
             let place = resolve::place(root, path)?;
             let (name, slash) = place.new_name()?;
             make_directory(&place, name, mode, (!slash).then_some(path)).map(drop)
@@ -560,7 +561,14 @@ fn make_all(root: &Arc<Inode>, path: &[u8], made: &mut Made) -> Result<(), Fault
         at = match name {
             b"." => continue,
             b".." => resolve::parent(&at)?,
-            name => make_or_enter(root, &at, name, made)?,
+            name => make_or_enter(root, &at, name, made).map_err(|fault| {
+                // What stands at the end of the path is in the way, not on the way.
+                let last = path::split_first(rest).is_none();
+                match fault.kind() {
+                    ErrorKind::NotADirectory if last => ErrorKind::AlreadyExists.into(),
+                    _ => fault,
+                }
+            })?,
         };
     }
     Ok(())

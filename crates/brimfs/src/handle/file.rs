@@ -15,6 +15,7 @@ use crate::handle::view::View;
 use crate::memory::chunk::{CHUNK, Owner};
 use crate::memory::content::Content;
 use crate::memory::foreign::Foreign;
+use crate::memory::table::MAX_LEN;
 use crate::namespace::inode::Inode;
 use crate::namespace::meta::Metadata;
 
@@ -228,6 +229,9 @@ impl File {
         self.writing("punch a hole into", || {
             if len == 0 {
                 return Err(ErrorKind::InvalidArgument.into());
+            }
+            if offset.checked_add(len).is_none_or(|end| end > MAX_LEN) {
+                return Err(ErrorKind::FileTooLarge.into());
             }
             let mut state = self.node.write();
             let content = node::content_mut(&mut state)?;

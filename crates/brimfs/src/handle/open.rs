@@ -14,6 +14,7 @@ use crate::handle::wait::Wait;
 use crate::memory::content::Content;
 use crate::namespace::cache::Stamp;
 use crate::namespace::inode::{Body, FileType, Inode};
+use crate::namespace::meta::check_mode;
 use crate::namespace::path::Last;
 use crate::namespace::resolve::{self, LINKS_MAX, Place};
 use crate::namespace::tree;
@@ -142,10 +143,7 @@ impl OpenOptions {
         if (self.create || self.create_new) && !(write || append) {
             return refuse("create needs write or append");
         }
-        if self.mode > 0o7777 {
-            return refuse("the mode has bits beyond 0o7777");
-        }
-        Ok(())
+        check_mode(self.mode)
     }
 
     fn lock_of(&self) -> Option<Mode> {

@@ -37,6 +37,9 @@ impl Read for &File {
 
 impl Write for &File {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        if from.is_empty() {
+            return Ok(self.write_at(self.position(), from)?);
+        }
         if self.is_append() {
             let end = self.append(from)? + from.len() as u64;
             self.position.store(end, Ordering::Relaxed);

@@ -5,7 +5,7 @@
 //! of directories, none included. Nothing else is special; names that begin
 //! with a dot match like others. `**` does not follow symbolic links.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
@@ -20,59 +20,137 @@ enum Part<'a> {
     AnyDepth,
 }
 
+/// What is still to be looked at.
+enum Task {
+    /// A node that matches the parts before `index`.
+    Match { at: Vec<u8>, place: Place },
+    /// A walk through all that `**` can stand for; one step at a time, so that no more than one
+    /// path per `**` is kept.
+    Descend { walk: Walk, from: Place },
+}
+
+/// Where in the tree and in the pattern.
+#[derive(Clone)]
+struct Place {
+    node: Arc<Inode>,
+    index: usize,
+    /// The symbolic link that was followed last on the way here, as a number; 0 for none.
+    /// Together with the node this names a path.
+    link: usize,
+}
+
+struct Glob<'a> {
+    root: &'a Arc<Inode>,
+    parts: Vec<Part<'a>>,
+    only_directories: bool,
+    links: HashMap<Vec<u8>, usize>,
+    seen: HashSet<(usize, u64, usize)>,
+    tasks: Vec<Task>,
+    found: Vec<Vec<u8>>,
+}
+
 /// All paths that match, sorted and each once.
 pub(crate) fn glob(root: &Arc<Inode>, pattern: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
     path::check(pattern)?;
-    let parts = parts(pattern);
-    let only_directories = pattern.ends_with(b"/");
-    let mut found = Vec::new();
-    let mut seen = HashSet::new();
-    let mut todo = vec![(b"/".to_vec(), root.clone(), 0)];
-    while let Some((at, node, index)) = todo.pop() {
-        let Some(part) = parts.get(index) else {
-            if !only_directories || node.is_directory() {
-                found.push(at);
-            }
-            continue;
-        };
-        let node = follow(root, &at, node);
-        if !node.is_directory() {
-            continue;
+    let start = Place {
+        node: root.clone(),
+        index: 0,
+        link: 0,
+    };
+    let mut glob = Glob {
+        root,
+        parts: parts(pattern),
+        only_directories: pattern.ends_with(b"/"),
+        links: HashMap::new(),
+        seen: HashSet::new(),
+        tasks: vec![Task::Match {
+            at: b"/".to_vec(),
+            place: start,
+        }],
+        found: Vec::new(),
+    };
+    while let Some(task) = glob.tasks.pop() {
+        match task {
+            Task::Match { at, place } => glob.look(at, place)?,
+            Task::Descend { walk, from } => glob.descend(walk, from),
         }
+    }
+    glob.found.sort_unstable();
+    glob.found.dedup();
+    Ok(glob.found)
+}
+
+impl Glob<'_> {
+    fn look(&mut self, at: Vec<u8>, mut place: Place) -> Result<(), Fault> {
+        let Some(part) = self.parts.get(place.index) else {
+            if !self.only_directories || place.node.is_directory() {
+                self.found.push(at);
+            }
+            return Ok(());
+        };
+        if place.node.kind().is_symlink() {
+            // A link in the middle of a path leads on; one that leads nowhere is the end.
+            if let Ok(target) = resolve::resolve(self.root, &at, true) {
+                place.node = target.node;
+                let next = self.links.len() + 1;
+                place.link = *self.links.entry(at.clone()).or_insert(next);
+            }
+        }
+        if !place.node.is_directory() {
+            return Ok(());
+        }
+        let next = |node| Place {
+            node,
+            index: place.index + 1,
+            link: place.link,
+        };
         match part {
             Part::Literal(name) => {
-                if let Some(next) = step(&at, &node, name) {
-                    todo.push((next.0, next.1, index + 1));
+                if let Some((at, node)) = step(&at, &place.node, name) {
+                    let place = next(node);
+                    self.tasks.push(Task::Match { at, place });
                 }
             }
             Part::Pattern(pattern) => {
-                for (name, child) in Cursor::new(node)? {
+                for (name, node) in Cursor::new(place.node.clone())? {
                     if matches(pattern, &name) {
-                        todo.push((path::join(&at, &name), child, index + 1));
+                        let (at, place) = (path::join(&at, &name), next(node));
+                        self.tasks.push(Task::Match { at, place });
                     }
                 }
             }
             Part::AnyDepth => {
-                let last = index + 1 == parts.len();
-                let mut walk = Walk::new(node, &at);
-                while let Some((below, _)) = walk.advance() {
-                    if !below.is_directory() && !last {
-                        continue;
-                    }
-                    let place = (walk.current_path().to_vec(), index);
-                    if seen.insert(place) {
-                        todo.push((walk.current_path().to_vec(), below, index + 1));
-                    } else {
-                        // Whoever came here before goes on below as well.
-                        walk.skip_current_dir();
-                    }
-                }
+                let walk = Walk::new(place.node.clone(), &at);
+                self.tasks.push(Task::Descend { walk, from: place });
             }
         }
+        Ok(())
     }
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
+
+    fn descend(&mut self, mut walk: Walk, from: Place) {
+        let last = from.index + 1 == self.parts.len();
+        while let Some((node, _)) = walk.advance() {
+            if !node.is_directory() && !last {
+                continue;
+            }
+            if !self.seen.insert((from.link, node.number(), from.index)) {
+                // Whoever came here before goes on below as well; a file may have other names.
+                if node.is_directory() {
+                    walk.skip_current_dir();
+                    continue;
+                }
+            }
+            let at = walk.current_path().to_vec();
+            let place = Place {
+                node,
+                index: from.index + 1,
+                link: from.link,
+            };
+            self.tasks.push(Task::Descend { walk, from });
+            self.tasks.push(Task::Match { at, place });
+            return;
+        }
+    }
 }
 
 fn parts(pattern: &[u8]) -> Vec<Part<'_>> {
@@ -91,16 +169,6 @@ fn parts(pattern: &[u8]) -> Vec<Part<'_>> {
         }
     }
     parts
-}
-
-/// Where a symbolic link in the middle of a path leads, or the node itself.
-fn follow(root: &Arc<Inode>, at: &[u8], node: Arc<Inode>) -> Arc<Inode> {
-    if node.kind().is_symlink()
-        && let Ok(target) = resolve::resolve(root, at, true)
-    {
-        return target.node;
-    }
-    node
 }
 
 fn step(at: &[u8], directory: &Arc<Inode>, name: &[u8]) -> Option<(Vec<u8>, Arc<Inode>)> {

@@ -115,6 +115,17 @@ pub enum XattrMode {
 /// The longest value of an extended attribute, in bytes (as on Linux).
 pub(crate) const XATTR_VALUE_MAX: usize = 64 << 10;
 
+/// Rejects bits that are no permissions.
+pub(crate) fn check_mode(mode: u32) -> Result<(), Fault> {
+    if mode <= u32::from(PERMISSIONS) {
+        return Ok(());
+    }
+    Err(Fault::text(
+        ErrorKind::InvalidArgument,
+        format!("mode {mode:#o} has bits beyond 0o7777"),
+    ))
+}
+
 impl Inode {
     pub(crate) fn metadata(&self) -> Metadata {
         self.describe(&self.read())
@@ -162,12 +173,7 @@ impl Inode {
     }
 
     pub(crate) fn set_mode(&self, mode: u32) -> Result<(), Fault> {
-        if mode > u32::from(PERMISSIONS) {
-            return Err(Fault::text(
-                ErrorKind::InvalidArgument,
-                format!("mode {mode:#o} has bits beyond 0o7777"),
-            ));
-        }
+        check_mode(mode)?;
         let mut state = self.write();
         state.mode = state.mode & !PERMISSIONS | mode as u16;
         state.times.node_changed(clock::wall_nanos());
