@@ -62,3 +62,27 @@ impl Zipf {
             .min(self.cumulative.len() - 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shuffle_keeps_everything() {
+        let mut order = Random::new(1).shuffled(1000);
+        assert_ne!(order, (0..1000).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn popular_ranks_come_first() {
+        let law = Zipf::new(1000);
+        let mut random = Random::new(2);
+        let mut counts = [0; 1000];
+        (0..100_000).for_each(|_| counts[law.rank(&mut random)] += 1);
+        // Zipf's law gives rank 0 a share of 13 % here and rank 9 a tenth of it.
+        assert!((11_000..15_000).contains(&counts[0]), "{}", counts[0]);
+        assert!((900..1_700).contains(&counts[9]), "{}", counts[9]);
+    }
+}

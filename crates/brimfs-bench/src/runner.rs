@@ -161,3 +161,63 @@ pub fn run_small_files(
     }
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(unit: Unit, reach: Reach, medians: &[(&'static str, f64)]) -> Measured {
+        Measured {
+            id: "row",
+            title: "row".to_owned(),
+            unit,
+            reach,
+            samples: medians
+                .iter()
+                .map(|&(name, value)| (name, vec![value]))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn the_floor_is_no_peer() {
+        let row = measured(
+            Unit::Nanos,
+            Reach::Ahead,
+            &[
+                (SUBJECT, 100.0),
+                (FLOOR, 10.0),
+                ("vfs", 250.0),
+                ("rsfs", 300.0),
+            ],
+        );
+        assert_eq!(row.best_peer(), Some(("vfs", 250.0)));
+        assert_eq!(row.ratio(), Some(2.5));
+        assert_eq!(row.reached(), Some(true));
+    }
+
+    #[test]
+    fn more_is_better_where_it_is() {
+        let medians = [(SUBJECT, 6.0), (FLOOR, 8.0), ("vfs", 1.0), ("rsfs", 2.0)];
+        let row = measured(Unit::GigabytesPerSecond, Reach::OfFloor(0.75), &medians);
+        assert_eq!(row.best_peer(), Some(("rsfs", 2.0)));
+        assert_eq!((row.ratio(), row.reached()), (Some(3.0), Some(true)));
+        let row = measured(Unit::MegaOps, Reach::AtLeast(6.1), &medians);
+        assert_eq!(row.reached(), Some(false));
+        let row = measured(Unit::Nanos, Reach::AtMost(5.9), &medians);
+        assert_eq!(row.reached(), Some(false));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_neither_reached_nor_missed() {
+        let row = measured(Unit::Nanos, Reach::AtMost(1.0), &[("vfs", 1.0)]);
+        assert_eq!((row.ratio(), row.reached()), (None, None));
+    }
+}

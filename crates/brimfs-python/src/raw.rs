@@ -3,7 +3,7 @@
 //! PyO3's wrapper around a method costs 15–20 ns a call (argument extraction,
 //! attach count, result conversion), which is as much as the whole of
 //! `exists`. The methods in a [`Table`] are called by the interpreter
-//! directly (`METH_FASTCALL | METH_KEYWORDS`).
+//! directly (`METH_FASTCALL` and its relatives).
 //!
 //! Owns the conversion between that convention and Rust: argument binding,
 //! errors, panics. The modules below hold the other places where the crate
@@ -37,18 +37,56 @@ pub(crate) struct Table<const N: usize>([ffi::PyMethodDef; N]);
 // SAFETY: the table is never written; the pointers in it are to functions and constant strings.
 unsafe impl<const N: usize> Sync for Table<N> {}
 
+/// How the interpreter passes the arguments of a method. The fewer freedoms the faster.
+#[derive(Clone, Copy)]
+pub(crate) enum Call {
+    /// Any, by position or by name.
+    Named(ffi::PyCFunctionFastWithKeywords),
+    /// Any, by position only.
+    Positional(ffi::PyCFunctionFast),
+    /// Exactly one, by position.
+    One(ffi::PyCFunction),
+    /// None.
+    Nothing(ffi::PyCFunction),
+}
+
 /// One method of a [`Table`].
 pub(crate) const fn method(
     name: &'static CStr,
-    function: ffi::PyCFunctionFastWithKeywords,
+    call: Call,
     doc: &'static CStr,
 ) -> ffi::PyMethodDef {
+    type Pointer = ffi::PyMethodDefPointer;
+    let (ml_meth, ml_flags) = match call {
+        Call::Named(function) => (
+            Pointer {
+                PyCFunctionFastWithKeywords: function,
+            },
+            ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ),
+        Call::Positional(function) => (
+            Pointer {
+                PyCFunctionFast: function,
+            },
+            ffi::METH_FASTCALL,
+        ),
+        Call::One(function) => (
+            Pointer {
+                PyCFunction: function,
+            },
+            ffi::METH_O,
+        ),
+        Call::Nothing(function) => (
+            Pointer {
+                PyCFunction: function,
+            },
+            ffi::METH_NOARGS,
+        ),
+    };
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer {
-            PyCFunctionFastWithKeywords: function,
-        },
-        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_meth,
+        ml_flags,
         ml_doc: doc.as_ptr(),
     }
 }
@@ -89,8 +127,8 @@ pub(crate) struct Args<'py> {
 
 impl<'py> Args<'py> {
     /// # Safety
-    /// The arguments are those of a `METH_FASTCALL | METH_KEYWORDS` function, and are used
-    /// no longer than until it returns. The thread is attached.
+    /// The arguments are those that the interpreter passes to a method, and are used no longer
+    /// than until it returns. The thread is attached.
     #[inline]
     pub(crate) unsafe fn new(values: *const Object, count: ffi::Py_ssize_t, names: Object) -> Self {
         Args {
@@ -206,30 +244,68 @@ where
     unsafe { Borrowed::from_ptr(py, object).cast_unchecked::<T>() }
 }
 
-/// Declares a raw method of a class. The first expression answers most calls and gives up
-/// (`None`) on anything unusual; the function after it answers the rest and raises every error.
+/// Declares a raw method of a class, as one of [`Call`]. The first expression answers most calls
+/// and gives up (`None`) on anything unusual; the function after it answers the rest and raises
+/// every error.
 macro_rules! raw_method {
-    ($class:ty, $name:ident, |$this:ident, $args:ident| $short:expr, $full:expr) => {
+    (Named, $class:ty, $name:ident, |$this:ident, $args:ident| $short:expr, $full:expr) => {
+        // SAFETY: the arguments are the interpreter's; see the body below.
         unsafe extern "C" fn $name(
             this: $crate::raw::Object,
             values: *const $crate::raw::Object,
             count: pyo3::ffi::Py_ssize_t,
             names: $crate::raw::Object,
         ) -> $crate::raw::Object {
-            $crate::raw::call(|| {
-                // SAFETY: the interpreter calls it on an instance of the class that it was
-                // installed in, with the arguments of this call.
-                let ($args, this) = unsafe {
-                    let args = $crate::raw::Args::new(values, count, names);
-                    (args, $crate::raw::instance::<$class>(args.py(), this))
-                };
-                let $this: &$class = this.get();
-                match $short {
-                    Some(object) => pyo3::Bound::into_ptr(object),
-                    None => $crate::raw::slow(|py| $full(py, $this, &$args)),
-                }
-            })
+            $crate::raw::raw_method!(@ $class, this, (values, count, names), $this, $args, $short, $full)
         }
+    };
+    (Positional, $class:ty, $name:ident, |$this:ident, $args:ident| $short:expr, $full:expr) => {
+        // SAFETY: the arguments are the interpreter's; see the body below.
+        unsafe extern "C" fn $name(
+            this: $crate::raw::Object,
+            values: *mut $crate::raw::Object,
+            count: pyo3::ffi::Py_ssize_t,
+        ) -> $crate::raw::Object {
+            let none = std::ptr::null_mut();
+            $crate::raw::raw_method!(@ $class, this, (values, count, none), $this, $args, $short, $full)
+        }
+    };
+    (One, $class:ty, $name:ident, |$this:ident, $args:ident| $short:expr, $full:expr) => {
+        // SAFETY: the arguments are the interpreter's; see the body below.
+        unsafe extern "C" fn $name(
+            this: $crate::raw::Object,
+            value: $crate::raw::Object,
+        ) -> $crate::raw::Object {
+            let none = std::ptr::null_mut();
+            let values = &raw const value;
+            $crate::raw::raw_method!(@ $class, this, (values, 1, none), $this, $args, $short, $full)
+        }
+    };
+    (Nothing, $class:ty, $name:ident, |$this:ident, $args:ident| $short:expr, $full:expr) => {
+        // SAFETY: the arguments are the interpreter's; see the body below.
+        unsafe extern "C" fn $name(
+            this: $crate::raw::Object,
+            none: $crate::raw::Object,
+        ) -> $crate::raw::Object {
+            let values = std::ptr::null();
+            $crate::raw::raw_method!(@ $class, this, (values, 0, none), $this, $args, $short, $full)
+        }
+    };
+    (@ $class:ty, $self:ident, ($values:expr, $count:expr, $names:expr),
+        $this:ident, $args:ident, $short:expr, $full:expr) => {
+        $crate::raw::call(|| {
+            // SAFETY: the interpreter calls it on an instance of the class that it was
+            // installed in, with the arguments of this call.
+            let ($args, this) = unsafe {
+                let args = $crate::raw::Args::new($values, $count, $names);
+                (args, $crate::raw::instance::<$class>(args.py(), $self))
+            };
+            let $this: &$class = this.get();
+            match $short {
+                Some(object) => pyo3::Bound::into_ptr(object),
+                None => $crate::raw::slow(|py| $full(py, $this, &$args)),
+            }
+        })
     };
 }
 pub(crate) use raw_method;
@@ -237,7 +313,7 @@ pub(crate) use raw_method;
 /// Runs the body of a raw method: no panic leaves it.
 #[inline]
 pub(crate) fn call(body: impl FnOnce() -> Object) -> Object {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| panicked(payload))
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(panicked)
 }
 
 /// The part of a raw method that is not hot: attached in PyO3's sense too, errors raised.

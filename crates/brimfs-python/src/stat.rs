@@ -85,7 +85,7 @@ pub(crate) fn stat_result<'py>(
         )?,
         int(py, metadata.ino())?,
         int(py, 0)?,
-        int(py, u64::from(metadata.nlink()))?,
+        int(py, metadata.nlink())?,
         int(py, u64::from(metadata.uid()))?,
         int(py, u64::from(metadata.gid()))?,
         int(py, metadata.len())?,

@@ -17,7 +17,7 @@ use crate::errors;
 use crate::gil::{self, HELD_BYTES_MAX};
 use crate::raw::gate::Session;
 use crate::raw::objects::{self, exact_int, with_bytearray, with_bytes, writable};
-use crate::raw::{Args, Table, method, raw_method};
+use crate::raw::{Args, Call, Table, method, raw_method};
 
 /// `ENXIO`: what the operating system answers where no data or hole follows.
 const NO_EXTENT: i32 = 6;
@@ -27,12 +27,12 @@ const UNASKED_MAX: usize = 8 * 1024;
 // SAFETY: all of them expect a `File`, and `install` puts them there.
 static METHODS: Table<6> = unsafe {
     Table::new([
-        method(c"read", read, READ),
-        method(c"readinto", readinto, READINTO),
-        method(c"write", write, WRITE),
-        method(c"seek", seek, SEEK),
-        method(c"tell", tell, TELL),
-        method(c"close", close, CLOSE),
+        method(c"read", Call::Positional(read), READ),
+        method(c"readinto", Call::One(readinto), READINTO),
+        method(c"write", Call::One(write), WRITE),
+        method(c"seek", Call::Positional(seek), SEEK),
+        method(c"tell", Call::Nothing(tell), TELL),
+        method(c"close", Call::Nothing(close), CLOSE),
     ])
 };
 
@@ -79,6 +79,7 @@ pub(crate) fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
 }
 
 raw_method!(
+    Positional,
     File,
     read,
     |file, args| file.read_short(&args),
@@ -89,6 +90,7 @@ raw_method!(
 );
 
 raw_method!(
+    One,
     File,
     readinto,
     |file, args| file.readinto_short(&args),
@@ -99,6 +101,7 @@ raw_method!(
 );
 
 raw_method!(
+    One,
     File,
     write,
     |file, args| file.write_short(&args),
@@ -109,6 +112,7 @@ raw_method!(
 );
 
 raw_method!(
+    Positional,
     File,
     seek,
     |file, args| file.seek_short(&args),
@@ -121,6 +125,7 @@ raw_method!(
 );
 
 raw_method!(
+    Nothing,
     File,
     tell,
     |file, args| file.tell_short(&args),
@@ -131,6 +136,7 @@ raw_method!(
 );
 
 raw_method!(
+    Nothing,
     File,
     close,
     |file, args| file.close_short(&args),

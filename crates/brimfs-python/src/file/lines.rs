@@ -42,6 +42,10 @@ fn next_line(state: &mut State, limit: usize) -> Result<Line, brimfs::Error> {
     Ok(Line::Long(line))
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack, and the large one is common"
+)]
 enum Line {
     Short([u8; FIRST_LOOK], usize),
     Long(Vec<u8>),

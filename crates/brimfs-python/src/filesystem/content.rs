@@ -57,7 +57,6 @@ impl FileSystem {
     ///
     /// encoding: UTF-8 if not given.
     #[pyo3(signature = (path, data, encoding=None, errors=None, newline=None))]
-    #[expect(clippy::too_many_arguments, reason = "those of pathlib's write_text")]
     fn write_text<'py>(
         &self,
         py: Python<'py>,

@@ -22,18 +22,18 @@ use crate::errors::OrRaise;
 use crate::gil::{self, HELD_BYTES_MAX};
 use crate::path::{PathArg, Style};
 use crate::raw::objects::{self, Arg, path_bytes, with_bytes, writable};
-use crate::raw::{Args, Table, method, raw_method};
+use crate::raw::{Args, Call, Table, method, raw_method};
 
 // SAFETY: all of them expect a `FileSystem`, and `install` puts them there.
 static METHODS: Table<7> = unsafe {
     Table::new([
-        method(c"exists", exists, EXISTS),
-        method(c"read_bytes", read_bytes, READ_BYTES),
-        method(c"write_bytes", write_bytes, WRITE_BYTES),
-        method(c"open", open, OPEN),
-        method(c"remove", remove, REMOVE),
-        method(c"rename", rename, RENAME),
-        method(c"listdir", listdir, LISTDIR),
+        method(c"exists", Call::Named(exists), EXISTS),
+        method(c"read_bytes", Call::Named(read_bytes), READ_BYTES),
+        method(c"write_bytes", Call::Named(write_bytes), WRITE_BYTES),
+        method(c"open", Call::Named(open), OPEN),
+        method(c"remove", Call::Named(remove), REMOVE),
+        method(c"rename", Call::Named(rename), RENAME),
+        method(c"listdir", Call::Named(listdir), LISTDIR),
     ])
 };
 
@@ -100,6 +100,7 @@ pub(super) fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
 }
 
 raw_method!(
+    Named,
     FileSystem,
     exists,
     |fs, args| fs.exists_short(&args),
@@ -112,6 +113,7 @@ raw_method!(
 );
 
 raw_method!(
+    Named,
     FileSystem,
     read_bytes,
     |fs, args| fs.read_short(&args),
@@ -122,6 +124,7 @@ raw_method!(
 );
 
 raw_method!(
+    Named,
     FileSystem,
     write_bytes,
     |fs, args| fs.write_short(&args),
@@ -133,6 +136,7 @@ raw_method!(
 );
 
 raw_method!(
+    Named,
     FileSystem,
     open,
     |fs, args| fs.open_short(&args),
@@ -144,6 +148,7 @@ raw_method!(
 );
 
 raw_method!(
+    Named,
     FileSystem,
     remove,
     |fs, args| fs.remove_short(&args),
@@ -156,6 +161,7 @@ raw_method!(
 );
 
 raw_method!(
+    Named,
     FileSystem,
     rename,
     |fs, args| fs.rename_short(&args),
@@ -167,6 +173,7 @@ raw_method!(
 );
 
 raw_method!(
+    Named,
     FileSystem,
     listdir,
     |fs, args| fs.listdir_short(&args),
@@ -239,20 +246,16 @@ impl FileSystem {
         }
     }
 
-    /// The node that was found under an object before. What comes a second time is looked for,
-    /// and remembered from now on.
+    /// Remembers a path that was written to if it came before and is not known yet: paths that
+    /// come once are not worth the work.
     #[inline]
-    fn known_or_again(&self, path: Arg<'_>) -> Option<Node> {
-        if let Some(node) = self.known(path) {
-            return Some(node);
-        }
-        let again = self
-            .lookup
-            .with(path.py(), |lookup| lookup.comes_again(path));
+    fn remember_again(&self, path: Arg<'_>) {
+        let again = self.lookup.with(path.py(), |lookup| {
+            lookup.get(path).is_none() && lookup.comes_again(path)
+        });
         if again == Some(true) {
-            self.found(path).ok()?
-        } else {
-            None
+            // What is wrong with the path shows when it is used.
+            let _ = self.found(path);
         }
     }
 
@@ -351,13 +354,16 @@ impl FileSystem {
         let [path, data] = args.plain()?;
         let py = args.py();
         gil::enter(py);
-        let node = self.known_or_again(path);
+        let node = self.known(path);
         let put = |source: Source<'_>| match &node {
             Some(node) => self.core.write_node(node, source, Wait::Now).ok(),
-            None => self
-                .core
-                .write_with(path_bytes(path)?, source, Wait::Now)
-                .ok(),
+            None => {
+                self.core
+                    .write_with(path_bytes(path)?, source, Wait::Now)
+                    .ok()?;
+                self.remember_again(path);
+                Some(())
+            }
         };
         if let Some(foreign) = adopt(data) {
             let len = foreign.len();
@@ -406,13 +412,18 @@ impl FileSystem {
         gil::enter(args.py());
         let bytes = path_bytes(path)?;
         let options = mode.options();
-        let core = match self.known_or_again(path) {
-            Some(node) if !mode.creates_new() => {
-                self.core.open_node(&node, bytes, &options, Wait::Now)
+        let core = match self.known(path) {
+            Some(node) if !mode.creates_new() => self
+                .core
+                .open_node(&node, bytes, &options, Wait::Now)
+                .ok()?,
+            _ => {
+                let core = self.core.open_with(bytes, &options, Wait::Now).ok()?;
+                self.remember_again(path);
+                core
             }
-            _ => self.core.open_with(bytes, &options, Wait::Now),
         };
-        let file = mode.file(core.ok()?, path.to_owned().unbind());
+        let file = mode.file(core, path.to_owned().unbind());
         Some(Bound::new(args.py(), file).ok()?.into_any())
     }
 
