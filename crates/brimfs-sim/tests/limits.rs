@@ -394,3 +394,19 @@ fn a_lock_that_is_not_free_changes_nothing() {
     options.open(&fs, "/a").expect("the lock is free");
     assert_eq!(fs.stats().quota_used, 0);
 }
+
+#[test]
+fn a_directory_that_was_emptied_costs_nothing() {
+    let fs = with_quota(CHUNK);
+    let empty = fs.stats().resident;
+    for most in 1..70 {
+        for number in 0..most {
+            fs.touch(format!("/{number}")).expect("room");
+        }
+        for number in 0..most {
+            fs.remove_file(format!("/{number}")).expect("removal");
+        }
+        fs.clear_caches();
+        assert_eq!(fs.stats().resident, empty, "after {most} names");
+    }
+}
