@@ -2,7 +2,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import AnyStr, Literal, NoReturn, Self, TypeAlias, final, overload
+from typing import AnyStr, BinaryIO, Literal, NoReturn, Self, TypeAlias, final, overload
 
 from typing_extensions import Buffer
 
@@ -106,7 +106,7 @@ class View:
     def __release_buffer__(self, buffer: memoryview, /) -> None: ...
 
 @final
-class File(io.BufferedIOBase):
+class File(io.BufferedIOBase, BinaryIO):
     @property
     def name(self) -> str | bytes: ...
     @property

@@ -41,6 +41,7 @@ STEPS = {
         ("readline", ()),
     ],
     "write": [("write", (b"abc",)), ("tell", ()), ("write", (bytearray(b"def"),)), ("tell", ())],
+    "write nothing": [("seek", (3,)), ("write", (b"",)), ("tell", ())],
     "writelines": [("writelines", ([b"a", bytearray(b"b"), memoryview(b"c")],)), ("tell", ())],
     "hole": [("seek", (50_000,)), ("write", (b"end",)), ("seek", (0,)), ("tell", ())],
     "truncate": [

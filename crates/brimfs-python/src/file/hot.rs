@@ -399,7 +399,10 @@ fn write_here(state: &mut State, append: bool, bytes: &[u8]) -> Result<usize, br
         return Ok(0);
     };
     if append {
-        state.position = core.append(bytes)?;
+        // Writing nothing goes nowhere.
+        if !bytes.is_empty() {
+            state.position = core.append(bytes)?;
+        }
     } else {
         core.write_at(state.position, bytes)?;
     }

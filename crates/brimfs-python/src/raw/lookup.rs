@@ -17,8 +17,9 @@ const WAYS: usize = 4;
 const ENTRIES_MIN: usize = 16;
 /// Paths remembered at most.
 const ENTRIES_MAX: usize = 32 * 1024;
-/// Paths that are recognised when they come a second time, about.
-const SEEN: usize = 64;
+/// Paths that are recognised when they come a second time, at first and at most, about.
+const SEEN_MIN: usize = 256;
+const SEEN_MAX: usize = 16 * 1024;
 /// Longer paths are not worth a place, in characters.
 const PATH_LEN_MAX: usize = 1024;
 /// What a `str` takes besides its characters, and the allocator's rounding.
@@ -45,8 +46,32 @@ pub(crate) struct Lookup<T> {
     used: usize,
     bytes: usize,
     victim: usize,
-    /// Hashes of paths that were asked about once and not remembered.
-    seen: [ffi::Py_hash_t; SEEN],
+    seen: Seen,
+}
+
+/// Paths that came once and were not remembered, each as 16 bits of its hash.
+#[derive(Default)]
+struct Seen {
+    prints: Vec<u16>,
+    noted: usize,
+}
+
+impl Seen {
+    /// Whether the hash was noted before, not long ago. May err both ways.
+    fn again(&mut self, hash: ffi::Py_hash_t) -> bool {
+        if self.noted >= self.prints.len() && self.prints.len() < SEEN_MAX {
+            let room = (self.prints.len() * 4).max(SEEN_MIN);
+            self.prints.clear();
+            self.prints.resize(room, 0);
+            self.noted = 0;
+        }
+        let at = hash as usize & (self.prints.len() - 1);
+        // Zero is an empty place.
+        let print = (hash as u64 >> 48) as u16 | 1;
+        let again = std::mem::replace(&mut self.prints[at], print) == print;
+        self.noted += usize::from(!again);
+        again
+    }
 }
 
 // SAFETY: the references are to exact `str` objects and only touched by a thread that is attached
@@ -66,13 +91,16 @@ impl<T> Lookup<T> {
             used: 0,
             bytes: 0,
             victim: 0,
-            seen: [0; SEEN],
+            seen: Seen {
+                prints: Vec::new(),
+                noted: 0,
+            },
         }
     }
 
     /// Resident bytes of the table and of the paths it keeps alive.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.seen.prints.len() * size_of::<u16>()
     }
 
     #[inline]
@@ -131,8 +159,7 @@ impl<T> Lookup<T> {
         let Some((_, hash)) = exact_str_hash(path.py(), path.as_ptr()) else {
             return false;
         };
-        let seen = &mut self.seen[hash as usize % SEEN];
-        std::mem::replace(seen, hash) == hash
+        self.seen.again(hash)
     }
 
     fn find(&self, path: NonNull<ffi::PyObject>, hash: ffi::Py_hash_t) -> Option<usize> {
