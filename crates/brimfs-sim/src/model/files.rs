@@ -2,7 +2,7 @@
 
 use super::resolve::{Last, Tail, check_name};
 use super::{Body, Content, Ino, MAX_LEN, Model, Refusal, Reply, refuse};
-use crate::op::{Op, OpenHow, Outcome};
+use crate::op::{Op, OpenHow, Outcome, Stamp};
 
 const UMASK: u32 = 0o022;
 
@@ -29,7 +29,7 @@ impl Model {
             }
             Op::Truncate { path, len } => {
                 let ino = self.file_at(&path.0)?;
-                self.set_len(ino, *len)?;
+                self.truncate(ino, *len)?;
                 Ok(Outcome::Done)
             }
             Op::Touch { path } => self.touch(&path.0),
@@ -125,6 +125,16 @@ impl Model {
             return Err(Refusal::by_design(libc::EFBIG));
         }
         self.content_mut(ino).write(at, bytes);
+        Ok(())
+    }
+
+    /// As `set_len`; whether the time moves when the length does not is open.
+    pub(super) fn truncate(&mut self, ino: Ino, len: u64) -> Result<(), Refusal> {
+        let same = self.content(ino).len == len;
+        self.set_len(ino, len)?;
+        if same {
+            self.node_mut(ino).modified = Stamp::Any;
+        }
         Ok(())
     }
 

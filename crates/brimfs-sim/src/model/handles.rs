@@ -38,7 +38,7 @@ impl Model {
                     // Linux says EINVAL here, and EBADF in every other such case.
                     return Err(Refusal::by_design(libc::EBADF));
                 }
-                self.set_len(handle.ino, *len)?;
+                self.truncate(handle.ino, *len)?;
                 Ok(Outcome::Done)
             }
             Op::Allocate { slot, at, len } => {

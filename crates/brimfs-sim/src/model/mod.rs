@@ -4,7 +4,7 @@
 //! operation that may fail for want of room is tried on a clone of the whole
 //! model and taken back when it passes a limit, so "all or nothing" holds by
 //! construction. The answers follow Linux as tmpfs gives them; where brimfs
-//! differs by design, the refusal says so ([`Refusal::by_design`]) and only
+//! differs by design, the refusal says so (`Refusal::by_design`) and only
 //! brimfs is compared.
 
 mod content;

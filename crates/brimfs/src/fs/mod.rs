@@ -9,6 +9,7 @@
 //! tables of extras and owners; the shards of the path cache; the pool. A
 //! thread that waits for a file lock holds none of the others.
 
+mod attributes;
 mod audit;
 mod names;
 mod node;

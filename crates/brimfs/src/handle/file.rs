@@ -8,7 +8,7 @@ use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::fork;
 use crate::base::sync::Arc;
 use crate::base::sync::Mutex;
-use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::handle::lock::Hold;
 use crate::handle::node;
 use crate::handle::view::View;
@@ -36,7 +36,7 @@ pub struct File {
     node: Arc<Inode>,
     hold: Mutex<Option<Hold>>,
     access: Access,
-    closed: std::sync::atomic::AtomicBool,
+    closed: AtomicBool,
     pub(crate) position: AtomicU64,
     /// What `fill_buf` handed out a part of.
     pub(crate) buffered: Option<View>,
@@ -52,7 +52,7 @@ impl File {
             node,
             hold: Mutex::new(hold),
             access,
-            closed: std::sync::atomic::AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             position: AtomicU64::new(0),
             buffered: None,
             path: SmallVec::from_slice(path),

@@ -9,4 +9,5 @@ pub(crate) mod foreign;
 pub(crate) mod fresh;
 pub(crate) mod guard;
 pub(crate) mod pool;
+pub(crate) mod slots;
 pub(crate) mod table;

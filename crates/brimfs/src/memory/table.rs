@@ -4,8 +4,6 @@
 //! views and reads in flight; whoever changes it first makes it his own, which
 //! clones references and no bytes.
 
-use std::collections::BTreeMap;
-
 use smallvec::SmallVec;
 
 use crate::base::error::{ErrorKind, Fault};
@@ -13,21 +11,10 @@ use crate::base::sync::Arc;
 use crate::memory::budget::{Account, Charge};
 use crate::memory::chunk::{CHUNK, Chunk, Extent, Memory, Owner, Span};
 use crate::memory::fresh::copied_run;
+use crate::memory::slots::{SPARSE_ENTRY, Slots};
 
 /// The largest file, in bytes.
 pub(crate) const MAX_LEN: u64 = i64::MAX as u64;
-
-/// A dense vector may have this many empty places before, and as many times more than, its chunks.
-const DENSE_SLACK: u64 = 64;
-const DENSE_RATIO: u64 = 4;
-/// Bytes per chunk of a sparse map: key, value and its share of nodes that are two thirds full.
-const SPARSE_ENTRY: u64 = 32;
-
-#[derive(Clone, Debug)]
-enum Slots {
-    Dense(Vec<Option<Arc<Chunk>>>),
-    Sparse(BTreeMap<u64, Arc<Chunk>>),
-}
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -67,116 +54,6 @@ fn pieces(offset: u64, len: u64) -> impl Iterator<Item = Piece> {
         at = stop;
         Some(piece)
     })
-}
-
-impl Slots {
-    #[inline]
-    fn get(&self, index: u64) -> Option<&Arc<Chunk>> {
-        match self {
-            Slots::Dense(slots) => slots.get(usize::try_from(index).ok()?)?.as_ref(),
-            Slots::Sparse(slots) => slots.get(&index),
-        }
-    }
-
-    #[inline]
-    fn get_mut(&mut self, index: u64) -> Option<&mut Arc<Chunk>> {
-        match self {
-            Slots::Dense(slots) => slots.get_mut(usize::try_from(index).ok()?)?.as_mut(),
-            Slots::Sparse(slots) => slots.get_mut(&index),
-        }
-    }
-
-    fn count(&self) -> usize {
-        match self {
-            Slots::Dense(slots) => slots.len(),
-            Slots::Sparse(slots) => slots.len(),
-        }
-    }
-
-    /// What the table itself occupies, in bytes.
-    fn footprint(&self) -> u64 {
-        match self {
-            Slots::Dense(slots) => slots.capacity() as u64 * 8,
-            Slots::Sparse(slots) => slots.len() as u64 * SPARSE_ENTRY,
-        }
-    }
-
-    fn stays_dense(len: usize, index: u64) -> bool {
-        index <= len as u64 * DENSE_RATIO + DENSE_SLACK
-    }
-
-    /// Makes room for `index`, as a dense vector while that wastes little.
-    fn extend_to(&mut self, index: u64) {
-        let Slots::Dense(slots) = self else { return };
-        if index < slots.len() as u64 {
-            return;
-        }
-        if Self::stays_dense(slots.len(), index) {
-            slots.resize(index as usize + 1, None);
-            return;
-        }
-        let sparse = std::mem::take(slots)
-            .into_iter()
-            .enumerate()
-            .filter_map(|(index, chunk)| Some((index as u64, chunk?)))
-            .collect();
-        *self = Slots::Sparse(sparse);
-    }
-
-    fn put(&mut self, index: u64, chunk: Arc<Chunk>) {
-        self.extend_to(index);
-        match self {
-            Slots::Dense(slots) => slots[index as usize] = Some(chunk),
-            Slots::Sparse(slots) => {
-                slots.insert(index, chunk);
-            }
-        }
-    }
-
-    fn remove(&mut self, index: u64) {
-        match self {
-            Slots::Dense(slots) => {
-                if let Some(slot) = slots.get_mut(index as usize) {
-                    *slot = None;
-                }
-            }
-            Slots::Sparse(slots) => {
-                slots.remove(&index);
-            }
-        }
-    }
-
-    fn truncate(&mut self, count: u64) {
-        match self {
-            Slots::Dense(slots) => slots.truncate(usize::try_from(count).unwrap_or(usize::MAX)),
-            Slots::Sparse(slots) => {
-                slots.split_off(&count);
-            }
-        }
-    }
-
-    /// The chunks with their numbers, in order.
-    fn iter(&self) -> Box<dyn Iterator<Item = (u64, &Arc<Chunk>)> + '_> {
-        match self {
-            Slots::Dense(slots) => Box::new(
-                slots
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(index, chunk)| Some((index as u64, chunk.as_ref()?))),
-            ),
-            Slots::Sparse(slots) => Box::new(slots.iter().map(|(index, chunk)| (*index, chunk))),
-        }
-    }
-
-    /// Indices of chunks in `first..end`, in order.
-    fn indices(&self, first: u64, end: u64) -> Vec<u64> {
-        match self {
-            Slots::Dense(slots) => (first..end.min(slots.len() as u64))
-                .filter(|index| slots[*index as usize].is_some())
-                .collect(),
-            Slots::Sparse(slots) => slots.range(first..end).map(|(index, _)| *index).collect(),
-        }
-    }
 }
 
 /// What has to happen to one chunk before it can be written, paid for but not yet visible.

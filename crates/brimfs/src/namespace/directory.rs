@@ -221,7 +221,10 @@ impl Directory {
 
     /// Empties the map down to its first allotment.
     fn reset(&mut self, budget: &Budget) {
-        if self.entries.capacity() > FREE_ENTRIES || self.names.capacity() > FREE_NAMES {
+        let grown = self.entries.capacity() > FREE_ENTRIES
+            || self.names.capacity() > FREE_NAMES
+            || self.charged > 0;
+        if grown {
             self.entries = Vec::new();
             self.names = Vec::new();
             self.index = HashTable::new();
