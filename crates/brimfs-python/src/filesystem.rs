@@ -240,6 +240,7 @@ impl FileSystem {
         });
         if paid != Some(true) {
             self.forget_caches(py);
+            self.lookup.with(py, |lookup| lookup.give_up(py));
         }
     }
 }

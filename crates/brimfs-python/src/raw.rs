@@ -120,6 +120,7 @@ impl<const N: usize> Table<N> {
 #[derive(Clone, Copy)]
 pub(crate) struct Args<'py> {
     py: Python<'py>,
+    receiver: Object,
     values: *const Object,
     positional: usize,
     keywords: Object,
@@ -130,10 +131,16 @@ impl<'py> Args<'py> {
     /// The arguments are those that the interpreter passes to a method, and are used no longer
     /// than until it returns. The thread is attached.
     #[inline]
-    pub(crate) unsafe fn new(values: *const Object, count: ffi::Py_ssize_t, names: Object) -> Self {
+    pub(crate) unsafe fn new(
+        receiver: Object,
+        values: *const Object,
+        count: ffi::Py_ssize_t,
+        names: Object,
+    ) -> Self {
         Args {
             // SAFETY: promised by the caller.
             py: unsafe { Python::assume_attached() },
+            receiver,
             values,
             positional: count.unsigned_abs(),
             keywords: names,
@@ -143,6 +150,13 @@ impl<'py> Args<'py> {
     #[inline]
     pub(crate) fn py(&self) -> Python<'py> {
         self.py
+    }
+
+    /// The object that the method was called on.
+    #[inline]
+    pub(crate) fn receiver(&self) -> Bound<'py, PyAny> {
+        // SAFETY: attached; the caller's frame holds the object until the function returns.
+        unsafe { Bound::from_borrowed_ptr(self.py, self.receiver) }
     }
 
     /// The arguments if there are exactly `N` and none by keyword.
@@ -297,7 +311,7 @@ macro_rules! raw_method {
             // SAFETY: the interpreter calls it on an instance of the class that it was
             // installed in, with the arguments of this call.
             let ($args, this) = unsafe {
-                let args = $crate::raw::Args::new($values, $count, $names);
+                let args = $crate::raw::Args::new($self, $values, $count, $names);
                 (args, $crate::raw::instance::<$class>(args.py(), $self))
             };
             let $this: &$class = this.get();

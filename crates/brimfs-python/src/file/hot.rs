@@ -25,7 +25,7 @@ const NO_EXTENT: i32 = 6;
 const UNASKED_MAX: usize = 8 * 1024;
 
 // SAFETY: all of them expect a `File`, and `install` puts them there.
-static METHODS: Table<6> = unsafe {
+static METHODS: Table<8> = unsafe {
     Table::new([
         method(c"read", Call::Positional(read), READ),
         method(c"readinto", Call::One(readinto), READINTO),
@@ -33,6 +33,8 @@ static METHODS: Table<6> = unsafe {
         method(c"seek", Call::Positional(seek), SEEK),
         method(c"tell", Call::Nothing(tell), TELL),
         method(c"close", Call::Nothing(close), CLOSE),
+        method(c"__enter__", Call::Nothing(enter), ENTER),
+        method(c"__exit__", Call::Positional(exit), EXIT),
     ])
 };
 
@@ -68,6 +70,16 @@ const TELL: &CStr = c"tell($self, /)
 --
 
 Return the position in bytes.";
+
+const ENTER: &CStr = c"__enter__($self, /)
+--
+
+The file itself, for a with statement.";
+
+const EXIT: &CStr = c"__exit__($self, *_exception)
+--
+
+Close the handle.";
 
 const CLOSE: &CStr = c"close($self, /)
 --
@@ -142,6 +154,28 @@ raw_method!(
     |file, args| file.close_short(&args),
     |py: Python<'_>, file: &File, args: &Args<'_>| {
         let [] = args.bind_all("close", [])?;
+        file.close_now(py)?;
+        Ok(py.None())
+    }
+);
+
+raw_method!(
+    Nothing,
+    File,
+    enter,
+    |file, args| file.enter_short(&args),
+    |py: Python<'_>, file: &File, args: &Args<'_>| {
+        file.session(py)?;
+        Ok(args.receiver().unbind())
+    }
+);
+
+raw_method!(
+    Positional,
+    File,
+    exit,
+    |file, args| file.exit_short(&args),
+    |py: Python<'_>, file: &File, _args: &Args<'_>| {
         file.close_now(py)?;
         Ok(py.None())
     }
@@ -376,8 +410,20 @@ impl File {
     }
 
     #[inline]
+    fn enter_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        let mut session = self.gate.try_enter(args.py())?;
+        session.state().core.as_ref()?;
+        Some(args.receiver())
+    }
+
+    #[inline]
     fn close_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
         args.plain::<0>()?;
+        self.exit_short(args)
+    }
+
+    #[inline]
+    fn exit_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
         gil::enter(args.py());
         let mut session = self.gate.try_enter(args.py())?;
         if self.access.write

@@ -2,13 +2,12 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList};
 
 use super::hot::{open, size_argument};
 use super::{File, unsupported};
 use crate::buffer::View;
 use crate::errors;
-use crate::gil;
 
 /// What `peek` shows at most, in bytes: the buffer of the built-in files.
 const PEEK_MAX: usize = 8 * 1024;
@@ -174,17 +173,6 @@ impl File {
     fn getbuffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let view = Bound::new(py, self.view(py)?)?;
         View::memory(&view)
-    }
-
-    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        slf.get().session(slf.py())?;
-        Ok(slf.clone())
-    }
-
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
-        gil::enter(py);
-        self.close_now(py)
     }
 
     /// Called by a text file over this one that nobody closed.

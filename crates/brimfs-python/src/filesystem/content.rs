@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::FileSystem;
-use crate::buffer::{Input, View};
+use crate::buffer::Input;
 use crate::errors::{self, OrRaise};
 use crate::gil::{self, HELD_BYTES_MAX};
 use crate::path::PathArg;
@@ -83,29 +83,5 @@ impl FileSystem {
         gil::detached(py, || core.truncate_with(name, size, wait))
             .map_err(|fault| fault.at("truncate", name))
             .or_raise(&path)
-    }
-
-    /// The content of a file as it is now, as a View: without a copy, whatever its size.
-    ///
-    /// Copies once for content that was grown in many writes or has holes. Later writes do not
-    /// change the view; its memory stays charged until it is released.
-    fn view(&self, py: Python<'_>, path: PathArg<'_>) -> PyResult<View> {
-        gil::enter(py);
-        let core = &self.core;
-        let wait = core.default_wait();
-        let node = self.find(&path).or_raise(&path)?;
-        // What needs a copy is large, and what is small is copied at once.
-        let at_once = if node.metadata().len() <= HELD_BYTES_MAX as u64 {
-            core.view_node(&node, Wait::Now).ok()
-        } else {
-            None
-        };
-        match at_once {
-            Some(view) => Ok(View::new(view)),
-            None => gil::detached(py, || core.view_node(&node, wait))
-                .map(View::new)
-                .map_err(|fault| fault.at("view", path.bytes()))
-                .or_raise(&path),
-        }
     }
 }

@@ -1,5 +1,5 @@
 //! The methods that programs call most: exists, read_bytes, write_bytes, open,
-//! remove, rename, listdir. Called without PyO3's trampoline; see `raw.rs`.
+//! remove, rename, listdir, view. Called without PyO3's trampoline; see `raw.rs`.
 //!
 //! The short form of each goes from the `str` to the node through the look-up
 //! table, never waits and holds the interpreter lock throughout. Whatever it
@@ -17,7 +17,7 @@ use super::FileSystem;
 use super::listing::path_or_root;
 use super::meta::unless_absent;
 use super::open::{Mode, OpenArguments};
-use crate::buffer::{Filled, Input, adopt, adopted, new_bytes};
+use crate::buffer::{Filled, Input, View, adopt, adopted, new_bytes};
 use crate::errors::OrRaise;
 use crate::gil::{self, HELD_BYTES_MAX};
 use crate::path::{PathArg, Style};
@@ -25,7 +25,7 @@ use crate::raw::objects::{self, Arg, path_bytes, with_bytes, writable};
 use crate::raw::{Args, Call, Table, method, raw_method};
 
 // SAFETY: all of them expect a `FileSystem`, and `install` puts them there.
-static METHODS: Table<7> = unsafe {
+static METHODS: Table<8> = unsafe {
     Table::new([
         method(c"exists", Call::Named(exists), EXISTS),
         method(c"read_bytes", Call::Named(read_bytes), READ_BYTES),
@@ -34,6 +34,7 @@ static METHODS: Table<7> = unsafe {
         method(c"remove", Call::Named(remove), REMOVE),
         method(c"rename", Call::Named(rename), RENAME),
         method(c"listdir", Call::Named(listdir), LISTDIR),
+        method(c"view", Call::Named(view), VIEW),
     ])
 };
 
@@ -93,6 +94,14 @@ const LISTDIR: &CStr = c"listdir($self, path='/')
 Return the names in a directory as a list, in order of insertion.
 
 Names are str, or bytes if path is bytes. O(number of names).";
+
+const VIEW: &CStr = c"view($self, path)
+--
+
+Return the content of a file as it is now as a View: without a copy, whatever its size.
+
+Copies once for content that was grown in many writes or has holes. Later writes do not change
+the view; its memory stays charged until it is released.";
 
 /// Adds the methods to the class.
 pub(super) fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
@@ -187,6 +196,18 @@ raw_method!(
 fn no_memory() -> PyErr {
     PyMemoryError::new_err("no memory for the bytes")
 }
+
+raw_method!(
+    Named,
+    FileSystem,
+    view,
+    |fs, args| fs.view_short(&args),
+    |py: Python<'_>, fs: &FileSystem, args: &Args<'_>| {
+        let [path] = args.bind_all("view", ["path"])?;
+        let view = fs.view(py, &PathArg::new(&path)?)?;
+        Ok(Bound::new(py, view)?.into_any().unbind())
+    }
+);
 
 /// What a short look at a file's content found.
 enum Looked<'py> {
@@ -485,5 +506,33 @@ impl FileSystem {
             self.remember_names(py, &node, stamp, &list);
         }
         Ok(list.into_any())
+    }
+
+    #[inline]
+    fn view_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        let [path] = args.plain()?;
+        let node = self.found(path).ok()??;
+        // Nothing of these is copied, or little.
+        let cheap = self.core.look(&node, Wait::Now, |stored| match stored {
+            Stored::Foreign(_) => true,
+            Stored::Slice(bytes) => bytes.len() <= HELD_BYTES_MAX,
+            Stored::Pieces(_) => false,
+        });
+        if !cheap.unwrap_or(false) {
+            return None;
+        }
+        let view = self.core.view_node(&node, Wait::Now).ok()?;
+        Some(Bound::new(args.py(), View::new(view)).ok()?.into_any())
+    }
+
+    /// A view of a file, which may have to copy or to wait.
+    fn view(&self, py: Python<'_>, path: &PathArg<'_>) -> PyResult<View> {
+        let core = &self.core;
+        let wait = core.default_wait();
+        let node = self.find(path).or_raise(path)?;
+        gil::detached(py, || core.view_node(&node, wait))
+            .map(View::new)
+            .map_err(|fault| fault.at("view", path.bytes()))
+            .or_raise(path)
     }
 }

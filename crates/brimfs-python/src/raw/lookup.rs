@@ -17,9 +17,10 @@ const WAYS: usize = 4;
 const ENTRIES_MIN: usize = 16;
 /// Paths remembered at most.
 const ENTRIES_MAX: usize = 32 * 1024;
-/// Paths that are recognised when they come a second time, at first and at most, about.
-const SEEN_MIN: usize = 256;
-const SEEN_MAX: usize = 16 * 1024;
+/// Paths that are recognised when they come a second time, about; a power of two.
+const SEEN: usize = 8 * 1024;
+/// After there was no memory for the table, so many paths pass before it is tried again.
+const PAUSE: u32 = 10_000;
 /// Longer paths are not worth a place, in characters.
 const PATH_LEN_MAX: usize = 1024;
 /// What a `str` takes besides its characters, and the allocator's rounding.
@@ -47,30 +48,26 @@ pub(crate) struct Lookup<T> {
     bytes: usize,
     victim: usize,
     seen: Seen,
+    /// Paths that are still not to be remembered.
+    pause: u32,
 }
 
 /// Paths that came once and were not remembered, each as 16 bits of its hash.
 #[derive(Default)]
 struct Seen {
     prints: Vec<u16>,
-    noted: usize,
 }
 
 impl Seen {
     /// Whether the hash was noted before, not long ago. May err both ways.
     fn again(&mut self, hash: ffi::Py_hash_t) -> bool {
-        if self.noted >= self.prints.len() && self.prints.len() < SEEN_MAX {
-            let room = (self.prints.len() * 4).max(SEEN_MIN);
-            self.prints.clear();
-            self.prints.resize(room, 0);
-            self.noted = 0;
+        if self.prints.is_empty() {
+            self.prints.resize(SEEN, 0);
         }
-        let at = hash as usize & (self.prints.len() - 1);
+        let at = hash as usize & (SEEN - 1);
         // Zero is an empty place.
         let print = (hash as u64 >> 48) as u16 | 1;
-        let again = std::mem::replace(&mut self.prints[at], print) == print;
-        self.noted += usize::from(!again);
-        again
+        std::mem::replace(&mut self.prints[at], print) == print
     }
 }
 
@@ -91,10 +88,8 @@ impl<T> Lookup<T> {
             used: 0,
             bytes: 0,
             victim: 0,
-            seen: Seen {
-                prints: Vec::new(),
-                noted: 0,
-            },
+            seen: Seen { prints: Vec::new() },
+            pause: 0,
         }
     }
 
@@ -156,10 +151,11 @@ impl<T> Lookup<T> {
     /// For callers that do without a ticket the first time: paths that come once are not worth
     /// the work. May err both ways.
     pub(crate) fn comes_again(&mut self, path: Arg<'_>) -> bool {
-        let Some((_, hash)) = exact_str_hash(path.py(), path.as_ptr()) else {
+        if self.pauses() {
             return false;
-        };
-        self.seen.again(hash)
+        }
+        let hashed = exact_str_hash(path.py(), path.as_ptr());
+        hashed.is_some_and(|(_, hash)| self.seen.again(hash))
     }
 
     fn find(&self, path: NonNull<ffi::PyObject>, hash: ffi::Py_hash_t) -> Option<usize> {
@@ -186,6 +182,9 @@ impl<T> Lookup<T> {
 
     /// Remembers `ticket` under `path` if that is an exact `str` of a sensible length.
     pub(crate) fn insert(&mut self, path: Arg<'_>, ticket: T) {
+        if self.pauses() {
+            return;
+        }
         let Some((path, hash)) = exact_str_hash(path.py(), path.as_ptr()) else {
             return;
         };
@@ -248,6 +247,18 @@ impl<T> Lookup<T> {
             self.point_to(entry.path, slot);
             self.entries[slot] = Some(entry);
         }
+    }
+
+    /// Forgets everything for a while, because there is no memory for it.
+    pub(crate) fn give_up(&mut self, py: Python<'_>) {
+        self.clear(py);
+        self.pause = PAUSE;
+    }
+
+    fn pauses(&mut self) -> bool {
+        let pauses = self.pause > 0;
+        self.pause = self.pause.saturating_sub(1);
+        pauses
     }
 
     /// Forgets everything and gives the memory back.
