@@ -170,3 +170,63 @@ pub(crate) fn process_budget(share: f64) -> Result<Budget, Fault> {
     budgets.push((share.to_bits(), budget.clone()));
     Ok(budget)
 }
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+
+    /// More than any machine has.
+    const TOO_MUCH: u64 = 1 << 50;
+
+    #[test]
+    fn a_large_reservation_beyond_the_machine_is_refused_if_asked_for() {
+        if host_memory::available().is_none() {
+            println!("skipped: this machine does not say how much memory is available");
+            return;
+        }
+        let guard = Guard::new(GuardAction::Refuse);
+        let fault = guard
+            .check(TOO_MUCH)
+            .expect_err("no machine has a pebibyte");
+        assert_eq!(fault.kind(), ErrorKind::MemoryGuard);
+        let message = fault.during("write").to_string();
+        assert!(
+            message.contains("1125899906842624 more needed"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn small_reservations_and_a_guard_that_is_off_are_let_through() {
+        let small = Guard::new(GuardAction::Refuse).check(LARGE - 1);
+        let off = Guard::new(GuardAction::Off).check(TOO_MUCH);
+        assert!(small.is_ok() && off.is_ok());
+    }
+
+    #[test]
+    fn a_warning_is_given_once_a_second_and_lets_the_write_through() {
+        static WARNINGS: AtomicU64 = AtomicU64::new(0);
+        set_guard_warning(|warning| {
+            assert_eq!(warning.requested, TOO_MUCH);
+            WARNINGS.fetch_add(1, Ordering::Relaxed);
+        });
+        let guard = Guard::new(GuardAction::Warn);
+        assert!((0..100).all(|_| guard.check(TOO_MUCH).is_ok()));
+        if host_memory::available().is_some() {
+            assert!((1..100).contains(&WARNINGS.load(Ordering::Relaxed)));
+        }
+    }
+
+    #[test]
+    fn filesystems_with_one_share_draw_on_one_budget() {
+        let (Ok(first), Ok(second)) = (process_budget(0.25), process_budget(0.25)) else {
+            println!("skipped: this machine does not say how much memory it has");
+            return;
+        };
+        first
+            .reserve(1000)
+            .expect("a quarter of a machine has room");
+        assert_eq!(second.used(), 1000);
+        first.release(1000);
+    }
+}
