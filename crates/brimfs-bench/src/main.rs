@@ -20,7 +20,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use peer::{Done, Failure};
+use peers::Candidate;
 use row::Scale;
+use runner::Measured;
 
 const USAGE: &str = "\
 usage: brimfs-bench [--filter TEXT] [--candidates A,B] [--rounds N] [--quick] [--json FILE] [--list]
@@ -117,30 +119,28 @@ fn run(options: &Options) -> Done {
         candidates.retain(|candidate| names.iter().any(|name| name == candidate.name));
     }
     let mut measured = Vec::new();
-    for row in rows::all()
-        .iter()
-        .filter(|row| row.id.contains(&options.filter))
-    {
-        eprintln!("{} …", row.id);
-        measured.push(runner::run(
-            row,
-            &candidates,
-            options.rounds,
-            options.scale,
-        )?);
-    }
-    let rounds = options.rounds.min(CHILD_ROUNDS);
-    let wanted = |id: &str| id.contains(&options.filter);
-    measured.extend(runner::run_small_files(
-        &candidates,
-        rounds,
-        options.scale,
-        wanted,
-    )?);
+    let outcome = measure(options, &candidates, &mut measured);
     let names: Vec<_> = candidates.iter().map(|candidate| candidate.name).collect();
     print!("{}", report::markdown(&measured, &names));
     if let Some(file) = &options.json {
         std::fs::write(file, report::json(&measured))?;
     }
+    outcome
+}
+
+/// Fills `measured` row by row, so that a failure does not lose the rows before it.
+fn measure(options: &Options, candidates: &[Candidate], measured: &mut Vec<Measured>) -> Done {
+    for row in rows::all()
+        .iter()
+        .filter(|row| row.id.contains(&options.filter))
+    {
+        eprintln!("{} …", row.id);
+        let row = runner::run(row, candidates, options.rounds, options.scale)?;
+        measured.push(row);
+    }
+    let rounds = options.rounds.min(CHILD_ROUNDS);
+    let wanted = |id: &str| id.contains(&options.filter);
+    let rows = runner::run_small_files(candidates, rounds, options.scale, wanted)?;
+    measured.extend(rows);
     Ok(())
 }

@@ -95,8 +95,7 @@ pub fn child(name: &str, count: usize) -> Done {
         println!("{RESIDENT} {}", resident.bytes as f64 / count as f64);
     }
     debug_assert!(name != SUBJECT || peer.resident().is_some());
-    // The candidate is not taken apart: some need minutes for it, and the process ends anyway.
-    std::mem::forget(peer);
+    peer.discard();
     Ok(())
 }
 

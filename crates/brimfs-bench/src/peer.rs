@@ -125,4 +125,10 @@ pub trait Peer: Send + Sync {
     fn resident(&self) -> Option<Resident> {
         None
     }
+
+    /// Gives up the instance before the process ends. Its memory goes with the process, so it is
+    /// not taken apart: some candidates need minutes for a million files.
+    fn discard(self: Box<Self>) {
+        std::mem::forget(self);
+    }
 }
