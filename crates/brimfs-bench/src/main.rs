@@ -122,6 +122,9 @@ fn run(options: &Options) -> Done {
     let outcome = measure(options, &candidates, &mut measured);
     let names: Vec<_> = candidates.iter().map(|candidate| candidate.name).collect();
     print!("{}", report::markdown(&measured, &names));
+    if options.scale.quick {
+        println!("\nA quick run: sizes are a fraction of those in the titles.");
+    }
     if let Some(file) = &options.json {
         std::fs::write(file, report::json(&measured))?;
     }

@@ -92,7 +92,7 @@ impl Hold {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "shuttle")))]
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
