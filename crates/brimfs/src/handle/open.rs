@@ -12,7 +12,7 @@ use crate::handle::lock::{Hold, Mode};
 use crate::handle::node::explained;
 use crate::handle::wait::Wait;
 use crate::memory::content::Content;
-use crate::namespace::cache::Stamp;
+use crate::namespace::cache::{Stamp, Why};
 use crate::namespace::inode::{Body, FileType, Inode};
 use crate::namespace::meta::check_mode;
 use crate::namespace::path::Last;
@@ -309,7 +309,7 @@ pub(crate) fn spot(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Spot,
                     if target.is_none() {
                         let (epoch, names) = (place.epoch, stamp);
                         let stamp = Stamp { epoch, names };
-                        root.volume().cache.put(path, &node, stamp, false);
+                        root.volume().cache.put(path, &node, stamp, false, Why::LookedUp);
                     }
                     return Ok(Spot::Taken(node));
                 }

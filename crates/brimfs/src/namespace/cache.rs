@@ -7,8 +7,15 @@
 //! While a directory moves the epoch is odd, and the cache neither answers nor
 //! learns. Equality of the path is always checked, never the hash alone.
 //!
+//! At random over many paths a probe costs what memory costs, so it touches
+//! little of it: one line for a set of tags and pointers, and behind a pointer
+//! the stamps and the path in one piece. A path may be in two neighbouring sets.
+//!
 //! The cache is bounded and charged to the budget; it gives way to anything
-//! that needs the memory. Its locks are leaves: nothing is locked under them.
+//! that needs the memory. New files fill a part of it, looked-up ones all of it.
+//! Its locks are leaves: nothing is locked under them.
+
+use triomphe::ThinArc;
 
 use crate::base::hash::hash_bytes;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
@@ -17,30 +24,36 @@ use crate::memory::budget::Budget;
 use crate::namespace::inode::{FileType, Inode};
 
 const SHARDS: usize = 32;
-/// Places that one path can be in: their tags fill half a line of the processor's cache.
-const WAYS: usize = 8;
+/// Entries of a set: with their tags they fill a line of the processor's cache.
+const WAYS: usize = 6;
 /// Longer paths are not worth their memory, in bytes.
 const PATH_MAX: usize = 4096;
 /// The most the whole cache may take, in bytes, and as a share of the memory limit.
-const CACHE_MAX: u64 = 16 << 20;
+const CACHE_MAX: u64 = 32 << 20;
 const LIMIT_SHARE: u64 = 16;
+/// The share of that which paths fill by being created: most files are not looked up soon.
+const CREATED_SHARE: u64 = 8;
 /// Bytes that a shard pays for at once.
 const CHARGE_STEP: u64 = 1 << 10;
-/// Places of a shard when it is first used.
-const FIRST_PLACES: usize = 16;
-/// What a path's buffer costs beside its bytes, on average.
-const PATH_OVERHEAD: u64 = 16;
+/// Sets of a shard when it is first used.
+const FIRST_SETS: usize = 2;
 
-struct Entry {
+/// Why a path is to be remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    Created,
+    LookedUp,
+}
+
+struct Target {
     node: Weak<Inode>,
-    path: Box<[u8]>,
     /// The epoch, and in the lowest bit (epochs of entries are even) whether the last component
     /// was a symbolic link that was followed.
     epoch_and_link: u64,
     names_stamp: u32,
 }
 
-impl Entry {
+impl Target {
     fn epoch(&self) -> u64 {
         self.epoch_and_link & !1
     }
@@ -48,24 +61,53 @@ impl Entry {
     fn via_link(&self) -> bool {
         self.epoch_and_link & 1 == 1
     }
+}
 
-    fn cost(&self) -> u64 {
-        self.path.len() as u64 + PATH_OVERHEAD
+/// Where a path leads, and the path, in one allocation.
+type Entry = ThinArc<Target, u8>;
+
+/// What an entry takes, as an allocator with eight bytes of overhead and steps of sixteen lays
+/// it out: a count, the target, the length and the path.
+fn cost_of(path_len: usize) -> u64 {
+    (8 + size_of::<Target>() + 8 + path_len + 8).next_multiple_of(16) as u64
+}
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Set {
+    entries: [Option<Entry>; WAYS],
+    /// A part of each entry's hash, looked at before the entry; meaningless where there is none.
+    tags: [u16; WAYS],
+    /// Which entry is given up next.
+    turn: u8,
+}
+
+const _: () = assert!(size_of::<Set>() == 64);
+
+impl Set {
+    #[inline]
+    fn position(&self, tag: u16, path: &[u8]) -> Option<usize> {
+        (0..WAYS).find(|way| {
+            self.tags[*way] == tag
+                && self.entries[*way]
+                    .as_ref()
+                    .is_some_and(|entry| entry.slice == *path)
+        })
+    }
+
+    fn free(&self) -> Option<usize> {
+        self.entries.iter().position(Option::is_none)
     }
 }
 
 #[derive(Default)]
 struct Shard {
-    /// A power of two of places, or none; a path is in one of `WAYS` neighbours.
-    places: Vec<Option<Entry>>,
-    /// A part of each entry's hash, looked at before the entry; meaningless where there is none.
-    tags: Vec<u32>,
+    /// A power of two of sets, or none.
+    sets: Vec<Set>,
     used: usize,
-    /// What places and paths take, and what is reserved for them and more to come.
+    /// What sets and entries take, and what is reserved for them and more to come.
     taken: u64,
     charged: u64,
-    /// Which of the neighbours is given up next.
-    turn: u8,
 }
 
 /// See the module's documentation.
@@ -96,10 +138,10 @@ fn stands_alone(epoch: u64) -> bool {
     epoch.is_multiple_of(2)
 }
 
-/// The part of a hash that a shard goes by; the shard itself goes by the rest.
+/// The part of a hash that tells the entries of a set apart; set and shard go by others.
 #[inline]
-fn tag_of(hash: u64) -> u32 {
-    hash as u32
+fn tag_of(hash: u64) -> u16 {
+    (hash >> 40) as u16
 }
 
 impl PathCache {
@@ -146,7 +188,8 @@ impl PathCache {
         let hash = hash_bytes(path);
         let epoch = self.epoch();
         let shard = self.shard(hash).lock();
-        let entry = shard.find(hash, path)?;
+        let (set, way) = shard.position(hash, path)?;
+        let entry = &shard.sets[set].entries[way].as_ref()?.header.header;
         // The epoch of an entry is even, so one that is odd now never matches.
         if entry.epoch() != epoch || (entry.via_link() && !follow) {
             return None;
@@ -165,36 +208,40 @@ impl PathCache {
     }
 
     /// Remembers where `path` leads, as found under `stamp`. Does nothing where memory is short.
-    pub(crate) fn put(&self, path: &[u8], node: &Arc<Inode>, stamp: Stamp, via_link: bool) {
+    pub(crate) fn put(
+        &self,
+        path: &[u8],
+        node: &Arc<Inode>,
+        stamp: Stamp,
+        via_link: bool,
+        why: Why,
+    ) {
         if path.len() > PATH_MAX || !self.stands(stamp, node) {
             return;
         }
         let hash = hash_bytes(path);
-        let cost = path.len() as u64 + PATH_OVERHEAD;
         let mut shard = self.shard(hash).lock();
-        if !shard.make_room(cost, self) {
+        let limit = self.shard_limit(why);
+        let Some((set, way)) = shard.room(hash, path, limit, why, self) else {
             return;
-        }
-        let entry = Entry {
+        };
+        let target = Target {
             node: Arc::downgrade(node),
-            path: path.into(),
             epoch_and_link: stamp.epoch | u64::from(via_link),
             names_stamp: stamp.names,
         };
-        let freed = shard.store(tag_of(hash), entry);
-        self.uncharge(&mut shard, freed);
+        let place = &mut shard.sets[set];
+        place.tags[way] = tag_of(hash);
+        place.entries[way] = Some(ThinArc::from_header_and_slice(target, path));
     }
 
     /// Forgets one path.
     pub(crate) fn remove(&self, path: &[u8]) {
         let hash = hash_bytes(path);
         let mut shard = self.shard(hash).lock();
-        let Some(place) = shard.position(tag_of(hash), path) else {
-            return;
-        };
-        shard.places[place] = None;
-        shard.used -= 1;
-        self.uncharge(&mut shard, path.len() as u64 + PATH_OVERHEAD);
+        if let Some((set, way)) = shard.position(hash, path) {
+            shard.give_up(set, way, self);
+        }
     }
 
     /// Forgets everything and gives its memory back. Returns how many bytes that were.
@@ -212,17 +259,28 @@ impl PathCache {
     }
 
     fn empty(&self, shard: &mut Shard) {
-        shard.places = Vec::new();
-        shard.tags = Vec::new();
+        shard.sets = Vec::new();
         shard.used = 0;
         shard.taken = 0;
         self.uncharge_steps(shard);
     }
 
+    /// The most that one shard may take, in bytes.
+    fn shard_limit(&self, why: Why) -> u64 {
+        let limit = CACHE_MAX.min(self.budget.limit() / LIMIT_SHARE) / SHARDS as u64;
+        match why {
+            Why::LookedUp => limit,
+            Why::Created => limit / CREATED_SHARE,
+        }
+    }
+
     /// Pays for more bytes of a shard, in steps, so that most paths come and go without a look at
     /// the budget.
     #[inline]
-    fn charge(&self, shard: &mut Shard, bytes: u64) -> bool {
+    fn charge(&self, shard: &mut Shard, bytes: u64, limit: u64) -> bool {
+        if shard.taken + bytes > limit {
+            return false;
+        }
         if shard.taken + bytes <= shard.charged {
             shard.taken += bytes;
             return true;
@@ -232,9 +290,8 @@ impl PathCache {
 
     #[cold]
     fn charge_step(&self, shard: &mut Shard, bytes: u64) -> bool {
-        let limit = CACHE_MAX.min(self.budget.limit() / LIMIT_SHARE) / SHARDS as u64;
         let step = (shard.taken + bytes - shard.charged).next_multiple_of(CHARGE_STEP);
-        if shard.charged + step > limit || self.budget.reserve_spare(step).is_err() {
+        if self.budget.reserve_spare(step).is_err() {
             return false;
         }
         shard.charged += step;
@@ -261,111 +318,120 @@ impl PathCache {
 }
 
 impl Shard {
+    /// The first of the two sets that a path can be in; the other is its neighbour.
     #[inline]
-    fn set_of(&self, tag: u32) -> std::ops::Range<usize> {
-        let sets = self.places.len() / WAYS;
-        if sets == 0 {
-            return 0..0;
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & (self.sets.len() - 1)
+    }
+
+    #[inline]
+    fn position(&self, hash: u64, path: &[u8]) -> Option<(usize, usize)> {
+        if self.sets.is_empty() {
+            return None;
         }
-        let start = (tag as usize & (sets - 1)) * WAYS;
-        start..start + WAYS
+        let tag = tag_of(hash);
+        let home = self.home(hash);
+        [home, home ^ 1]
+            .into_iter()
+            .find_map(|set| Some((set, self.sets[set].position(tag, path)?)))
     }
 
-    #[inline]
-    fn position(&self, tag: u32, path: &[u8]) -> Option<usize> {
-        self.set_of(tag).find(|place| {
-            self.tags[*place] == tag
-                && self.places[*place]
-                    .as_ref()
-                    .is_some_and(|entry| *entry.path == *path)
-        })
-    }
-
-    #[inline]
-    fn find(&self, hash: u64, path: &[u8]) -> Option<&Entry> {
-        self.places[self.position(tag_of(hash), path)?].as_ref()
-    }
-
-    /// Pays for one more path, growing the shard if it is getting full.
+    /// A paid place for a path: its own, a free one, or that of a path that is given up for it.
     ///
-    /// At the limit a path is still let in if it will take the place of another.
-    fn make_room(&mut self, cost: u64, cache: &PathCache) -> bool {
-        if self.used * 8 >= self.places.len() * 7 {
-            self.grow(cache);
+    /// A new file's path takes no other's place.
+    fn room(
+        &mut self,
+        hash: u64,
+        path: &[u8],
+        limit: u64,
+        why: Why,
+        cache: &PathCache,
+    ) -> Option<(usize, usize)> {
+        let cost = cost_of(path.len());
+        if let Some(known) = self.position(hash, path) {
+            return Some(known);
         }
-        if self.places.is_empty() {
-            return false;
+        if self.used * 4 >= self.sets.len() * WAYS * 3 {
+            self.grow(limit, cache);
         }
-        if cache.charge(self, cost) {
-            return true;
+        if self.sets.is_empty() {
+            return None;
         }
-        self.give_up_one(cache);
-        cache.charge(self, cost)
+        let home = self.home(hash);
+        let free = [home, home ^ 1]
+            .into_iter()
+            .find_map(|set| Some((set, self.sets[set].free()?)));
+        if let Some(place) = free
+            && cache.charge(self, cost, limit)
+        {
+            self.used += 1;
+            return Some(place);
+        }
+        if why == Why::Created {
+            return None;
+        }
+        let way = self.next_to_go(home)?;
+        self.give_up(home, way, cache);
+        if !cache.charge(self, cost, limit) {
+            return None;
+        }
+        self.used += 1;
+        Some((home, way))
     }
 
-    /// Gives up paths at the turn until one was found, so that a full cache keeps learning.
-    fn give_up_one(&mut self, cache: &PathCache) {
-        let len = self.places.len();
-        for _ in 0..len.min(64) {
-            self.turn = self.turn.wrapping_add(1);
-            let place = (self.turn as usize).wrapping_mul(37) % len;
-            if let Some(entry) = self.places[place].take() {
-                self.used -= 1;
-                cache.uncharge(self, entry.cost());
-                return;
+    /// The entry of a set whose turn it is to go.
+    fn next_to_go(&mut self, set: usize) -> Option<usize> {
+        let set = &mut self.sets[set];
+        for _ in 0..WAYS {
+            let way = set.turn as usize % WAYS;
+            set.turn = set.turn.wrapping_add(1) % WAYS as u8;
+            if set.entries[way].is_some() {
+                return Some(way);
             }
         }
+        None
     }
 
-    fn grow(&mut self, cache: &PathCache) {
-        let old_len = self.places.len();
-        let len = (old_len * 2).max(FIRST_PLACES);
-        let place_cost = (size_of::<Option<Entry>>() + size_of::<u32>()) as u64;
+    fn give_up(&mut self, set: usize, way: usize, cache: &PathCache) {
+        if let Some(entry) = self.sets[set].entries[way].take() {
+            self.used -= 1;
+            cache.uncharge(self, cost_of(entry.slice.len()));
+        }
+    }
+
+    /// Twice as many sets, without the entries that no longer stand.
+    fn grow(&mut self, limit: u64, cache: &PathCache) {
+        let old_len = self.sets.len();
+        let len = (old_len * 2).max(FIRST_SETS);
+        let set_cost = size_of::<Set>() as u64;
         // Both exist while entries move over.
-        if !cache.charge(self, len as u64 * place_cost) {
+        if !cache.charge(self, len as u64 * set_cost, limit) {
             return;
         }
-        let mut places = Vec::new();
-        places.resize_with(len, || None);
-        let old = std::mem::replace(&mut self.places, places);
-        let old_tags = std::mem::replace(&mut self.tags, vec![0; len]);
+        let mut sets = Vec::new();
+        sets.resize_with(len, Set::default);
+        let old = std::mem::replace(&mut self.sets, sets);
         let epoch = cache.epoch();
         self.used = 0;
-        let mut freed = old_len as u64 * place_cost;
-        for (tag, entry) in old_tags.into_iter().zip(old) {
-            let Some(entry) = entry else { continue };
-            if entry.epoch() == epoch && entry.node.strong_count() > 0 {
-                freed += self.store(tag, entry);
-            } else {
-                freed += entry.cost();
+        let mut freed = old_len as u64 * set_cost;
+        for entry in old.into_iter().flat_map(|set| set.entries).flatten() {
+            let target = &entry.header.header;
+            let stands = target.epoch() == epoch && target.node.strong_count() > 0;
+            let hash = hash_bytes(&entry.slice);
+            let home = self.home(hash);
+            let free = [home, home ^ 1]
+                .into_iter()
+                .find_map(|set| Some((set, self.sets[set].free()?)));
+            match free {
+                Some((set, way)) if stands => {
+                    self.sets[set].tags[way] = tag_of(hash);
+                    self.sets[set].entries[way] = Some(entry);
+                    self.used += 1;
+                }
+                _ => freed += cost_of(entry.slice.len()),
             }
         }
         cache.uncharge(self, freed);
-    }
-
-    /// Puts an entry in; returns what the entry that it replaces was charged.
-    fn store(&mut self, tag: u32, entry: Entry) -> u64 {
-        let set = self.set_of(tag);
-        let same = self.position(tag, &entry.path);
-        let epoch = entry.epoch();
-        // Whether the node of an entry is gone is not looked at: that would touch its memory.
-        let stale = |place: &usize| {
-            self.places[*place]
-                .as_ref()
-                .is_none_or(|old| old.epoch() != epoch)
-        };
-        let place = same.or_else(|| set.clone().find(stale)).unwrap_or_else(|| {
-            self.turn = self.turn.wrapping_add(1);
-            set.start + self.turn as usize % WAYS
-        });
-        self.tags[place] = tag;
-        match self.places[place].replace(entry) {
-            Some(old) => old.cost(),
-            None => {
-                self.used += 1;
-                0
-            }
-        }
     }
 }
 
@@ -373,7 +439,7 @@ impl Drop for PathCache {
     fn drop(&mut self) {
         for shard in &mut self.shards {
             let shard = shard.get_mut();
-            shard.places = Vec::new();
+            shard.sets = Vec::new();
             self.budget.release(shard.charged);
         }
     }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
-use crate::namespace::cache::Stamp;
+use crate::namespace::cache::{Stamp, Why};
 use crate::namespace::inode::{Body, FileType, Inode};
 use crate::namespace::path::{self, Last, NAME_MAX};
 use crate::namespace::volume::ROOT;
@@ -78,7 +78,7 @@ pub(crate) fn resolve(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Fo
         names: walked.names_stamp,
     };
     if !walked.upward {
-        cache.put(path, &walked.at, stamp, walked.via_link);
+        cache.put(path, &walked.at, stamp, walked.via_link, Why::LookedUp);
     }
     Ok(Found {
         node: walked.at,

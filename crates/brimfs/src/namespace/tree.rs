@@ -8,7 +8,7 @@ use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::atomic::Ordering;
 use crate::base::sync::{Arc, RwLockWriteGuard};
-use crate::namespace::cache::Stamp;
+use crate::namespace::cache::{Stamp, Why};
 use crate::namespace::directory::Directory;
 use crate::namespace::inode::{Body, FileType, Inode, State};
 use crate::namespace::path::Last;
@@ -76,7 +76,7 @@ pub(crate) fn link(
             epoch: place.epoch,
             names,
         };
-        directory.volume().cache.put(path, node, stamp, false);
+        directory.volume().cache.put(path, node, stamp, false, Why::Created);
     }
     Ok(())
 }
