@@ -169,7 +169,7 @@ impl FileSystem {
     pub fn stats(&self) -> Stats {
         let volume = self.volume();
         let (quota, budget) = (&volume.account.quota, &volume.account.budget);
-        if volume.nodes.used() == 1 && volume.born == fork::generation() {
+        if volume.nodes() == 1 && volume.born == fork::generation() {
             // Nothing is left that a path could lead to: an empty filesystem reads zero.
             volume.cache.clear();
         }
@@ -180,8 +180,8 @@ impl FileSystem {
             files: volume.count(FileType::File),
             directories: volume.count(FileType::Directory),
             symlinks: volume.count(FileType::Symlink),
-            nodes: volume.nodes.used(),
-            max_nodes: limit(volume.nodes.limit()),
+            nodes: volume.nodes(),
+            max_nodes: limit(volume.node_limit.limit()),
             resident: budget.used(),
             resident_peak: budget.peak(),
             memory_limit: budget.limit(),

@@ -46,7 +46,8 @@ pub(crate) fn make_directory(
         mode & !volume.umask,
         clock::wall_nanos(),
     )?;
-    tree::link(place, name, &node, path)?;
+    let path = path.map(|path| (path, place.epoch));
+    tree::link(&place.directory, name, &node, path)?;
     Ok(node)
 }
 
@@ -248,7 +249,7 @@ impl FileSystem {
             }
             let body = Body::Symlink(target.into());
             let node = root.volume().new_node(body, 0o777, clock::wall_nanos())?;
-            tree::link(&place, name, &node, None)
+            tree::link(&place.directory, name, &node, None)
         })
     }
 

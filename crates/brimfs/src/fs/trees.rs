@@ -92,7 +92,7 @@ fn copy_link(place: &Place<'_>, name: &[u8], source: &Arc<Inode>) -> Result<(), 
             .directory
             .volume()
             .new_node(Body::Symlink(target), 0o777, clock::wall_nanos())?;
-    tree::link(place, name, &node, None)
+    tree::link(&place.directory, name, &node, None)
 }
 
 impl FileSystem {

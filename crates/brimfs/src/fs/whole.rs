@@ -128,7 +128,7 @@ pub(crate) fn copy_into(
 ) -> Result<(), Fault> {
     let (shared, mode) = share(source, wait)?;
     let node = copied_file(&place.directory, shared, mode)?;
-    tree::link(place, name, &node, None)
+    tree::link(&place.directory, name, &node, None)
 }
 
 /// A reference to a file's content, and its permissions.

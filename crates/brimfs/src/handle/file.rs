@@ -315,17 +315,27 @@ impl File {
     /// Closes the handle: releases its file lock now. Every later call answers
     /// [`ErrorKind::Closed`]; closing twice does nothing.
     pub fn close(&self) {
-        if self.closed.swap(true, Ordering::AcqRel) || self.node.volume().born != fork::generation()
-        {
+        if self.closed.swap(true, Ordering::AcqRel) || !self.is_ours() {
             return;
         }
+        let hold = self.hold.lock().take();
+        self.end(hold);
+    }
+
+    /// Whether the handle belongs to this process and not to one that forked.
+    fn is_ours(&self) -> bool {
+        self.node.volume().born == fork::generation()
+    }
+
+    #[inline]
+    fn end(&self, hold: Option<Hold>) {
         if self.can_write() {
             let account = self.node.account();
             if let Some(content) = self.node.write().content_mut() {
                 content.shrink_to_fit(account);
             }
         }
-        if let Some(mut hold) = self.hold.lock().take() {
+        if let Some(mut hold) = hold {
             hold.release(&self.node.lock);
         }
         self.node.volume().handles.add(-1);
@@ -335,7 +345,11 @@ impl File {
 impl Drop for File {
     #[inline]
     fn drop(&mut self) {
-        self.close();
+        if *self.closed.get_mut() || !self.is_ours() {
+            return;
+        }
+        let hold = self.hold.get_mut().take();
+        self.end(hold);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::namespace::cache::{Stamp, Why};
 use crate::namespace::inode::{Body, FileType, Inode};
 use crate::namespace::meta::check_mode;
 use crate::namespace::path::Last;
-use crate::namespace::resolve::{self, LINKS_MAX, Place};
+use crate::namespace::resolve::{self, LINKS_MAX};
 use crate::namespace::tree;
 
 /// Which file lock an open handle holds.
@@ -267,15 +267,8 @@ impl Target {
     /// Puts a new node there; `path` is the one that led here.
     pub(crate) fn link(&self, node: &Arc<Inode>, path: &[u8]) -> Result<(), Fault> {
         let home = &self.place;
-        let place = Place {
-            directory: home.directory.clone(),
-            last: Last::Name {
-                name: &home.name,
-                slash: false,
-            },
-            epoch: home.epoch,
-        };
-        tree::link(&place, &home.name, node, self.direct.then_some(path))
+        let path = self.direct.then_some((path, home.epoch));
+        tree::link(&home.directory, &home.name, node, path)
     }
 }
 
@@ -309,7 +302,9 @@ pub(crate) fn spot(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Spot,
                     if target.is_none() {
                         let (epoch, names) = (place.epoch, stamp);
                         let stamp = Stamp { epoch, names };
-                        root.volume().cache.put(path, &node, stamp, false, Why::LookedUp);
+                        root.volume()
+                            .cache
+                            .put(path, &node, stamp, false, Why::LookedUp);
                     }
                     return Ok(Spot::Taken(node));
                 }

@@ -36,6 +36,12 @@ impl Ledger {
         if amount == 0 {
             return Ok(());
         }
+        self.add(amount).map(drop)
+    }
+
+    /// Reserves, and returns what is in use then. The order is that of [`Draw`].
+    #[inline]
+    fn add(&self, amount: u64) -> Result<u64, Fault> {
         let limit = self.limit.load(Ordering::Relaxed);
         let mut used = self.used.load(Ordering::Relaxed);
         loop {
@@ -44,13 +50,13 @@ impl Ledger {
             };
             match self
                 .used
-                .compare_exchange_weak(used, after, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange_weak(used, after, Ordering::SeqCst, Ordering::Relaxed)
             {
                 Ok(_) => {
                     if after > self.peak.load(Ordering::Relaxed) {
                         self.peak.fetch_max(after, Ordering::Relaxed);
                     }
-                    return Ok(());
+                    return Ok(after);
                 }
                 Err(now) => used = now,
             }
@@ -72,9 +78,16 @@ impl Ledger {
     #[inline]
     pub(crate) fn release(&self, amount: u64) {
         if amount != 0 {
-            let before = self.used.fetch_sub(amount, Ordering::Relaxed);
-            debug_assert!(before >= amount, "released {amount} of {before}");
+            self.sub(amount);
         }
+    }
+
+    /// Releases, and returns what is in use then.
+    #[inline]
+    fn sub(&self, amount: u64) -> u64 {
+        let before = self.used.fetch_sub(amount, Ordering::Relaxed);
+        debug_assert!(before >= amount, "released {amount} of {before}");
+        before.wrapping_sub(amount)
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -132,8 +145,75 @@ pub struct Budget(Arc<Shares>);
 struct Shares {
     ledger: Ledger,
     /// The machine, for budgets that are shares of it.
-    machine: Option<Arc<Ledger>>,
+    machine: Option<Draw>,
     caches: Mutex<Vec<Weak<dyn GivesWay>>>,
+}
+
+/// What a budget has drawn from the machine: never less than it uses, and a little in advance, so
+/// that most reservations look at one counter only.
+///
+/// Whoever reserves changes `used` and then looks at `drawn`; whoever gives back changes `drawn`
+/// and then looks at `used`: one of both sees the other.
+struct Draw {
+    machine: Arc<Ledger>,
+    drawn: AtomicU64,
+    /// Held while `drawn` changes.
+    gate: Mutex<()>,
+}
+
+impl Draw {
+    /// What is drawn at once, in bytes; at most three times this much lies idle.
+    const STEP: u64 = 256 << 10;
+
+    /// Follows a reservation, after which `used` bytes are in use.
+    #[inline]
+    fn follow(&self, used: u64) -> Result<(), Fault> {
+        if used <= self.drawn.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.draw(used)
+    }
+
+    #[cold]
+    fn draw(&self, used: u64) -> Result<(), Fault> {
+        let _gate = self.gate.lock();
+        let drawn = self.drawn.load(Ordering::SeqCst);
+        let Some(missing) = used.checked_sub(drawn).filter(|missing| *missing > 0) else {
+            return Ok(());
+        };
+        let more = missing.next_multiple_of(Self::STEP);
+        let more = match self.machine.reserve(more) {
+            Ok(()) => more,
+            Err(_) => self.machine.reserve(missing).map(|()| missing)?,
+        };
+        self.drawn.store(drawn + more, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Follows a release, after which `used` bytes are in use.
+    #[inline]
+    fn give_back(&self, used: u64, ledger: &Ledger) {
+        if self.drawn.load(Ordering::Relaxed) > used.saturating_add(3 * Self::STEP) {
+            self.settle(ledger);
+        }
+    }
+
+    #[cold]
+    fn settle(&self, ledger: &Ledger) {
+        let _gate = self.gate.lock();
+        let drawn = self.drawn.load(Ordering::SeqCst);
+        let kept = ledger.used() + Self::STEP;
+        if kept >= drawn {
+            return;
+        }
+        self.drawn.store(kept, Ordering::SeqCst);
+        if ledger.used.load(Ordering::SeqCst) > kept {
+            // Somebody reserved meanwhile and may have seen what was drawn before.
+            self.drawn.store(drawn, Ordering::SeqCst);
+        } else {
+            self.machine.release(drawn - kept);
+        }
+    }
 }
 
 /// Memory that is given back as soon as something else needs it.
@@ -160,10 +240,15 @@ impl Budget {
 
     /// A budget of `limit` bytes that draws on the machine's as well.
     pub(crate) fn within(limit: u64, machine: &Arc<Ledger>) -> Self {
-        Self::build(limit, Some(machine.clone()))
+        let draw = Draw {
+            machine: machine.clone(),
+            drawn: AtomicU64::new(0),
+            gate: Mutex::new(()),
+        };
+        Self::build(limit, Some(draw))
     }
 
-    fn build(limit: u64, machine: Option<Arc<Ledger>>) -> Self {
+    fn build(limit: u64, machine: Option<Draw>) -> Self {
         ceiling::raise(limit);
         Budget(Arc::new(Shares {
             ledger: Ledger::new(limit, ErrorKind::MemoryLimit),
@@ -217,11 +302,14 @@ impl Budget {
     /// Reserves memory for something that can be done without.
     #[inline]
     pub(crate) fn reserve_spare(&self, bytes: u64) -> Result<(), Fault> {
-        self.0.ledger.reserve(bytes)?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        let used = self.0.ledger.add(bytes)?;
         match &self.0.machine {
             None => Ok(()),
-            Some(machine) => machine
-                .reserve(bytes)
+            Some(draw) => draw
+                .follow(used)
                 .inspect_err(|_| self.0.ledger.release(bytes)),
         }
     }
@@ -248,15 +336,21 @@ impl Budget {
 
     #[inline]
     pub(crate) fn release(&self, bytes: u64) {
-        self.0.ledger.release(bytes);
-        if let Some(machine) = &self.0.machine {
-            machine.release(bytes);
+        if bytes == 0 {
+            return;
+        }
+        let used = self.0.ledger.sub(bytes);
+        if let Some(draw) = &self.0.machine {
+            draw.give_back(used, &self.0.ledger);
         }
     }
 }
 
 impl Drop for Shares {
     fn drop(&mut self) {
+        if let Some(draw) = &mut self.machine {
+            draw.machine.release(*draw.drawn.get_mut());
+        }
         ceiling::lower(self.ledger.limit());
     }
 }
@@ -406,12 +500,6 @@ impl Charge {
     /// Hands the memory over to the caller: dropping the charge no longer releases it.
     pub(crate) fn take_resident(&mut self) -> u64 {
         std::mem::take(&mut self.resident)
-    }
-
-    /// Hands everything over to the caller: dropping the charge releases nothing.
-    pub(crate) fn dissolve(mut self) {
-        self.take_quota();
-        self.take_resident();
     }
 
     /// Reserves or gives back memory, to hold `resident` bytes. Changes nothing on failure.

@@ -96,16 +96,16 @@ impl<'a> Fresh<'a> {
             };
             return Ok(Fresh { content, account });
         }
-        let charge = Charge::reserve(account, 0, Memory::cost(room) as u64)?;
+        let cost = Memory::cost(room) as u64;
+        account.reserve(0, cost)?;
         if room <= BUF_MAX {
-            let mut buf = Buf::alloc(room)?;
+            let mut buf = Buf::alloc(room).inspect_err(|_| account.release(0, cost))?;
             buf.set_len(len);
             fill(&mut buf);
-            // From here on the content itself says what is to be given back.
-            charge.dissolve();
             let content = Content::Buf(buf);
             return Ok(Fresh { content, account });
         }
+        let charge = Charge::from_reserved(account, 0, cost);
         let mut memory = Memory::alloc(room)?;
         if let Some(bytes) = memory.writable() {
             fill(&mut bytes[..len]);

@@ -201,12 +201,32 @@ impl Directory {
 
     /// Takes a name out.
     pub(crate) fn remove(&mut self, name: &[u8], budget: &Budget) -> Option<Arc<Inode>> {
-        let (stored, listed) = (&self.names, &self.entries);
-        let found = self.index.find_entry(hash_bytes(name), |place| {
-            Self::name_at(stored, listed[*place as usize].name) == name
-        });
-        let (place, _) = found.ok()?.remove();
-        let node = self.entries[place as usize].node.take();
+        self.remove_if(name, budget, |_| Ok(true)).ok().flatten()
+    }
+
+    /// Takes a name out if `check` says so of its node; `None` if it does not.
+    ///
+    /// # Errors
+    /// What `check` answers; [`ErrorKind::NotFound`].
+    pub(crate) fn remove_if(
+        &mut self,
+        name: &[u8],
+        budget: &Budget,
+        check: impl FnOnce(&Inode) -> Result<bool, ErrorKind>,
+    ) -> Result<Option<Arc<Inode>>, ErrorKind> {
+        let (stored, listed) = (&self.names, &mut self.entries);
+        let found = self
+            .index
+            .find_entry(hash_bytes(name), |place| {
+                Self::name_at(stored, listed[*place as usize].name) == name
+            })
+            .map_err(|_| ErrorKind::NotFound)?;
+        let node = &mut listed[*found.get() as usize].node;
+        if !check(node.as_ref().ok_or(ErrorKind::NotFound)?)? {
+            return Ok(None);
+        }
+        let node = node.take();
+        found.remove();
         self.live -= 1;
         self.stamp += 1;
         let dead = self.entries.len() - self.live as usize;
@@ -216,7 +236,7 @@ impl Directory {
             self.compact();
             self.settle(budget);
         }
-        node
+        Ok(node)
     }
 
     /// Empties the map down to its first allotment.

@@ -47,16 +47,16 @@ impl Place<'_> {
     }
 }
 
-/// Puts a node under a new name and teaches the cache its path.
+/// Puts a node under a new name and teaches the cache its path, given with the epoch that the
+/// directory was found under.
 ///
 /// The parent of a directory must be this one already.
 pub(crate) fn link(
-    place: &Place<'_>,
+    directory: &Arc<Inode>,
     name: &[u8],
     node: &Arc<Inode>,
-    path: Option<&[u8]>,
+    path: Option<(&[u8], u64)>,
 ) -> Result<(), Fault> {
-    let directory = &place.directory;
     let mut state = directory.write();
     let map = map_of(&mut state)?;
     if map.get(name).is_some() {
@@ -71,12 +71,12 @@ pub(crate) fn link(
     state.times.content_changed(clock::wall_nanos());
     let names = node.names_stamp.load(Ordering::Acquire);
     drop(state);
-    if let Some(path) = path {
-        let stamp = Stamp {
-            epoch: place.epoch,
-            names,
-        };
-        directory.volume().cache.put(path, node, stamp, false, Why::Created);
+    if let Some((path, epoch)) = path {
+        let stamp = Stamp { epoch, names };
+        directory
+            .volume()
+            .cache
+            .put(path, node, stamp, false, Why::Created);
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ pub(crate) fn hard_link(place: &Place<'_>, name: &[u8], node: &Arc<Inode>) -> Re
         state.links = state.links.checked_add(1).ok_or(ErrorKind::TooManyLinks)?;
         state.times.node_changed(clock::wall_nanos());
     }
-    link(place, name, node, None).inspect_err(|_| {
+    link(&place.directory, name, node, None).inspect_err(|_| {
         node.write().links -= 1;
     })
 }
@@ -118,16 +118,15 @@ fn unlink_kind(
     let directory = &place.directory;
     let mut state = directory.write();
     let map = map_of(&mut state)?;
-    let node = map.get(name).ok_or(ErrorKind::NotFound)?;
-    match node.kind() {
-        FileType::Directory => return Err(ErrorKind::IsADirectory.into()),
-        _ if slash => return Err(ErrorKind::NotADirectory.into()),
-        FileType::Symlink if !links => return Ok(None),
-        _ => {}
-    }
-    let node = map
-        .remove(name, &directory.account().budget)
-        .ok_or(ErrorKind::NotFound)?;
+    let check = |node: &Inode| match node.kind() {
+        FileType::Directory => Err(ErrorKind::IsADirectory),
+        _ if slash => Err(ErrorKind::NotADirectory),
+        FileType::Symlink => Ok(links),
+        FileType::File => Ok(true),
+    };
+    let Some(node) = map.remove_if(name, &directory.account().budget, check)? else {
+        return Ok(None);
+    };
     let now = clock::wall_nanos();
     state.times.content_changed(now);
     lose_name(&node, now);

@@ -8,7 +8,7 @@ use crate::base::fork;
 use crate::base::stats::SpreadCounter;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, RwLock, Weak};
-use crate::memory::budget::{Account, Budget, GivesWay, Ledger};
+use crate::memory::budget::{Account, Budget, GivesWay, Ledger, UNLIMITED};
 use crate::namespace::cache::PathCache;
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
 use crate::namespace::inode::{Body, FileType, INODE_COST, Inode, PERMISSIONS, State};
@@ -108,7 +108,8 @@ impl GivesWay for Volume {
 #[derive(Debug)]
 pub(crate) struct Volume {
     pub(crate) account: Arc<Account>,
-    pub(crate) nodes: Ledger,
+    /// Counts the nodes where their number is limited; the limit never changes.
+    pub(crate) node_limit: Ledger,
     pub(crate) cache: PathCache,
     pub(crate) extras: Extras,
     /// Held while a directory moves, so that none can move into itself.
@@ -139,7 +140,7 @@ impl Volume {
     ) -> Result<(Arc<Self>, Arc<Inode>), Fault> {
         let volume = Arc::new(Volume {
             cache: PathCache::new(account.budget.clone()),
-            nodes: Ledger::new(max_nodes, ErrorKind::NodeLimit),
+            node_limit: Ledger::new(max_nodes, ErrorKind::NodeLimit),
             account,
             extras: Extras::default(),
             moves: Mutex::new(()),
@@ -155,7 +156,7 @@ impl Volume {
         });
         let cache: Arc<dyn GivesWay> = volume.clone();
         volume.account.budget.register(Arc::downgrade(&cache));
-        volume.nodes.reserve(1)?;
+        volume.reserve_count()?;
         let body = Body::Directory(Box::new(Directory::new(Weak::new())));
         let state = volume.state(body, 0o755, 0, 2, clock::wall_nanos());
         let root = volume.count_node(state);
@@ -197,11 +198,33 @@ impl Volume {
     }
 
     fn reserve_node(&self, cost: u64) -> Result<(), Fault> {
-        self.nodes.reserve(1)?;
+        self.reserve_count()?;
         self.account
             .budget
             .reserve(cost)
-            .inspect_err(|_| self.nodes.release(1))
+            .inspect_err(|_| self.release_count())
+    }
+
+    /// Without a limit the counts by kind are enough.
+    #[inline]
+    fn reserve_count(&self) -> Result<(), Fault> {
+        if self.node_limit.limit() == UNLIMITED {
+            return Ok(());
+        }
+        self.node_limit.reserve(1)
+    }
+
+    #[inline]
+    fn release_count(&self) {
+        if self.node_limit.limit() != UNLIMITED {
+            self.node_limit.release(1);
+        }
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> u64 {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        self.counts.iter().map(load).sum()
     }
 
     fn count_node(self: &Arc<Self>, state: State) -> Arc<Inode> {
@@ -218,7 +241,7 @@ impl Volume {
             body_cost + INODE_COST
         };
         self.account.budget.release(cost);
-        self.nodes.release(1);
+        self.release_count();
         self.counts[kind as usize].fetch_sub(1, Ordering::Relaxed);
     }
 
