@@ -125,3 +125,70 @@ def test_the_bytes_of_a_view_are_really_there(fs):
     fs.write_bytes("/a", content)
     view = fs.view("/a")
     assert ctypes.string_at(address(view), len(view)) == content
+
+
+PIECE = 1 << 20
+
+
+def pieces(count: int) -> list[bytes]:
+    return [bytes([number]) * PIECE for number in range(1, count + 1)]
+
+
+def test_pieces_of_a_chunk_written_by_a_handle_come_back(fs):
+    written = pieces(3)
+    with fs.open("/a", "wb") as file:
+        for piece in written:
+            assert file.write(piece) == PIECE
+        file.write(b"tail")
+    with fs.open("/a", "rb") as file:
+        assert all(file.read(PIECE) is piece for piece in written)
+        assert file.read() == b"tail"
+        # Anything but the piece itself is a copy of the bytes.
+        file.seek(PIECE)
+        assert file.read(PIECE + 1) == written[1] + written[2][:1]
+        file.seek(5)
+        assert file.read(PIECE) == written[0][5:] + written[1][:5]
+    assert fs.read_bytes("/a") == b"".join(written) + b"tail"
+    assert fs.stats().quota_used == 3 * PIECE + 4
+
+
+def test_a_whole_read_by_a_handle_gives_the_object_back(fs):
+    content = bytes(4096)
+    fs.write_bytes("/a", content)
+    with fs.open("/a", "rb") as file:
+        assert file.read() is content
+        assert file.read() == b""
+        file.seek(1)
+        assert file.read() == content[1:]
+
+
+def test_a_change_leaves_adopted_pieces_as_they_were(fs):
+    written = pieces(3)
+    kept = [bytes(bytearray(piece)) for piece in written]
+    references = [sys.getrefcount(piece) for piece in written]
+    with fs.open("/a", "w+b") as file:
+        for piece in written:
+            file.write(piece)
+        del piece
+        file.seek(PIECE + 7)
+        file.write(b"changed")
+        file.truncate(2 * PIECE + 100)
+        file.seek(0)
+        expected = bytearray(b"".join(kept)[: 2 * PIECE + 100])
+        expected[PIECE + 7 : PIECE + 14] = b"changed"
+        assert file.read() == expected
+    assert written == kept
+    fs.remove("/a")
+    assert [sys.getrefcount(piece) for piece in written] == references
+    assert fs.stats().quota_used == 0
+
+
+def test_a_piece_that_does_not_fit_changes_nothing(fs):
+    with brimfs.FileSystem(quota=PIECE + 10, memory_limit="64MiB") as small:
+        with small.open("/a", "wb") as file:
+            file.write(pieces(1)[0])
+            with pytest.raises(brimfs.QuotaExceeded):
+                file.write(pieces(1)[0])
+            assert file.tell() == PIECE
+            file.write(b"0123456789")
+        assert small.stats().quota_used == PIECE + 10

@@ -134,6 +134,7 @@ pub const CORE_DEPENDENCIES: &[&str] = &[
     "libc",
     "parking_lot",
     "smallvec",
+    "triomphe",
     // Of parking_lot.
     "bitflags",
     "cfg-if",

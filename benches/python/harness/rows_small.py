@@ -12,7 +12,8 @@ from .row import Row
 
 BLOCK = 4096
 DEEP = "/a/b/c/d/e/f/g/h/i"
-DEEP_FILES = 1000
+# How many files the calls of a row go to in turn, where its title says nothing else.
+SOME_FILES = 1000
 
 
 def rows() -> list[Row]:
@@ -69,11 +70,11 @@ def _exists_rows() -> list[Row]:
 
 def _exists(peer: Candidate, scale: Scale, directory: str, *, fresh: bool) -> Round:
     make_directories(peer, directory)
-    for path in fresh_paths(peer, directory, range(DEEP_FILES)):
+    for path in fresh_paths(peer, directory, range(SOME_FILES)):
         peer.write_bytes(path, b"x")
     count = scale.count(20_000, 2000)
-    order = [random.Random(3).randrange(DEEP_FILES) for _ in range(count)]
-    kept = fresh_paths(peer, directory, range(DEEP_FILES))
+    order = [random.Random(3).randrange(SOME_FILES) for _ in range(count)]
+    kept = fresh_paths(peer, directory, range(SOME_FILES))
     repeated = [kept[number] for number in order]
 
     def run(watch: Stopwatch) -> int:
@@ -118,7 +119,7 @@ def _content_rows() -> list[Row]:
 
 
 def _read(peer: Candidate, scale: Scale, *, whole: bool, fresh: bool) -> Round:
-    files = 1000
+    files = SOME_FILES
     peer.mkdir(peer.path("/d"))
     kept = fresh_paths(peer, "/d", range(files))
     for number, path in enumerate(kept):
@@ -145,11 +146,12 @@ def _read(peer: Candidate, scale: Scale, *, whole: bool, fresh: bool) -> Round:
 
 def _write(peer: Candidate, scale: Scale, content: bytes | bytearray, *, new: bool) -> Round:
     peer.mkdir(peer.path("/d"))
-    paths = fresh_paths(peer, "/d", range(scale.count(5000, 1000)))
+    paths = fresh_paths(peer, "/d", range(scale.count(5000, 1000) if new else SOME_FILES))
     write = peer.write_bytes
     if not new:
         for path in paths:
             write(path, content)
+        paths *= scale.count(5, 1)
 
     def run(watch: Stopwatch) -> int:
         with watch.measure():
@@ -180,7 +182,7 @@ def _name_rows() -> list[Row]:
 
 def _create_remove(peer: Candidate, scale: Scale) -> Round:
     peer.mkdir(peer.path("/d"))
-    paths = fresh_paths(peer, "/d", range(scale.count(5000, 500)))
+    paths = fresh_paths(peer, "/d", range(SOME_FILES)) * scale.count(5, 1)
     write, remove = peer.write_bytes, peer.remove
 
     def run(watch: Stopwatch) -> int:
@@ -195,7 +197,7 @@ def _create_remove(peer: Candidate, scale: Scale) -> Round:
 
 def _create_handle(peer: Candidate, scale: Scale) -> Round:
     peer.mkdir(peer.path("/d"))
-    paths = fresh_paths(peer, "/d", range(scale.count(5000, 500)))
+    paths = fresh_paths(peer, "/d", range(SOME_FILES)) * scale.count(5, 1)
     open_, remove = peer.open, peer.remove
 
     def run(watch: Stopwatch) -> int:

@@ -29,7 +29,7 @@ use crate::raw::lookup::Lookup;
 use crate::raw::objects::Arg;
 use crate::sizes::{self, Limit};
 use crate::stats::Stats;
-use names::NameCache;
+use names::{NameCache, Names};
 
 /// The share of the machine's memory that a filesystem may use if nothing else is said.
 const MEMORY_SHARE: f64 = 0.8;
@@ -221,14 +221,21 @@ impl FileSystem {
     }
 
     /// Remembers the names in a directory.
-    fn remember_names(&self, py: Python<'_>, node: &Node, stamp: u64, list: &Bound<'_, PyList>) {
+    fn remember_names(
+        &self,
+        py: Python<'_>,
+        node: &Node,
+        stamp: u64,
+        list: &Bound<'_, PyList>,
+        names: Names,
+    ) {
         let Ok(kept) = list.get_slice(0, list.len()).cast_into::<PyList>() else {
             return;
         };
-        let (kept, len) = (kept.unbind(), list.len());
-        let bytes = self.names.with(py, |names| {
-            names.put(node.ino(), stamp, kept, len);
-            names.bytes()
+        let kept = kept.unbind();
+        let bytes = self.names.with(py, |cache| {
+            cache.put(node.ino(), stamp, kept, names);
+            cache.bytes()
         });
         self.pay(py, bytes.unwrap_or(0), |charges| &mut charges.names);
     }

@@ -50,5 +50,6 @@ pub mod face {
     pub use crate::fs::{CacheCharge, Node, NodeTicket};
     pub use crate::handle::node::{Source, Stored};
     pub use crate::handle::wait::{Wait, set_interrupt_check};
+    pub use crate::memory::chunk::CHUNK;
     pub use crate::memory::foreign::{Foreign, ForeignVTable};
 }

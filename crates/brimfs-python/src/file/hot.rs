@@ -7,16 +7,17 @@
 
 use std::ffi::CStr;
 
+use brimfs::face::{CHUNK, Foreign};
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyType};
 
 use super::{File, State, wrong_type};
-use crate::buffer::{Filled, Input, Output, new_bytes};
+use crate::buffer::{Filled, Input, Output, adopt, adopted, new_bytes};
 use crate::errors;
 use crate::gil::{self, HELD_BYTES_MAX};
 use crate::raw::gate::Session;
-use crate::raw::objects::{self, exact_int, with_bytearray, with_bytes, writable};
+use crate::raw::objects::{self, Arg, exact_int, with_bytearray, with_bytes, writable};
 use crate::raw::{Args, Call, Table, method, raw_method};
 
 /// `ENXIO`: what the operating system answers where no data or hole follows.
@@ -239,6 +240,10 @@ impl File {
         let core = state.core.as_ref().filter(|_| self.access.read)?;
         if size > UNASKED_MAX {
             size = state.left(core, size);
+            if let Some(object) = whole_object(args.py(), core, state.position, size) {
+                state.advance(size);
+                return Some(object);
+            }
         }
         if size > HELD_BYTES_MAX {
             return None;
@@ -314,7 +319,12 @@ impl File {
         gil::enter(args.py());
         let mut session = self.gate.try_enter(args.py())?;
         let state = session.state();
-        state.core.as_ref().filter(|_| self.access.write)?;
+        let core = state.core.as_ref().filter(|_| self.access.write)?;
+        if let Some(piece) = adopt_piece(data, state.position, self.access.append) {
+            core.adopt_at(state.position, piece).ok()?;
+            state.advance(CHUNK);
+            return state.count.get(args.py(), CHUNK as u64);
+        }
         let written = with_bytes(data, HELD_BYTES_MAX, |bytes| {
             write_here(state, self.access.append, bytes).ok()
         })??;
@@ -436,6 +446,30 @@ impl File {
         drop(session.state().core.take());
         Some(objects::none(args.py()))
     }
+}
+
+/// The `bytes` object that is exactly the next `size` bytes, if one was adopted there.
+#[inline]
+fn whole_object<'py>(
+    py: Python<'py>,
+    core: &brimfs::File,
+    position: u64,
+    size: usize,
+) -> Option<Bound<'py, PyAny>> {
+    if !position.is_multiple_of(CHUNK as u64) {
+        return None;
+    }
+    let found = core.look_adopted(position, size, |foreign| adopted(py, foreign));
+    found.ok().flatten().flatten()
+}
+
+/// A piece for the core to keep, if it is an exact `bytes` that fills a chunk of the file.
+#[inline]
+fn adopt_piece(data: Arg<'_>, position: u64, append: bool) -> Option<Foreign> {
+    if append || !position.is_multiple_of(CHUNK as u64) {
+        return None;
+    }
+    adopt(data).filter(|foreign| foreign.len() == CHUNK)
 }
 
 /// Writes at the position, or at the end, and advances.

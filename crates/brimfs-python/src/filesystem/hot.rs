@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 
 use brimfs::ErrorKind;
-use brimfs::face::{Fault, Node, Source, Stored, Wait};
+use brimfs::face::{Fault, Node, NodeTicket, Source, Stored, Wait};
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -16,11 +16,13 @@ use pyo3::types::PyType;
 use super::FileSystem;
 use super::listing::path_or_root;
 use super::meta::unless_absent;
+use super::names::{Change, Names};
 use super::open::{Mode, OpenArguments};
 use crate::buffer::{Filled, Input, View, adopt, adopted, new_bytes};
 use crate::errors::OrRaise;
 use crate::gil::{self, HELD_BYTES_MAX};
 use crate::path::{PathArg, Style};
+use crate::raw::lookup::Lookup;
 use crate::raw::objects::{self, Arg, path_bytes, with_bytes, writable};
 use crate::raw::{Args, Call, Table, method, raw_method};
 
@@ -244,8 +246,8 @@ impl FileSystem {
             .with(path.py(), |lookup| self.core.redeem(lookup.get(path)?))?
     }
 
-    /// The node that an object leads to, remembered from now on. `Ok(None)` if nothing is there;
-    /// `Err` if the full form has to look.
+    /// The node that an object leads to, remembered from the second time on. `Ok(None)` if nothing
+    /// is there; `Err` if the full form has to look.
     #[inline]
     fn found(&self, path: Arg<'_>) -> Result<Option<Node>, ()> {
         if let Some(node) = self.known(path) {
@@ -253,7 +255,9 @@ impl FileSystem {
         }
         match self.core.resolve(path_bytes(path).ok_or(())?) {
             Ok((node, ticket)) => {
-                if let Some(ticket) = ticket {
+                if let Some(ticket) = ticket
+                    && self.comes_again(path)
+                {
                     self.remember(path, ticket);
                 }
                 Ok(Some(node))
@@ -267,16 +271,21 @@ impl FileSystem {
         }
     }
 
-    /// Remembers a path that was written to if it came before and is not known yet: paths that
-    /// come once are not worth the work.
+    /// Whether a path came before: one that comes once is not worth remembering.
+    #[inline]
+    fn comes_again(&self, path: Arg<'_>) -> bool {
+        let again = |lookup: &mut Lookup<NodeTicket>| lookup.comes_again(path);
+        self.lookup.with(path.py(), again) == Some(true)
+    }
+
+    /// Remembers a path of a file that was there already, if it came before.
     #[inline]
     fn remember_again(&self, path: Arg<'_>) {
-        let again = self.lookup.with(path.py(), |lookup| {
-            lookup.get(path).is_none() && lookup.comes_again(path)
-        });
-        if again == Some(true) {
-            // What is wrong with the path shows when it is used.
-            let _ = self.found(path);
+        if self.comes_again(path)
+            && let Some(Ok((_, Some(ticket)))) =
+                path_bytes(path).map(|path| self.core.resolve(path))
+        {
+            self.remember(path, ticket);
         }
     }
 
@@ -310,7 +319,7 @@ impl FileSystem {
     #[inline]
     fn read_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
         let [path] = args.plain()?;
-        let node = self.known(path)?;
+        let node = self.found(path).ok()??;
         match self
             .core
             .look(&node, Wait::Now, |stored| look(args.py(), stored))
@@ -379,10 +388,14 @@ impl FileSystem {
         let put = |source: Source<'_>| match &node {
             Some(node) => self.core.write_node(node, source, Wait::Now).ok(),
             None => {
-                self.core
+                let created = self
+                    .core
                     .write_with(path_bytes(path)?, source, Wait::Now)
                     .ok()?;
-                self.remember_again(path);
+                // A new file may go as soon as it came.
+                if !created {
+                    self.remember_again(path);
+                }
                 Some(())
             }
         };
@@ -440,7 +453,9 @@ impl FileSystem {
                 .ok()?,
             _ => {
                 let core = self.core.open_with(bytes, &options, Wait::Now).ok()?;
-                self.remember_again(path);
+                if !mode.creates_new() {
+                    self.remember_again(path);
+                }
                 core
             }
         };
@@ -491,21 +506,51 @@ impl FileSystem {
         let node = self.find(path).or_raise(path)?;
         // Read before the names: a list that is newer than its stamp is only used less.
         let stamp = node.directory_stamp();
-        if path.style == Style::Str
-            && let Some(Some(copy)) = self
-                .names
-                .with(py, |names| names.get(py, node.ino(), stamp))
-        {
+        let named = |fault: Fault| fault.at("list", path.bytes());
+        if path.style != Style::Str {
+            let names = Names::of(py, &node).map_err(named).or_raise(path)?;
+            return Ok(names.list(py, path.style)?.into_any());
+        }
+        let known = self.known_names(py, &node, stamp);
+        if let Some(copy) = known.map_err(named).or_raise(path)? {
             return copy;
         }
-        let entries = super::listing::Entries::of(py, &node)
-            .map_err(|fault| fault.at("list", path.bytes()))
-            .or_raise(path)?;
-        let list = entries.list(py, path.style)?;
-        if path.style == Style::Str {
-            self.remember_names(py, &node, stamp, &list);
-        }
+        let names = Names::of(py, &node).map_err(named).or_raise(path)?;
+        let list = names.list(py, path.style)?;
+        self.remember_names(py, &node, stamp, &list, names);
         Ok(list.into_any())
+    }
+
+    /// The names of a directory that was listed before, with what changed since.
+    fn known_names<'py>(
+        &self,
+        py: Python<'py>,
+        node: &Node,
+        stamp: u64,
+    ) -> Result<Option<PyResult<Bound<'py, PyAny>>>, Fault> {
+        let listed = self.names.with(py, |names| {
+            if let Some(copy) = names.get(py, node.ino(), stamp) {
+                return Some(Err(copy));
+            }
+            names.numbers(node.ino()).map(Ok)
+        });
+        let listed = match listed.flatten() {
+            None => return Ok(None),
+            Some(Err(copy)) => return Ok(Some(copy)),
+            Some(Ok(listed)) => listed,
+        };
+        let Some(change) = Change::since(py, node, &listed)? else {
+            return Ok(None);
+        };
+        let applied = self.names.with(py, |names| {
+            let copy = names.apply(py, node.ino(), &listed, stamp, &change);
+            (copy, names.bytes())
+        });
+        let Some((copy, bytes)) = applied else {
+            return Ok(None);
+        };
+        self.pay(py, bytes, |charges| &mut charges.names);
+        Ok(copy)
     }
 
     #[inline]

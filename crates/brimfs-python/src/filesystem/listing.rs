@@ -39,7 +39,7 @@ impl Entries {
     }
 
     /// Those of a directory.
-    pub(super) fn of(py: Python<'_>, node: &Node) -> Result<Self, Fault> {
+    fn of(py: Python<'_>, node: &Node) -> Result<Self, Fault> {
         gil::detached(py, || {
             let mut all = Entries::default();
             node.visit(|entry| {
@@ -70,11 +70,6 @@ impl Entries {
                 .map_or(0, |before| self.entries[before].end);
             (&self.names[start..found.end], found)
         })
-    }
-
-    pub(super) fn list<'py>(&self, py: Python<'py>, style: Style) -> PyResult<Bound<'py, PyList>> {
-        let names = self.iter().map(|(name, _)| style.object(py, name));
-        PyList::new(py, names.collect::<PyResult<Vec<_>>>()?)
     }
 }
 

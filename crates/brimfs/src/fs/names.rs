@@ -223,7 +223,7 @@ impl FileSystem {
         let (from, to) = (from.as_path_bytes(), to.as_path_bytes());
         self.run_two("rename", (from, to), |root| {
             let source = resolve::place(root, from)?;
-            let target = resolve::place(root, to)?;
+            let target = resolve::place_beside(root, to, (from, &source))?;
             tree::rename(&source, &target, mode)?;
             root.volume().cache.remove(from);
             Ok(())

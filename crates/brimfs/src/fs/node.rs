@@ -60,6 +60,17 @@ impl Node {
             std::ops::ControlFlow::Continue(())
         })
     }
+
+    /// As [`Node::visit`], with the serial of every name: they grow from one to the next, and a
+    /// name keeps its serial as long as it is there and the directory's numbering, which is
+    /// returned, stays the same.
+    pub fn visit_numbered(&self, mut visit: impl FnMut(u32, &[u8])) -> Result<u16, Fault> {
+        let state = self.0.read();
+        let map = state.directory().ok_or(ErrorKind::NotADirectory)?;
+        map.iter_from(0)
+            .for_each(|(name, _, next)| visit(next - 1, name));
+        Ok(map.numbering)
+    }
 }
 
 /// Where a path led, for a cache: costs nothing to keep and a few nanoseconds to check.
@@ -159,8 +170,8 @@ impl FileSystem {
         node.0.write_whole(source, wait)
     }
 
-    /// Creates or replaces a file.
-    pub fn write_with(&self, path: &[u8], source: Source<'_>, wait: Wait) -> Result<(), Fault> {
+    /// Creates or replaces a file; returns whether it was created.
+    pub fn write_with(&self, path: &[u8], source: Source<'_>, wait: Wait) -> Result<bool, Fault> {
         self.volume().check()?;
         whole::write_path(self.root(), path, source, wait)
     }

@@ -56,28 +56,28 @@ fn create_with<'a>(
     }
 }
 
-/// Creates or replaces a file.
+/// Creates or replaces a file; returns whether it was created.
 pub(crate) fn write_path(
     root: &Arc<Inode>,
     path: &[u8],
     source: Source<'_>,
     wait: Wait,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let mut target = match file_spot(root, path)? {
-        Spot::Taken(node) => return node.write_whole(source, wait),
+        Spot::Taken(node) => return node.write_whole(source, wait).map(|()| false),
         Spot::Free(target) => target,
     };
     let mut fresh = source.fresh(root)?;
     loop {
         fresh = match create_with(&target, path, fresh)? {
-            None => return Ok(()),
+            None => return Ok(true),
             Some(fresh) => fresh,
         };
         target = match file_spot(root, path)? {
             Spot::Free(target) => target,
             Spot::Taken(node) => {
                 let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
-                return node.install_content(fresh);
+                return node.install_content(fresh).map(|()| false);
             }
         }
     }
@@ -182,7 +182,7 @@ impl FileSystem {
         let path = path.as_path_bytes();
         let content = content.into();
         self.run("write", path, |root| {
-            write_path(root, path, Source::Bytes(content), self.wait())
+            write_path(root, path, Source::Bytes(content), self.wait()).map(drop)
         })
     }
 
@@ -194,7 +194,7 @@ impl FileSystem {
     pub fn write_slice(&self, path: impl AsPath, content: &[u8]) -> Result<()> {
         let path = path.as_path_bytes();
         self.run("write", path, |root| {
-            write_path(root, path, Source::Slice(content), self.wait())
+            write_path(root, path, Source::Slice(content), self.wait()).map(drop)
         })
     }
 

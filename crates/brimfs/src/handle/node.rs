@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::RwLockReadGuard;
 use crate::handle::lock::{self, Mode};
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
@@ -154,15 +155,14 @@ impl Inode {
         Ok(count)
     }
 
-    /// Lets `look` see the whole content under a shared file lock.
+    /// Lets `look` see the whole content as under a shared file lock.
     #[inline]
     pub(crate) fn look<R>(
         &self,
         wait: Wait,
         look: impl FnOnce(Stored<'_>) -> R,
     ) -> Result<R, Fault> {
-        let _locked = Locked::new(self, Mode::Shared, wait)?;
-        let state = self.read();
+        let (_locked, state) = self.read_shared(wait)?;
         let found = match content(&state)? {
             Content::Foreign(foreign) => look(Stored::Foreign(foreign)),
             content => match (content.owner(), content.dense()) {
@@ -179,10 +179,27 @@ impl Inode {
         Ok(found)
     }
 
+    /// The state as a holder of the shared file lock sees it.
+    ///
+    /// Where no writer holds that lock it need not be taken: whoever takes it from now on changes
+    /// nothing before the state is let go, so this look comes before theirs.
+    #[inline]
+    fn read_shared(
+        &self,
+        wait: Wait,
+    ) -> Result<(Option<Locked<'_>>, RwLockReadGuard<'_, State>), Fault> {
+        let state = self.read();
+        if lock::is_readable(&self.lock) {
+            return Ok((None, state));
+        }
+        drop(state);
+        let locked = Locked::new(self, Mode::Shared, wait)?;
+        Ok((Some(locked), self.read()))
+    }
+
     /// The whole content: adopted buffers by reference, anything else in one copy.
     pub(crate) fn read_whole(&self, wait: Wait) -> Result<Bytes, Fault> {
-        let _locked = Locked::new(self, Mode::Shared, wait)?;
-        let state = self.read();
+        let (locked, state) = self.read_shared(wait)?;
         let kept = content(&state)?;
         let due = self.note_access(&state);
         let found = match kept.owner() {
@@ -199,7 +216,14 @@ impl Inode {
         }
         match found {
             Some(bytes) => Ok(bytes),
-            None => self.read_whole_shared(),
+            None => {
+                // Nothing was seen yet that another look could contradict.
+                let _locked = match locked {
+                    Some(locked) => locked,
+                    None => Locked::new(self, Mode::Shared, wait)?,
+                };
+                self.read_whole_shared()
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use crate::memory::foreign::Foreign;
 use crate::memory::pool::{Buf, OutOfMemory, SMALL_MAX, Slot};
 
 /// The most that one chunk holds, in bytes.
-pub(crate) const CHUNK: usize = 1 << 20;
+pub const CHUNK: usize = 1 << 20;
 /// Granularity of holes and of the quota, in bytes.
 pub(crate) const BLOCK: usize = 16 << 10;
 

@@ -32,7 +32,7 @@ const PATH_MAX: usize = 4096;
 const CACHE_MAX: u64 = 32 << 20;
 const LIMIT_SHARE: u64 = 16;
 /// The share of that which paths fill by being created: most files are not looked up soon.
-const CREATED_SHARE: u64 = 8;
+const CREATED_SHARE: u64 = 32;
 /// Bytes that a shard pays for at once.
 const CHARGE_STEP: u64 = 1 << 10;
 /// Sets of a shard when it is first used.

@@ -49,6 +49,8 @@ pub(crate) struct Directory {
     pub(crate) subdirectories: u32,
     /// Set when the directory itself was removed: nothing may be created in it any more.
     pub(crate) removed: bool,
+    /// Changes when serials are given anew.
+    pub(crate) numbering: u16,
     /// Grows with every change of a name.
     pub(crate) stamp: u64,
 }
@@ -65,6 +67,7 @@ impl Directory {
             parent,
             subdirectories: 0,
             removed: false,
+            numbering: 0,
             stamp: 0,
         }
     }
@@ -279,6 +282,7 @@ impl Directory {
                 entry.serial = serial as u32;
             }
             self.next_serial = self.entries.len() as u32;
+            self.numbering = self.numbering.wrapping_add(1);
         }
         self.index.clear();
         let (stored, listed) = (&self.names, &self.entries);

@@ -113,6 +113,21 @@ pub(crate) fn place<'a>(root: &Arc<Inode>, path: &'a [u8]) -> Result<Place<'a>, 
     checked_place(directory, last, epoch)
 }
 
+/// As [`place`], where the place of another path is known: often it is in the same directory.
+#[inline]
+pub(crate) fn place_beside<'a>(
+    root: &Arc<Inode>,
+    path: &'a [u8],
+    (other, known): (&[u8], &Place<'_>),
+) -> Result<Place<'a>, Fault> {
+    path::check(path)?;
+    let (prefix, last) = path::split_last(path);
+    if prefix != path::split_last(other).0 {
+        return place(root, path);
+    }
+    checked_place(known.directory.clone(), last, known.epoch)
+}
+
 /// As [`place`], with relative paths starting at `start`.
 pub(crate) fn place_from<'a>(
     root: &Arc<Inode>,

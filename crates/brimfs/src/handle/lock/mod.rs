@@ -52,6 +52,12 @@ pub(crate) fn acquire(word: &LockWord, mode: Mode, wait: Wait) -> Result<(), Fau
     acquire_contended(word, mode, wait)
 }
 
+/// Whether a shared lock could be had now, and nobody waits for the exclusive one.
+#[inline]
+pub(crate) fn is_readable(word: &LockWord) -> bool {
+    word::is_readable(word)
+}
+
 /// Gives back what [`acquire`] took, on any thread.
 #[inline]
 pub(crate) fn release(word: &LockWord, mode: Mode) {

@@ -44,6 +44,12 @@ pub(super) fn try_acquire(word: &LockWord, mode: Mode) -> bool {
     }
 }
 
+/// Whether readers are let in.
+#[inline]
+pub(super) fn is_readable(word: &LockWord) -> bool {
+    word.0.load(Acquire) & (WRITER | WAITERS) == 0
+}
+
 /// Gives the lock back. True: the lock is free now and the first waiter is to be told.
 #[inline]
 #[must_use]
