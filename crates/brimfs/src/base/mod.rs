@@ -7,5 +7,6 @@ pub mod error;
 pub mod fork;
 pub mod hash;
 pub(crate) mod lock_word;
+pub(crate) mod spin;
 pub(crate) mod stats;
 pub mod sync;

@@ -13,13 +13,15 @@
 //!
 //! The cache is bounded and charged to the budget; it gives way to anything
 //! that needs the memory. New files fill a part of it, looked-up ones all of it.
-//! Its locks are leaves: nothing is locked under them.
+//! Its locks are leaves, held for a probe: only the gate of a budget is locked under them, and what can be
+//! allocated or freed without them is.
 
 use triomphe::ThinArc;
 
 use crate::base::hash::hash_bytes;
+use crate::base::spin::SpinLock;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
-use crate::base::sync::{Arc, Mutex, Weak};
+use crate::base::sync::{Arc, Weak};
 use crate::memory::budget::Budget;
 use crate::namespace::inode::{FileType, Inode};
 
@@ -112,7 +114,7 @@ struct Shard {
 
 /// See the module's documentation.
 pub(crate) struct PathCache {
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [SpinLock<Shard>; SHARDS],
     epoch: AtomicU64,
     bytes: AtomicU64,
     budget: Budget,
@@ -147,7 +149,7 @@ fn tag_of(hash: u64) -> u16 {
 impl PathCache {
     pub(crate) fn new(budget: Budget) -> Self {
         PathCache {
-            shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
+            shards: std::array::from_fn(|_| SpinLock::new(Shard::default())),
             epoch: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             budget,
@@ -178,7 +180,7 @@ impl PathCache {
     }
 
     #[inline]
-    fn shard(&self, hash: u64) -> &Mutex<Shard> {
+    fn shard(&self, hash: u64) -> &SpinLock<Shard> {
         &self.shards[(hash >> 59) as usize % SHARDS]
     }
 
@@ -220,28 +222,33 @@ impl PathCache {
             return;
         }
         let hash = hash_bytes(path);
-        let mut shard = self.shard(hash).lock();
         let limit = self.shard_limit(why);
-        let Some((set, way)) = shard.room(hash, path, limit, why, self) else {
-            return;
-        };
         let target = Target {
             node: Arc::downgrade(node),
             epoch_and_link: stamp.epoch | u64::from(via_link),
             names_stamp: stamp.names,
         };
+        let entry = ThinArc::from_header_and_slice(target, path);
+        let mut shard = self.shard(hash).lock();
+        let Some((set, way)) = shard.room(hash, path, limit, why, self) else {
+            drop(shard);
+            return;
+        };
         let place = &mut shard.sets[set];
         place.tags[way] = tag_of(hash);
-        place.entries[way] = Some(ThinArc::from_header_and_slice(target, path));
+        let old = place.entries[way].replace(entry);
+        drop(shard);
+        drop(old);
     }
 
     /// Forgets one path.
     pub(crate) fn remove(&self, path: &[u8]) {
         let hash = hash_bytes(path);
         let mut shard = self.shard(hash).lock();
-        if let Some((set, way)) = shard.position(hash, path) {
-            shard.give_up(set, way, self);
-        }
+        let found = shard.position(hash, path);
+        let entry = found.and_then(|(set, way)| shard.give_up(set, way, self));
+        drop(shard);
+        drop(entry);
     }
 
     /// Forgets everything and gives its memory back. Returns how many bytes that were.
@@ -392,11 +399,11 @@ impl Shard {
         None
     }
 
-    fn give_up(&mut self, set: usize, way: usize, cache: &PathCache) {
-        if let Some(entry) = self.sets[set].entries[way].take() {
-            self.used -= 1;
-            cache.uncharge(self, cost_of(entry.slice.len()));
-        }
+    fn give_up(&mut self, set: usize, way: usize, cache: &PathCache) -> Option<Entry> {
+        let entry = self.sets[set].entries[way].take()?;
+        self.used -= 1;
+        cache.uncharge(self, cost_of(entry.slice.len()));
+        Some(entry)
     }
 
     /// Twice as many sets, without the entries that no longer stand.
@@ -438,6 +445,7 @@ impl Shard {
 impl Drop for PathCache {
     fn drop(&mut self) {
         for shard in &mut self.shards {
+            // In a forked child the lock may be held for ever.
             let shard = shard.get_mut();
             shard.sets = Vec::new();
             self.budget.release(shard.charged);

@@ -206,10 +206,12 @@ impl Inode {
         self.state.write()
     }
 
-    /// Makes cached paths to this node miss.
+    /// Makes cached paths to this node miss. The state is the node's own, locked: nobody else is here.
     #[inline]
-    pub(crate) fn name_removed(&self) {
-        self.names_stamp.fetch_add(1, Ordering::Release);
+    pub(crate) fn name_removed(&self, _locked: &mut State) {
+        let stamp = self.names_stamp.load(Ordering::Relaxed);
+        self.names_stamp
+            .store(stamp.wrapping_add(1), Ordering::Release);
     }
 }
 

@@ -161,7 +161,7 @@ pub(crate) fn remove_directory(place: &Place<'_>) -> Result<Arc<Inode>, Fault> {
     lost.links = 0;
     map.remove(name, &directory.account().budget);
     map.subdirectories -= 1;
-    node.name_removed();
+    node.name_removed(&mut lost);
     state.links -= 1;
     let now = clock::wall_nanos();
     state.times.content_changed(now);
@@ -313,9 +313,12 @@ fn rename_files_within(
         map.insert(new, node.clone());
     }
     map.remove(old, budget);
-    node.name_removed();
     state.times.content_changed(now);
-    node.write().times.node_changed(now);
+    {
+        let mut renamed = node.write();
+        node.name_removed(&mut renamed);
+        renamed.times.node_changed(now);
+    }
     if let Some(target) = &target {
         lose_name(target, now);
     }
@@ -323,8 +326,8 @@ fn rename_files_within(
 }
 
 fn lose_name(node: &Arc<Inode>, now: i64) {
-    node.name_removed();
     let mut lost = node.write();
+    node.name_removed(&mut lost);
     if let Some(map) = lost.directory_mut() {
         map.removed = true;
         lost.links = 0;
@@ -495,11 +498,11 @@ impl Rename<'_> {
     }
 
     fn finish(&self, pair: &mut Pair<'_>, node: &Arc<Inode>, parent: &Arc<Inode>) {
-        node.name_removed();
         let now = clock::wall_nanos();
         pair.from.times.content_changed(now);
         pair.to().times.content_changed(now);
         let mut state = node.write();
+        node.name_removed(&mut state);
         state.times.node_changed(now);
         if let Body::Directory(map) = &mut state.body {
             map.parent = Arc::downgrade(parent);

@@ -19,7 +19,6 @@ mod os;
 mod ready;
 mod release;
 mod slab;
-mod spin;
 #[cfg(test)]
 mod tests;
 mod unit;

@@ -8,8 +8,8 @@ use std::ptr::{self, NonNull};
 
 use super::Pool;
 use super::directory;
-use super::spin::{SpinGuard, SpinLock};
 use super::unit::PAGE;
+use crate::base::spin::{SpinGuard, SpinLock};
 use crate::base::sync::atomic::Ordering;
 use crate::memory::pool::{OutOfMemory, class};
 
