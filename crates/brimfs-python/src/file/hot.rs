@@ -443,7 +443,7 @@ impl File {
             // Closing may give memory back, which takes its time.
             return None;
         }
-        drop(session.state().core.take());
+        session.state().core = None;
         Some(objects::none(args.py()))
     }
 }
