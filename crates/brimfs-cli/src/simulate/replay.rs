@@ -1,6 +1,6 @@
 //! Replaying one trace through one policy at one size.
 
-use brimfs::face::policy::{Chunk, PRIORITY_DEFAULT, PolicyKind, Settings, Slot, weight};
+use brimfs::face::policy::{Chunk, PRIORITY_DEFAULT, Policy, PolicyKind, Settings, Slot, weight};
 use serde::Serialize;
 
 use crate::trace::{Object, Trace};
@@ -87,7 +87,7 @@ impl Sums {
 /// Replays `trace` against a cache of `capacity` bytes.
 ///
 /// The boost by accesses is off, every object is clean, and hits are reported to the policy, so LRU is
-/// exact.
+/// exact. Room is made before a chunk is admitted, as in the papers, or after it if newcomers compete.
 pub(crate) fn replay(
     trace: &Trace,
     policy: PolicyKind,
@@ -95,6 +95,7 @@ pub(crate) fn replay(
     swap_in_cost: u64,
     priorities: Priorities,
 ) -> Ratios {
+    let first = policy.newcomers_compete();
     let mut policy = policy.build(Settings {
         capacity,
         swap_in_cost,
@@ -115,6 +116,9 @@ pub(crate) fn replay(
         if u64::from(object.size) > capacity {
             continue;
         }
+        let size = u64::from(object.size);
+        let bytes_before = if first { capacity } else { capacity - size };
+        evict_down_to(policy.as_mut(), bytes_before, &mut slots);
         let slot = policy.admit(Chunk {
             id: u64::from(place),
             size: object.size,
@@ -125,11 +129,15 @@ pub(crate) fn replay(
             clean: true,
         });
         slots[place as usize] = Some(slot);
-        while policy.bytes() > capacity {
-            let victim = policy.victim().expect("nothing is parked here");
-            policy.evicted(victim.slot);
-            slots[victim.id as usize] = None;
-        }
+        evict_down_to(policy.as_mut(), capacity, &mut slots);
     }
     missed.over(&all)
+}
+
+fn evict_down_to(policy: &mut dyn Policy, bytes: u64, slots: &mut [Option<Slot>]) {
+    while policy.bytes() > bytes {
+        let victim = policy.victim().expect("nothing is parked here");
+        policy.evicted(victim.slot);
+        slots[victim.id as usize] = None;
+    }
 }

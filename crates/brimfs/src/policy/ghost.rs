@@ -209,11 +209,9 @@ mod tests {
     };
 
     fn chunk(id: u64, size: u32, main: bool) -> Entry {
-        let mut entry = Entry {
-            id,
-            size,
-            ..Entry::default()
-        };
+        let mut entry = Entry::default();
+        entry.id = id;
+        entry.size = size;
         entry.set_frequency((id % 16) as u8);
         entry.set_main(main);
         entry

@@ -146,6 +146,13 @@ impl PolicyKind {
         }
     }
 
+    /// Whether a caller that must make room for one chunk should admit it first, so that it may be the
+    /// one that goes. Reclaim in the background lets newcomers compete under any policy; the textbooks
+    /// of the others have it the other way round.
+    pub fn newcomers_compete(self) -> bool {
+        self == PolicyKind::G2
+    }
+
     /// A policy of this kind without chunks.
     pub fn build(self, settings: Settings) -> Box<dyn Policy> {
         match self {

@@ -281,10 +281,4 @@ impl GreedyDual {
     pub(crate) fn footprint(&self) -> u64 {
         (size_of_val(&*self.keys) + size_of_val(&*self.winners)) as u64
     }
-
-    #[cfg(test)]
-    pub(crate) fn raise_level(&mut self, level: u64) {
-        assert_eq!(self.bytes, 0);
-        self.level = level;
-    }
 }

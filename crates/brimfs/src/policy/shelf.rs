@@ -122,3 +122,58 @@ impl Shelf {
         self.table.footprint() + self.rings.footprint() + self.hits.footprint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boost_comes_with_accesses_and_decays_without() {
+        let mut shelf = Shelf::new(Settings::new(1), 0);
+        let slot = shelf.admit(Chunk {
+            id: 1,
+            size: 1,
+            priority: 5,
+            clean: true,
+        });
+        let mut look = |accesses: u32| {
+            for _ in 0..accesses {
+                shelf.hits.touch(slot);
+            }
+            shelf.look(slot);
+            shelf.counted_priority(slot)
+        };
+        assert_eq!(look(9), 5);
+        // 9 / 2 + 6.
+        assert_eq!(look(6), 6);
+        assert_eq!(look(5), 6);
+        assert_eq!(look(4), 5);
+        assert_eq!(look(1_000), 6);
+        assert_eq!((look(0), look(0)), (5, 5));
+        for priority in 0..=10u8 {
+            shelf.table.entry_mut(slot.get()).set_priority(priority);
+            shelf.table.entry_mut(slot.get()).set_warmth(255);
+            let expected = if priority < 8 { priority + 1 } else { priority };
+            assert_eq!(shelf.counted_priority(slot), expected);
+        }
+    }
+
+    #[test]
+    fn the_boost_can_be_off() {
+        let mut shelf = Shelf::new(
+            Settings {
+                boost_threshold: None,
+                ..Settings::new(1)
+            },
+            0,
+        );
+        let slot = shelf.admit(Chunk {
+            id: 1,
+            size: 1,
+            priority: 5,
+            clean: true,
+        });
+        shelf.table.entry_mut(slot.get()).set_warmth(255);
+        assert_eq!(shelf.counted_priority(slot), 5);
+    }
+}
