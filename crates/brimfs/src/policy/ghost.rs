@@ -16,6 +16,8 @@ use crate::policy::table::{Entry, FREQUENCY_MAX};
 const WAYS: usize = 8;
 /// Sets of the first table.
 const FIRST_SETS: usize = 8;
+/// A table grows by at least one in so many of its sets.
+const STEP_MIN: usize = 8;
 
 const TAG_BITS: u32 = 40;
 const FREQUENCY_BITS: u32 = 4;
@@ -131,13 +133,11 @@ impl Ghosts {
             return;
         }
         let sets = self.records.len() / WAYS;
-        let grown = (sets + sets.div_ceil(2)).max(FIRST_SETS);
         let allowed = (places / WAYS).max(FIRST_SETS);
-        if grown.min(allowed) > sets {
-            self.rebuild(grown.min(allowed), window);
-        } else if allowed < sets / 2 {
-            // Far fewer chunks than there were: follow them down.
-            self.rebuild(allowed, window);
+        let grown = (sets + sets.div_ceil(2)).max(FIRST_SETS).min(allowed);
+        // By steps that are a share of what there is: rebuilding costs O(places).
+        if grown > sets + sets / STEP_MIN || allowed < sets / 2 {
+            self.rebuild(grown, window);
         }
         self.put(record, window, true);
     }
@@ -265,6 +265,22 @@ mod tests {
             .filter(|id| ghosts.recall(*id, 20_000).is_some())
             .count();
         assert!((1_900..=2_001).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn places_that_grow_one_by_one_rebuild_rarely() {
+        let mut ghosts = Ghosts::default();
+        let mut rebuilt = 0;
+        for id in 0..200_000 {
+            let before = ghosts.records.as_ptr();
+            let bound = Bound {
+                places: id as usize / 2,
+                window: u64::MAX,
+            };
+            ghosts.remember(&chunk(id, 1, false), bound);
+            rebuilt += u32::from(ghosts.records.as_ptr() != before);
+        }
+        assert!((5..100).contains(&rebuilt), "{rebuilt}");
     }
 
     #[test]
