@@ -21,6 +21,7 @@
 //! [`ErrorKind`] what can go wrong.
 
 mod base;
+mod cold;
 mod fs;
 mod handle;
 mod io;
@@ -51,4 +52,18 @@ pub mod face {
     pub use crate::handle::node::{Source, Stored};
     pub use crate::handle::wait::{Wait, set_interrupt_check};
     pub use crate::memory::foreign::{Foreign, ForeignVTable};
+
+    /// The seam to disks, and the real ones.
+    pub mod disk {
+        pub use crate::io::disk::{
+            ALIGNMENT, Disk, DiskFile, Nameless, Place, read_full, write_full,
+        };
+        pub use crate::io::real::RealDisk;
+        pub use crate::io::spill_directory::{SPILL_DIRECTORY_VARIABLE, SpillDirectory, find};
+    }
+
+    /// The segment store.
+    pub mod segment {
+        pub use crate::cold::segment::*;
+    }
 }
