@@ -77,6 +77,7 @@ impl Store {
                 return None;
             }
             tail.active = None;
+            victim.close();
         }
         Some(victim)
     }

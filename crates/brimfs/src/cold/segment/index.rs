@@ -50,6 +50,15 @@ impl Segment {
         }
     }
 
+    /// No more records come: gives back room for them. Called under the lock of the tail.
+    pub(super) fn close(&self) {
+        let mut index = self.index.lock();
+        index.entries.shrink_to_fit();
+        let used = index.used;
+        drop(index);
+        self.file.cut(used);
+    }
+
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock()
     }
@@ -158,10 +167,5 @@ impl Index {
     /// Memory that the index takes, in bytes.
     pub(super) fn footprint(&self) -> u64 {
         (self.entries.capacity() * size_of::<u32>()) as u64
-    }
-
-    /// No more records come: gives back room for them.
-    pub(super) fn seal(&mut self) {
-        self.entries.shrink_to_fit();
     }
 }

@@ -158,7 +158,14 @@ impl Store {
             };
             let need = used + len;
             let wish = need.next_multiple_of(STEP_BYTES).min(self.segment_bytes);
-            segment.file.reserve(need, wish, self.ceiling(purpose))?;
+            let ceiling = self.ceiling(purpose);
+            if let Err(fault) = segment.file.reserve(need, wish, ceiling) {
+                // A file kept for later stands in the way of what is needed now.
+                if tail.spare.take().is_none() {
+                    return Err(fault);
+                }
+                segment.file.reserve(need, wish, ceiling)?;
+            }
             runs.push(Run {
                 segment: segment.clone(),
                 start: used,
@@ -193,13 +200,8 @@ impl Store {
             return None;
         }
         let last = fresh.len() - 1;
-        let full = before.iter().chain(&fresh[..last]);
-        for segment in full {
-            let mut index = segment.index();
-            index.seal();
-            let end = FIRST + index.filled();
-            drop(index);
-            segment.file.cut(end);
+        for segment in before.iter().chain(&fresh[..last]) {
+            segment.close();
         }
         let mut table = self.table.write();
         table.extend(fresh.into_iter().map(|segment| (segment.serial, segment)));
