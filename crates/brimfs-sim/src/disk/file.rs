@@ -125,8 +125,8 @@ impl DiskFile for SimFile {
             return Err(Failure::Full.error());
         }
         let mut content = lock(&self.content);
-        let len = content.bytes.len().max(end as usize);
-        content.bytes.resize(len, 0);
+        let more = (end as usize).saturating_sub(content.bytes.len());
+        content.bytes.extend_from_slice(&vec![0; more]);
         Ok(())
     }
 
