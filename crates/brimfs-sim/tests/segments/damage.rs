@@ -96,7 +96,7 @@ fn compaction_believes_no_header() {
                 options.compression = compression;
                 let mut world = World::new(options);
                 world
-                    .append(&[3000, 2000, 1000])
+                    .append(&[3000, 20_000, 1000])
                     .expect("a disk that does not fail");
                 world.release(1);
                 let raw = world.kept[&0].extent;

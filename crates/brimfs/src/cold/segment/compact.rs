@@ -2,6 +2,7 @@
 
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
+use crate::io::disk::ALIGNMENT;
 
 use super::crypt::TAG;
 use super::format::{
@@ -31,8 +32,10 @@ impl Store {
         let _one_at_a_time = self.compacting.lock();
         let mut done = Compacted::default();
         let mut seen = Vec::new();
+        // What is filled from here on holds what was moved, and is not moved again.
+        let newest = self.tail.lock().next_serial();
         while done.copied < budget {
-            let Some(victim) = self.victim(&seen) else {
+            let Some(victim) = self.victim(newest, &seen) else {
                 break;
             };
             seen.push(victim.serial);
@@ -44,8 +47,9 @@ impl Store {
         Ok(done)
     }
 
-    /// The segment with the largest dead share that is worth it and was not `seen`. No more runs go to it.
-    fn victim(&self, seen: &[u32]) -> Option<Arc<Segment>> {
+    /// The segment older than `newest` that gains most of its size by moving and was not `seen`. No
+    /// more runs go to it.
+    fn victim(&self, newest: u32, seen: &[u32]) -> Option<Arc<Segment>> {
         let pressed = self.space.used() > self.space.limit - 2 * self.segment_bytes;
         let share = if pressed {
             DEAD_SHARE_PRESSED
@@ -55,14 +59,24 @@ impl Store {
         let mut best: Option<(u64, u64, Arc<Segment>)> = None;
         for segment in self.table.read().values() {
             let index = segment.index();
-            let (dead, filled) = (index.dead_bytes(), index.filled());
+            let filled = index.filled();
+            // Padding that moving would only make anew is no gain.
+            let gain = filled
+                - index
+                    .live_bytes()
+                    .next_multiple_of(ALIGNMENT as u64)
+                    .min(filled);
             let fit = index.is_settled() && !index.damaged && !index.is_empty();
-            if !fit || seen.contains(&segment.serial) || dead * share < filled {
+            let known = segment.serial >= newest || seen.contains(&segment.serial);
+            if !fit || known || gain == 0 || gain * share < filled {
                 continue;
             }
-            let deader = |(d, f, _): &(u64, u64, _)| dead * f > d * filled;
-            if best.as_ref().is_none_or(deader) {
-                best = Some((dead, filled, segment.clone()));
+            // Two segments are compared by their shares, without dividing.
+            let better = |(g, f, _): &(u64, u64, _)| {
+                u128::from(gain) * u128::from(*f) > u128::from(*g) * u128::from(filled)
+            };
+            if best.as_ref().is_none_or(better) {
+                best = Some((gain, filled, segment.clone()));
             }
         }
         let (.., victim) = best?;

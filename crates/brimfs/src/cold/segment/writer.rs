@@ -64,6 +64,11 @@ impl Tail {
             spare: None,
         }
     }
+
+    /// The serial number of the next segment.
+    pub(super) fn next_serial(&self) -> u32 {
+        self.next_serial
+    }
 }
 
 /// A record with its size on disk.
