@@ -26,6 +26,7 @@ mod fs;
 mod handle;
 mod io;
 mod memory;
+mod mover;
 mod namespace;
 mod options;
 mod policy;

@@ -189,6 +189,14 @@ impl Fault {
         self.kind
     }
 
+    /// How much was asked for, if a limit was hit.
+    pub fn requested(&self) -> Option<u64> {
+        match self.detail {
+            Detail::Limit(info) => Some(info.requested),
+            _ => None,
+        }
+    }
+
     /// Names the operation and the path.
     #[cold]
     pub fn at(self, op: &'static str, path: &[u8]) -> Error {

@@ -225,6 +225,16 @@ pub(crate) trait GivesWay: Send + Sync {
     fn give_way(&self) -> u64;
 }
 
+/// A budget that the holder does not keep alive.
+#[derive(Clone)]
+pub(crate) struct WeakBudget(Weak<Shares>);
+
+impl WeakBudget {
+    pub(crate) fn upgrade(&self) -> Option<Budget> {
+        self.0.upgrade().map(Budget)
+    }
+}
+
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Budget({:?})", self.0.ledger)
@@ -255,6 +265,15 @@ impl Budget {
             machine,
             caches: Mutex::new(Vec::new()),
         }))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakBudget {
+        WeakBudget(Arc::downgrade(&self.0))
+    }
+
+    /// Bytes that are free.
+    pub(crate) fn spare(&self) -> u64 {
+        self.limit().saturating_sub(self.used())
     }
 
     /// Resident bytes charged now.

@@ -11,3 +11,4 @@ pub(crate) mod guard;
 pub(crate) mod pool;
 pub(crate) mod slots;
 pub(crate) mod table;
+pub(crate) mod tier;

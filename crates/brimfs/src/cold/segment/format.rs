@@ -64,6 +64,18 @@ impl Extent {
         ])
     }
 
+    /// The extent as three numbers, to be kept by somebody who does not know what they mean.
+    #[must_use]
+    pub fn to_raw(self) -> [u32; 3] {
+        self.0
+    }
+
+    /// The opposite of [`Extent::to_raw`]. Numbers that came from nowhere lead nowhere: reading them fails.
+    #[must_use]
+    pub fn from_raw(raw: [u32; 3]) -> Self {
+        Extent(raw)
+    }
+
     /// Serial number of the segment.
     pub(super) fn serial(self) -> u32 {
         self.0[0] & SERIAL_MAX

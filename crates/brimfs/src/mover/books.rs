@@ -1,0 +1,159 @@
+//! The policy, and for every slot the unit that has it.
+
+use crate::memory::tier::{Identity, Slot, Unit};
+use crate::policy::{self, Chunk, Explained, Hits, Policy, Victim};
+
+use super::settings::TierSettings;
+
+/// A slot of the policy is the same number.
+pub(super) fn policy_slot(slot: Slot) -> Option<policy::Slot> {
+    policy::Slot::new(slot.get())
+}
+
+/// What stands behind a slot.
+#[derive(Debug)]
+struct Entry {
+    unit: Unit,
+    /// The mover has written the unit and asks its file to let the memory go: when the slot is
+    /// removed now, that is an eviction and no deletion.
+    leaving: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Books {
+    policy: Box<dyn Policy>,
+    /// By the slot's number.
+    entries: Vec<Option<Entry>>,
+}
+
+impl Books {
+    pub(super) fn new(settings: &TierSettings, limit: u64) -> Self {
+        Books {
+            policy: settings.policy(limit),
+            entries: Vec::new(),
+        }
+    }
+
+    pub(super) fn hits(&self) -> Hits {
+        self.policy.hits().clone()
+    }
+
+    /// Memory of the policy and this table, in bytes.
+    pub(super) fn footprint(&self) -> u64 {
+        self.policy.footprint() + (self.entries.capacity() * size_of::<Option<Entry>>()) as u64
+    }
+
+    pub(super) fn set_capacity(&mut self, bytes: u64) {
+        self.policy.set_capacity(bytes);
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        unit: Unit,
+        identity: Identity,
+        size: u32,
+        priority: u8,
+    ) -> Slot {
+        let slot = self.policy.admit(Chunk {
+            // The same whatever the bytes: a changed file that comes back is an old acquaintance.
+            id: identity.owner ^ u64::from(identity.index).rotate_right(20),
+            size,
+            priority,
+            clean: false,
+        });
+        let at = slot.get() as usize;
+        if at >= self.entries.len() {
+            self.entries.resize_with(at + 1, || None);
+        }
+        self.entries[at] = Some(Entry {
+            unit,
+            leaving: false,
+        });
+        Slot::new(slot.get()).expect("slots of the policy are never zero")
+    }
+
+    fn entry(&mut self, slot: Slot) -> Option<&mut Entry> {
+        self.entries.get_mut(slot.get() as usize)?.as_mut()
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let entry = self.entries.get_mut(slot.get() as usize);
+        let Some(entry) = entry.and_then(Option::take) else {
+            return;
+        };
+        if let Some(slot) = policy_slot(slot) {
+            match entry.leaving {
+                true => self.policy.evicted(slot),
+                false => self.policy.remove(slot),
+            };
+        }
+    }
+
+    pub(super) fn resize(&mut self, slot: Slot, size: u32) {
+        if let Some(slot) = policy_slot(slot) {
+            self.policy.resize(slot, size);
+        }
+    }
+
+    pub(super) fn set_clean(&mut self, slot: Slot, clean: bool) {
+        if let Some(slot) = policy_slot(slot) {
+            self.policy.set_clean(slot, clean);
+        }
+    }
+
+    pub(super) fn prioritize(&mut self, slot: Slot, priority: u8) {
+        if let Some(slot) = policy_slot(slot) {
+            self.policy.set_priority(slot, priority);
+        }
+    }
+
+    pub(super) fn owned(&mut self, slot: Slot, unit: Unit) {
+        if let Some(entry) = self.entry(slot)
+            && entry.unit.holder.strong_count() == 0
+        {
+            entry.unit = unit;
+        }
+    }
+
+    /// The next to go, and where it is. Units whose file is gone for good are dropped on the way.
+    pub(super) fn victim(&mut self) -> Option<(Victim, Slot, Unit)> {
+        loop {
+            let victim = self.policy.victim()?;
+            let slot = Slot::new(victim.slot.get())?;
+            match self.entry(slot) {
+                Some(entry) => return Some((victim, slot, entry.unit.clone())),
+                None => {
+                    debug_assert!(false, "a victim that nobody admitted");
+                    self.policy.remove(victim.slot);
+                }
+            }
+        }
+    }
+
+    /// The unit cannot go now.
+    pub(super) fn refuse(&mut self, slot: Slot) {
+        if let Some(entry) = self.entry(slot) {
+            entry.leaving = false;
+        }
+        if let Some(slot) = policy_slot(slot) {
+            self.policy.refuse(slot);
+        }
+    }
+
+    /// Refused units may be offered again.
+    pub(super) fn release_refused(&mut self) {
+        self.policy.release_refused();
+    }
+
+    /// See [`Entry::leaving`].
+    pub(super) fn set_leaving(&mut self, slot: Slot) {
+        if let Some(entry) = self.entry(slot) {
+            entry.leaving = true;
+        }
+    }
+
+    pub(super) fn explain(&self, slot: Slot) -> Option<Explained> {
+        self.policy.explain(policy_slot(slot)?)
+    }
+}

@@ -1,0 +1,47 @@
+//! Gives dead space of the store back: the live rest of mostly dead segments moves, and its files
+//! are told.
+
+use crate::base::error::Fault;
+use crate::base::sync::Arc;
+use crate::cold::segment::{Extent, Id, Store};
+
+use super::tickets::Ticket;
+use super::{Mover, location};
+
+/// What one round copies at the most, in bytes.
+const ROUND: u64 = 64 << 20;
+/// Dead space is given back when it is more than this share of the live bytes, and this many bytes.
+const DEAD_SHARE: u64 = 2;
+const DEAD_LEAST: u64 = 64 << 20;
+
+impl Mover {
+    /// Makes room in a store that has reached its limit.
+    pub(super) fn compact_for(&self, store: &Arc<Store>) -> Result<(), Fault> {
+        store
+            .compact(ROUND, &mut |id, old, new| self.relocate(id, old, new))
+            .map(drop)
+    }
+
+    /// Compacts if much of the store is dead. Called in the background.
+    pub(super) fn compact_if_due(&self) -> Result<(), Fault> {
+        let Some(store) = self.opened() else {
+            return Ok(());
+        };
+        let stats = store.stats();
+        if stats.dead_bytes < DEAD_LEAST || stats.dead_bytes < stats.live_bytes / DEAD_SHARE {
+            return Ok(());
+        }
+        self.compact_for(&store)
+    }
+
+    fn relocate(&self, id: Id, old: Extent, new: Extent) -> bool {
+        let ticket = Ticket(id.index);
+        let Some(unit) = self.tickets.lock().unit(ticket) else {
+            return false;
+        };
+        let (old, new) = (location(ticket, old), location(ticket, new));
+        unit.holder
+            .upgrade()
+            .is_some_and(|holder| holder.relocate(unit.index, old, new))
+    }
+}

@@ -1,0 +1,87 @@
+//! Cold → memory: a unit comes back, or a part of it goes straight to a reader.
+
+use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::Arc;
+use crate::cold::segment::{ReadError, Store};
+use crate::memory::tier::{Cold, Filled, Installed, Residents};
+
+use super::{Mover, id, split};
+
+impl Mover {
+    /// Makes a unit resident. Success too if it is resident already, or gone.
+    pub(super) fn fault_in_unit(
+        &self,
+        holder: &Arc<dyn Residents>,
+        index: u64,
+    ) -> Result<(), Fault> {
+        let Some(cold) = holder.cold(index) else {
+            return Ok(());
+        };
+        let mut filled = self.room(holder, cold.len as usize)?;
+        if !self.read_checked(holder, index, cold, 0, filled.bytes_mut())? {
+            return Ok(());
+        }
+        match holder.clone().install(index, cold.identity, filled) {
+            Installed::Stale => return Ok(()),
+            Installed::Small(_) => self.forget_location(cold.location),
+            Installed::Chunk(Some(slot)) => self.books.lock().set_clean(slot, true),
+            Installed::Chunk(None) => {}
+        }
+        self.counters.faulted_in(u64::from(cold.len));
+        Ok(())
+    }
+
+    /// Memory for a unit, made by evicting others if there is none.
+    fn room(&self, holder: &Arc<dyn Residents>, len: usize) -> Result<Filled, Fault> {
+        loop {
+            match holder.room(len) {
+                Err(fault) if fault.kind() == ErrorKind::MemoryLimit => {
+                    self.make_room(fault.requested().unwrap_or(len as u64))?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// See [`Tier::read_cold`](crate::memory::tier::Tier::read_cold).
+    pub(super) fn read_part(
+        &self,
+        holder: &Arc<dyn Residents>,
+        index: u64,
+        cold: Cold,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<bool, Fault> {
+        let read = self.read_checked(holder, index, cold, offset, to)?;
+        if read {
+            self.counters.read_through(to.len() as u64);
+        }
+        Ok(read)
+    }
+
+    /// Reads, verified; false if the bytes lie elsewhere by now, or are no more.
+    fn read_checked(
+        &self,
+        holder: &Arc<dyn Residents>,
+        index: u64,
+        cold: Cold,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<bool, Fault> {
+        let Some(store) = self.opened() else {
+            return Ok(false);
+        };
+        match read(&store, cold, offset, to) {
+            Ok(()) => Ok(true),
+            Err(ReadError::Gone) => Ok(false),
+            // What is wrong with bytes that nobody wants any more is not to be reported.
+            Err(ReadError::Fault(_)) if holder.cold(index) != Some(cold) => Ok(false),
+            Err(ReadError::Fault(fault)) => Err(fault),
+        }
+    }
+}
+
+fn read(store: &Store, cold: Cold, offset: usize, to: &mut [u8]) -> Result<(), ReadError> {
+    let (ticket, extent) = split(cold.location);
+    store.read(id(cold.identity, ticket), extent, offset, to)
+}

@@ -1,0 +1,67 @@
+//! How a tier is set up.
+
+use std::path::PathBuf;
+
+use crate::base::error::Fault;
+use crate::base::sync::Arc;
+use crate::cold::segment::{Compression, Options, Store};
+use crate::io::disk::{ALIGNMENT, Disk};
+use crate::io::spill_directory;
+use crate::policy::{Policy, PolicyKind, Settings};
+
+/// The share of a directory's free space that a tier may fill unless told otherwise.
+const FREE_SHARE: u64 = 2;
+/// What the buffers of the store may take of the memory limit: one part in so many.
+const BUFFER_SHARE: u64 = 16;
+const BUFFER_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=280 << 10;
+
+/// Where content is spilled to.
+#[derive(Clone, Debug)]
+pub(crate) enum SpillPlace {
+    /// `$BRIMFS_SPILL_DIR`, `/var/tmp` or the user's cache directory, whichever is on a disk.
+    Found,
+    /// The user's choice.
+    Directory(PathBuf),
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub(crate) struct TierSettings {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) place: SpillPlace,
+    /// The most bytes on disk; half of what is free if it is not given.
+    pub(crate) disk_limit: Option<u64>,
+    pub(crate) compression: Compression,
+    pub(crate) policy: PolicyKind,
+    /// Accesses after which a file counts as one priority higher; `None` for never.
+    pub(crate) boost_threshold: Option<u8>,
+}
+
+impl TierSettings {
+    pub(super) fn policy(&self, limit: u64) -> Box<dyn Policy> {
+        let mut settings = Settings::new(limit);
+        settings.boost_threshold = self.boost_threshold;
+        self.policy.build(settings)
+    }
+
+    /// Chooses the directory and opens a store in it, with buffers that suit the memory limit.
+    pub(super) fn open_store(&self, memory_limit: u64) -> Result<Store, Fault> {
+        let wish = match &self.place {
+            SpillPlace::Found => None,
+            SpillPlace::Directory(path) => Some(path.as_path()),
+        };
+        let variable = |name: &str| std::env::var_os(name);
+        let found = spill_directory::find(&*self.disk, wish, &variable)?;
+        let limit = self.disk_limit.unwrap_or(found.place.free / FREE_SHARE);
+        let mut options = Options::new(found.path, limit);
+        options.compression = self.compression;
+        let share = memory_limit / BUFFER_SHARE / options.buffers as u64;
+        let bytes = share.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end()) as usize;
+        options.buffer_bytes = bytes / ALIGNMENT * ALIGNMENT;
+        if memory_limit < 64 << 20 {
+            options.buffers = 4;
+            options.helpers = 1;
+        }
+        Store::new(self.disk.clone(), options)
+    }
+}

@@ -1,0 +1,117 @@
+//! What the tier did, counted.
+
+use std::time::Duration;
+
+use crate::base::clock;
+use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::cold::segment::StoreStats;
+
+use super::tickets::Tickets;
+
+/// What the tier has and did since it was made. Bytes unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TierStats {
+    /// Content that is cold.
+    pub(crate) cold_bytes: u64,
+    /// Cold copies, by number: small files and chunks of larger ones.
+    pub(crate) cold_units: u64,
+    /// Units that left memory, by number; those among them that had to be written; their bytes.
+    pub(crate) evictions: u64,
+    pub(crate) swaps_out: u64,
+    pub(crate) swapped_out: u64,
+    /// Units that came back, by number; their bytes.
+    pub(crate) swaps_in: u64,
+    pub(crate) swapped_in: u64,
+    /// Parts of cold units that were read without coming back, by number; their bytes.
+    pub(crate) reads_through: u64,
+    pub(crate) read_through: u64,
+    /// Calls that had to wait for memory, by number; how long altogether, in nanoseconds; the longest.
+    pub(crate) stalls: u64,
+    pub(crate) stalled: u64,
+    pub(crate) longest_stall: u64,
+    /// The store, once it was needed.
+    pub(crate) store: Option<StoreStats>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    evictions: AtomicU64,
+    swaps_out: AtomicU64,
+    swapped_out: AtomicU64,
+    swaps_in: AtomicU64,
+    swapped_in: AtomicU64,
+    reads_through: AtomicU64,
+    read_through: AtomicU64,
+    stalls: AtomicU64,
+    stalled: AtomicU64,
+    longest_stall: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(super) fn evicted(&self, bytes: u64, written: bool) {
+        add(&self.evictions, 1);
+        if written {
+            add(&self.swaps_out, 1);
+            add(&self.swapped_out, bytes);
+        }
+    }
+
+    pub(super) fn faulted_in(&self, bytes: u64) {
+        add(&self.swaps_in, 1);
+        add(&self.swapped_in, bytes);
+    }
+
+    pub(super) fn read_through(&self, bytes: u64) {
+        add(&self.reads_through, 1);
+        add(&self.read_through, bytes);
+    }
+
+    pub(super) fn snapshot(&self, store: Option<StoreStats>, cold: &Tickets) -> TierStats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        TierStats {
+            cold_bytes: cold.bytes(),
+            cold_units: cold.count(),
+            evictions: get(&self.evictions),
+            swaps_out: get(&self.swaps_out),
+            swapped_out: get(&self.swapped_out),
+            swaps_in: get(&self.swaps_in),
+            swapped_in: get(&self.swapped_in),
+            reads_through: get(&self.reads_through),
+            read_through: get(&self.read_through),
+            stalls: get(&self.stalls),
+            stalled: get(&self.stalled),
+            longest_stall: get(&self.longest_stall),
+            store,
+        }
+    }
+}
+
+/// The time from its beginning to its end is a stall.
+pub(super) struct Stall<'a> {
+    counters: &'a Counters,
+    begun: Duration,
+}
+
+impl<'a> Stall<'a> {
+    pub(super) fn begin(counters: &'a Counters) -> Self {
+        Stall {
+            counters,
+            begun: clock::monotonic(),
+        }
+    }
+}
+
+impl Drop for Stall<'_> {
+    fn drop(&mut self) {
+        let length = clock::monotonic().saturating_sub(self.begun).as_nanos() as u64;
+        add(&self.counters.stalls, 1);
+        add(&self.counters.stalled, length);
+        self.counters
+            .longest_stall
+            .fetch_max(length, Ordering::Relaxed);
+    }
+}

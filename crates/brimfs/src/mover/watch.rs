@@ -1,0 +1,95 @@
+//! The thread that frees memory before somebody has to wait.
+//!
+//! Started when it is first called for, never in a filesystem that stays below
+//! the high mark. It holds the mover only while it works, so that a filesystem
+//! that is dropped takes its thread with it.
+
+use std::time::Duration;
+
+use crate::base::fork;
+use crate::base::sync::atomic::{AtomicBool, Ordering};
+use crate::base::sync::{Arc, Mutex, Weak, thread};
+
+use super::Mover;
+
+/// The marks, in hundredths of the memory limit.
+const HIGH: u64 = 95;
+const LOW: u64 = 90;
+/// How long the thread sleeps when nobody wakes it.
+const NAP: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    mover: Mutex<Weak<Mover>>,
+    worker: Mutex<Option<Worker>>,
+    called: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Worker {
+    thread: thread::JoinHandle<()>,
+    /// The process that it lives in.
+    born: u32,
+}
+
+impl Watch {
+    pub(super) fn attach(&self, mover: &Arc<Mover>) {
+        *self.mover.lock() = Arc::downgrade(mover);
+    }
+
+    /// Wakes the thread, and starts it if there is none. Does not wait for anything long.
+    pub(super) fn call(&self) {
+        if self.called.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut worker = self.worker.lock();
+        if let Some(worker) = &*worker
+            && worker.born == fork::generation()
+        {
+            worker.thread.thread().unpark();
+            return;
+        }
+        let mover = self.mover.lock().clone();
+        *worker = Some(Worker {
+            thread: thread::spawn(move || work(&mover)),
+            born: fork::generation(),
+        });
+    }
+
+    /// Lets the thread end. It is not waited for: it may be the one that drops the mover.
+    pub(super) fn detach(&self) {
+        if let Some(worker) = self.worker.lock().take()
+            && worker.born == fork::generation()
+        {
+            worker.thread.thread().unpark();
+        }
+    }
+}
+
+fn work(mover: &Weak<Mover>) {
+    while let Some(mover) = mover.upgrade() {
+        mover.watch.called.store(false, Ordering::Release);
+        mover.keep_marks();
+        drop(mover);
+        thread::park_timeout(NAP);
+    }
+}
+
+impl Mover {
+    /// Frees memory down to the low mark if it is above the high one.
+    fn keep_marks(&self) {
+        let Some((used, limit)) = self
+            .budget
+            .upgrade()
+            .map(|budget| (budget.used(), budget.limit()))
+        else {
+            return;
+        };
+        if used > limit / 100 * HIGH {
+            let low = limit / 100 * LOW;
+            // Nobody waits for this; whoever meets the disk's error in the foreground hears of it.
+            drop(self.evict(used - low, |spare| spare >= limit - low));
+        }
+        drop(self.compact_if_due());
+    }
+}
