@@ -66,15 +66,41 @@ fn costs_and_bytes_weigh_misses() {
 }
 
 #[test]
+fn writing_back_costs_its_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("written.zst");
+    write_trace(&path, [(1, 100), (2, 100), (1, 100)]);
+    let path = path.to_str().unwrap();
+    let arguments = [
+        "--policy",
+        "lru",
+        "--sizes",
+        "50%",
+        "--swap-in-cost",
+        "300",
+        "--json",
+    ];
+    let output = simulate(&[&[path, "--writes", "100%"], &arguments[..]].concat());
+    let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let costs = &reports[0]["results"][0]["with_writes"];
+    // Three misses of 400, and two dirty objects of 100 that went, over three requests of 400.
+    for told in ["told", "not_told"] {
+        let cost = costs[told].as_f64().unwrap();
+        assert!((cost - 1400.0 / 1200.0).abs() < 1e-12, "{costs}");
+    }
+}
+
+#[test]
 fn tables_are_aligned_and_weighted_runs_are_shown() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("loop.zst");
     write_trace(&path, (0..3_000).map(|n| (n % 700, 1 + (n % 700) as u32)));
-    let output = simulate(&[path.to_str().unwrap(), "--weighted"]);
+    let output = simulate(&[path.to_str().unwrap(), "--weighted", "--writes", "30%"]);
     assert!(output.status.success(), "{output:?}");
     let shown = text(&output.stdout);
     assert!(shown.contains("3000 requests, 700 objects"), "{shown}");
     assert!(shown.contains("with priorities"), "{shown}");
+    assert!(shown.contains("with writes"), "{shown}");
     for paragraph in shown
         .split("\n\n")
         .filter(|part| part.starts_with("policy"))

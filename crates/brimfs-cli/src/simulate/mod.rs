@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::Outcome;
 use crate::trace::Trace;
-use replay::{Measured, Priorities};
+use replay::{Measured, Run, Told, WithWrites};
 use report::Report;
 use share::Share;
 
@@ -44,6 +44,11 @@ pub(crate) struct Arguments {
     /// Give objects priorities, derived from their ids, and weigh misses by them
     #[arg(long)]
     weighted: bool,
+
+    /// Let so many requests write their object; compares the cost, writing back included, with and without
+    /// telling the policy what is dirty
+    #[arg(long, value_name = "SHARE")]
+    writes: Option<Share>,
 
     /// What bringing any object back costs beside its bytes: latency times bandwidth, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = SWAP_IN_COST_DEFAULT)]
@@ -78,16 +83,41 @@ fn replay_all(path: &Path, trace: &Trace, arguments: &Arguments) -> Report {
     for &policy in &arguments.policy {
         for share in &arguments.sizes {
             let capacity = share.of(footprint);
-            let cost = arguments.swap_in_cost;
-            let run = |priorities| replay::replay(trace, policy, capacity, cost, priorities);
+            let run = Run {
+                trace,
+                policy,
+                capacity,
+                swap_in_cost: arguments.swap_in_cost,
+                writes: None,
+            };
+            let weighted = Told {
+                priorities: true,
+                ..Told::default()
+            };
             rows.push(Measured {
                 policy: policy.name(),
                 size: share.to_string(),
                 capacity,
-                ratios: run(Priorities::Ignored),
-                weighted: arguments.weighted.then(|| run(Priorities::Used)),
+                ratios: run.replay(Told::default()).0,
+                weighted: arguments.weighted.then(|| run.replay(weighted).0),
+                with_writes: arguments.writes.map(|writes| with_writes(run, writes)),
             });
         }
     }
     Report::new(path, trace, arguments.swap_in_cost, rows)
+}
+
+fn with_writes(run: Run<'_>, writes: Share) -> WithWrites {
+    let run = Run {
+        writes: Some(writes),
+        ..run
+    };
+    let dirty = Told {
+        dirty: true,
+        ..Told::default()
+    };
+    WithWrites {
+        not_told: run.replay(Told::default()).1,
+        told: run.replay(dirty).1,
+    }
 }

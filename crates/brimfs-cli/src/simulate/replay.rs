@@ -3,6 +3,7 @@
 use brimfs::face::policy::{Chunk, PRIORITY_DEFAULT, Policy, PolicyKind, Settings, Slot, weight};
 use serde::Serialize;
 
+use crate::simulate::share::Share;
 use crate::trace::{Object, Trace};
 
 /// The parts of all requests that missed: by number, bytes, cost, and weighted cost.
@@ -28,23 +29,60 @@ pub(crate) struct Measured {
     /// With them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weighted: Option<Ratios>,
+    /// With writes among the requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) with_writes: Option<WithWrites>,
 }
 
-/// Whether the policy is told of priorities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Priorities {
-    Ignored,
-    Used,
+/// The cost of all misses and of writing dirty objects back when they go, over the cost of all requests.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct WithWrites {
+    /// The policy took everything as clean.
+    pub(crate) not_told: f64,
+    /// The policy knew what was dirty.
+    pub(crate) told: f64,
+}
+
+/// What the policy is told beside identities and sizes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    /// Of the priorities that objects have.
+    pub(crate) priorities: bool,
+    /// Of which objects are dirty.
+    pub(crate) dirty: bool,
+}
+
+/// What is replayed, and against which cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) trace: &'a Trace,
+    pub(crate) policy: PolicyKind,
+    /// In bytes.
+    pub(crate) capacity: u64,
+    /// In bytes.
+    pub(crate) swap_in_cost: u64,
+    /// The share of requests that write their object and leave it dirty.
+    pub(crate) writes: Option<Share>,
+}
+
+/// A writing request is told by its number.
+fn is_write(number: usize, writes: Option<Share>) -> bool {
+    const WHOLE: u64 = 1 << 32;
+    writes.is_some_and(|share| mix(number as u64) % WHOLE < share.of(WHOLE))
+}
+
+/// The 64-bit finaliser of MurmurHash3 (public domain).
+fn mix(mut value: u64) -> u64 {
+    value ^= value >> 33;
+    value = value.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    value ^= value >> 33;
+    value = value.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    value ^ (value >> 33)
 }
 
 /// The priority that an object has in weighted runs: it follows from its id.
 pub(crate) fn priority_of(id: u64) -> u8 {
-    let mut mixed = id.wrapping_mul(7).wrapping_add(1);
-    mixed ^= mixed >> 33;
-    mixed = mixed.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    mixed ^= mixed >> 33;
-    mixed = mixed.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    mixed ^= mixed >> 33;
+    let mixed = mix(id.wrapping_mul(7).wrapping_add(1));
     let hundredth = (mixed % 100) as u8;
     match hundredth {
         0..20 => hundredth % 3,
@@ -84,60 +122,90 @@ impl Sums {
     }
 }
 
-/// Replays `trace` against a cache of `capacity` bytes.
-///
-/// The boost by accesses is off, every object is clean, and hits are reported to the policy, so LRU is
-/// exact. Room is made before a chunk is admitted, as in the papers, or after it if newcomers compete.
-pub(crate) fn replay(
-    trace: &Trace,
-    policy: PolicyKind,
-    capacity: u64,
-    swap_in_cost: u64,
-    priorities: Priorities,
-) -> Ratios {
-    let first = policy.newcomers_compete();
-    let mut policy = policy.build(Settings {
-        capacity,
-        swap_in_cost,
-        boost_threshold: None,
-    });
-    let hits = policy.hits().clone();
-    let mut slots: Vec<Option<Slot>> = vec![None; trace.objects.len()];
-    let (mut all, mut missed) = (Sums::default(), Sums::default());
-    for &place in &trace.requests {
-        let object = trace.objects[place as usize];
-        all.add(object, swap_in_cost);
-        if let Some(slot) = slots[place as usize] {
-            hits.touch(slot);
-            policy.on_hit(slot);
-            continue;
-        }
-        missed.add(object, swap_in_cost);
-        if u64::from(object.size) > capacity {
-            continue;
-        }
-        let size = u64::from(object.size);
-        let bytes_before = if first { capacity } else { capacity - size };
-        evict_down_to(policy.as_mut(), bytes_before, &mut slots);
-        let slot = policy.admit(Chunk {
-            id: u64::from(place),
-            size: object.size,
-            priority: match priorities {
-                Priorities::Ignored => PRIORITY_DEFAULT,
-                Priorities::Used => priority_of(object.id),
-            },
-            clean: true,
-        });
-        slots[place as usize] = Some(slot);
-        evict_down_to(policy.as_mut(), capacity, &mut slots);
-    }
-    missed.over(&all)
+/// The objects that are resident, and what it cost to let others go.
+struct Cache {
+    policy: Box<dyn Policy>,
+    slots: Vec<Option<Slot>>,
+    dirty: Vec<bool>,
+    /// Bytes of dirty objects that went.
+    written: u64,
 }
 
-fn evict_down_to(policy: &mut dyn Policy, bytes: u64, slots: &mut [Option<Slot>]) {
-    while policy.bytes() > bytes {
-        let victim = policy.victim().expect("nothing is parked here");
-        policy.evicted(victim.slot);
-        slots[victim.id as usize] = None;
+impl Cache {
+    fn evict_down_to(&mut self, bytes: u64) {
+        while self.policy.bytes() > bytes {
+            let victim = self.policy.victim().expect("nothing is parked here");
+            self.policy.evicted(victim.slot);
+            self.slots[victim.id as usize] = None;
+            if std::mem::take(&mut self.dirty[victim.id as usize]) {
+                self.written += u64::from(victim.size);
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    /// The miss ratios, and the cost with that of writing back.
+    ///
+    /// The boost by accesses is off, and hits are reported to the policy, so LRU is exact. Room is made
+    /// before an object is admitted, as in the papers, or after it if newcomers compete.
+    pub(crate) fn replay(self, told: Told) -> (Ratios, f64) {
+        let (capacity, swap_in_cost) = (self.capacity, self.swap_in_cost);
+        let policy = self.policy.build(Settings {
+            capacity,
+            swap_in_cost,
+            boost_threshold: None,
+            dirty_counts: told.dirty,
+        });
+        let hits = policy.hits().clone();
+        let objects = self.trace.objects.len();
+        let mut cache = Cache {
+            policy,
+            slots: vec![None; objects],
+            dirty: vec![false; objects],
+            written: 0,
+        };
+        let (mut all, mut missed) = (Sums::default(), Sums::default());
+        for (number, &place) in self.trace.requests.iter().enumerate() {
+            let object = self.trace.objects[place as usize];
+            let write = is_write(number, self.writes);
+            all.add(object, swap_in_cost);
+            if let Some(slot) = cache.slots[place as usize] {
+                hits.touch(slot);
+                cache.policy.on_hit(slot);
+                if write {
+                    cache.dirty[place as usize] = true;
+                    cache.policy.set_clean(slot, !told.dirty);
+                }
+                continue;
+            }
+            missed.add(object, swap_in_cost);
+            let size = u64::from(object.size);
+            if size > capacity {
+                cache.written += if write { size } else { 0 };
+                continue;
+            }
+            if !self.policy.newcomers_compete() {
+                cache.evict_down_to(capacity - size);
+            }
+            let slot = cache.policy.admit(Chunk {
+                id: u64::from(place),
+                size: object.size,
+                priority: if told.priorities {
+                    priority_of(object.id)
+                } else {
+                    PRIORITY_DEFAULT
+                },
+                clean: !(write && told.dirty),
+            });
+            cache.slots[place as usize] = Some(slot);
+            cache.dirty[place as usize] = write;
+            cache.evict_down_to(capacity);
+        }
+        let with_writes = Sums {
+            cost: missed.cost + u128::from(cache.written),
+            ..Sums::default()
+        };
+        (missed.over(&all), with_writes.over(&all).cost)
     }
 }

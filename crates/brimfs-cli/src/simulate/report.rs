@@ -150,6 +150,11 @@ impl Report {
                      the plain cost\n\n";
             text += &table(&self.weighted());
         }
+        if self.results.iter().any(|cell| cell.with_writes.is_some()) {
+            text += "\nwith writes: cost of misses and of writing back, the policy not told what is dirty -> \
+                     told\n\n";
+            text += &table(&self.with_writes());
+        }
         text
     }
 
@@ -200,6 +205,23 @@ impl Report {
                     with.weighted_cost,
                     percent(with.weighted_cost, without.weighted_cost),
                     percent(self.decisive(&with), self.decisive(&without)),
+                ))
+            }));
+        }
+        rows
+    }
+}
+
+impl Report {
+    fn with_writes(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![self.row("policy", |size| Some(size.to_owned()))];
+        for policy in self.policies() {
+            rows.push(self.row(policy, |size| {
+                let cost = self.cell(policy, size)?.with_writes?;
+                let change = percent(cost.told, cost.not_told);
+                Some(format!(
+                    "{:.4} -> {:.4} ({change})",
+                    cost.not_told, cost.told
                 ))
             }));
         }

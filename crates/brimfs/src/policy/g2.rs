@@ -37,11 +37,12 @@ const FREQUENCY_STEP_MAX: u8 = 2;
 
 /// Shares of the capacity are counted in units of 2^-32.
 const WHOLE: u64 = 1 << 32;
-/// Probation's share to begin with, and its bounds: never so small that nothing new can prove itself,
-/// never so large that main has less.
+/// Probation's share to begin with, and its bounds: never so small that nothing new can prove itself.
+/// One that is too large does more harm than one that is too small, and while it is, what main lost is
+/// soon too old to tell.
 const SHARE_FIRST: u64 = WHOLE / 10;
 const SHARE_MIN: u64 = WHOLE / 50;
-const SHARE_MAX: u64 = WHOLE / 2;
+const SHARE_MAX: u64 = WHOLE * 3 / 10;
 
 /// A ghost tells of its queue's size if no more than the capacity over this went since.
 const NEAR: u64 = 5;
@@ -87,7 +88,7 @@ impl G2 {
             size: entry.size,
             frequency: entry.frequency(),
             priority: shelf.counted_priority(slot),
-            clean: entry.is_clean(),
+            clean: entry.is_clean() || !shelf.dirty_counts,
             weights: if main { &WEIGHTS_ROOT } else { &WEIGHTS },
         })
     }

@@ -18,6 +18,8 @@ pub(crate) struct Shelf {
     pub(crate) scale: Scale,
     /// Bytes that chunks may take.
     pub(crate) capacity: u64,
+    /// As in [`Settings`].
+    pub(crate) dirty_counts: bool,
     boost_threshold: Option<u8>,
     /// The ring of refused chunks; that of held ones is the next.
     refused: usize,
@@ -32,6 +34,7 @@ impl Shelf {
             hits: Hits::new(threshold.unwrap_or(1).max(ACCESSES_COUNTED)),
             scale: Scale::new(settings.swap_in_cost),
             capacity: settings.capacity,
+            dirty_counts: settings.dirty_counts,
             boost_threshold: threshold,
             refused: rings,
         }

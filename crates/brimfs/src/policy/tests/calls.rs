@@ -272,6 +272,7 @@ proptest! {
         capacity in capacities(),
         cost in prop_oneof![Just(131_072), any::<u64>()],
         boost in any::<Option<u8>>(),
+        dirty_counts: bool,
         calls in vec(calls(), 0..200),
     ) {
         for kind in PolicyKind::ALL {
@@ -279,6 +280,7 @@ proptest! {
                 capacity,
                 swap_in_cost: cost,
                 boost_threshold: boost,
+                dirty_counts,
             });
             let mut checked = Checked {
                 policy,

@@ -356,19 +356,25 @@ fn a_higher_priority_outlasts_a_lower_one() {
 }
 
 #[test]
-fn clean_chunks_go_before_dirty_ones() {
-    let mut run = g2(64 << 20);
-    for n in 0..1_000 {
-        run.request(Chunk {
-            id: n,
-            size: 1 << 20,
-            priority: 5,
-            clean: n % 2 == 0,
+fn clean_chunks_go_before_dirty_ones_if_dirt_counts() {
+    for dirty_counts in [true, false] {
+        let mut run = g2(64 << 20);
+        run.0.policy = PolicyKind::G2.build(Settings {
+            dirty_counts,
+            ..settings(64 << 20)
         });
+        for n in 0..1_000 {
+            run.request(Chunk {
+                id: n,
+                size: 1 << 20,
+                priority: 5,
+                clean: n % 2 == 0,
+            });
+        }
+        let dirty = run.0.slots.keys().filter(|id| *id % 2 == 1).count();
+        let clean = run.0.slots.len() - dirty;
+        assert_eq!(dirty > clean, dirty_counts, "{dirty} and {clean}");
     }
-    let dirty = run.0.slots.keys().filter(|id| *id % 2 == 1).count();
-    let clean = run.0.slots.len() - dirty;
-    assert!(dirty > clean, "{dirty} and {clean}");
 }
 
 #[test]
