@@ -27,6 +27,7 @@ mod io;
 mod memory;
 mod namespace;
 mod options;
+mod policy;
 
 pub use base::error::{Error, ErrorKind, LimitInfo, Result};
 pub use fs::{FileSystem, Stats};
@@ -52,4 +53,13 @@ pub mod face {
     pub use crate::handle::wait::{Wait, set_interrupt_check};
     pub use crate::memory::chunk::CHUNK;
     pub use crate::memory::foreign::{Foreign, ForeignVTable};
+
+    /// The eviction policies, for simulators.
+    pub mod policy {
+        pub use crate::policy::{
+            Chunk, Explained, Hits, PRIORITY_BOOSTED_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy,
+            PolicyKind, Queue, SWAP_IN_COST_DEFAULT, Settings, Slot, Standing, UnknownPolicy,
+            Victim, weight,
+        };
+    }
 }

@@ -1,0 +1,182 @@
+//! What every policy stands on: entries, rings, counters, and the chunks that are parked.
+
+use crate::policy::hits::Touches;
+use crate::policy::ring::Rings;
+use crate::policy::score::{PRIORITY_BOOSTED_MAX, Scale};
+use crate::policy::table::{KEY_MAX, Place, Slot, Table};
+use crate::policy::{Chunk, Hits, Settings, Victim};
+
+/// Accesses between two looks that any policy tells apart.
+const ACCESSES_COUNTED: u8 = 3;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    pub(crate) table: Table,
+    pub(crate) rings: Rings,
+    pub(crate) hits: Hits,
+    pub(crate) scale: Scale,
+    /// Bytes that chunks may take.
+    pub(crate) capacity: u64,
+    /// As in [`Settings`].
+    pub(crate) dirty_counts: bool,
+    boost_threshold: Option<u8>,
+    /// The ring of refused chunks; that of held ones is the next.
+    refused: usize,
+}
+
+impl Shelf {
+    pub(crate) fn new(settings: Settings, rings: usize) -> Self {
+        let threshold = settings.boost_threshold.map(|threshold| threshold.max(1));
+        Shelf {
+            table: Table::new(),
+            rings: Rings::new(rings + 2),
+            hits: Hits::new(threshold.unwrap_or(1).max(ACCESSES_COUNTED)),
+            scale: Scale::new(settings.swap_in_cost),
+            capacity: settings.capacity,
+            dirty_counts: settings.dirty_counts,
+            boost_threshold: threshold,
+            refused: rings,
+        }
+    }
+
+    /// A slot for a chunk that is in no ring yet.
+    pub(crate) fn admit(&mut self, chunk: Chunk) -> Slot {
+        let slot = self.table.insert(chunk.id, chunk.size);
+        let entry = self.table.entry_mut(slot.get());
+        entry.set_priority(chunk.priority);
+        entry.set_clean(chunk.clean);
+        self.hits.reset(slot);
+        slot
+    }
+
+    pub(crate) fn place(&self, slot: Slot) -> Place {
+        self.table
+            .live(slot)
+            .map_or(Place::Free, |entry| entry.place())
+    }
+
+    /// The accesses since the last look, which this is.
+    pub(crate) fn look(&mut self, slot: Slot) -> Touches {
+        let touches = self.hits.take(slot);
+        let entry = self.table.entry_mut(slot.get());
+        entry.set_warmth((entry.warmth() / 2).saturating_add(touches.count));
+        touches
+    }
+
+    /// The priority that counts: one higher while the chunk is warm.
+    pub(crate) fn counted_priority(&self, slot: Slot) -> u8 {
+        let entry = self.table.entry(slot.get());
+        let priority = entry.priority();
+        match self.boost_threshold {
+            Some(threshold) if entry.warmth() >= threshold && priority < PRIORITY_BOOSTED_MAX => {
+                priority + 1
+            }
+            _ => priority,
+        }
+    }
+
+    pub(crate) fn victim(&self, slot: Slot) -> Victim {
+        let entry = self.table.entry(slot.get());
+        Victim {
+            slot,
+            id: entry.id,
+            size: entry.size,
+            clean: entry.is_clean(),
+        }
+    }
+
+    pub(crate) fn park_refused(&mut self, slot: Slot) {
+        self.park(slot, self.refused);
+    }
+
+    pub(crate) fn park_held(&mut self, slot: Slot) {
+        self.park(slot, self.refused + 1);
+    }
+
+    fn park(&mut self, slot: Slot, ring: usize) {
+        self.table.entry_mut(slot.get()).set_place(Place::Parked);
+        self.rings.push_tail(&mut self.table, ring, slot);
+    }
+
+    /// Takes a parked chunk out of its ring.
+    pub(crate) fn unpark(&mut self, slot: Slot) {
+        self.rings.unlink(&mut self.table, slot);
+        self.table.entry_mut(slot.get()).set_place(Place::Leaving);
+    }
+
+    /// The chunk that was refused last and is still parked.
+    pub(crate) fn last_refused(&self) -> Option<Slot> {
+        self.rings.tail(self.refused)
+    }
+
+    /// A chunk outside the queues has changed too much to go back to where it was. The highest key,
+    /// which no queue gives, says so.
+    pub(crate) fn forget_place(&mut self, slot: Slot) {
+        self.table.entry_mut(slot.get()).set_key(KEY_MAX);
+    }
+
+    pub(crate) fn has_forgotten_place(&self, slot: Slot) -> bool {
+        self.table.entry(slot.get()).key() == KEY_MAX
+    }
+
+    /// The memory that all of this takes, in bytes.
+    pub(crate) fn footprint(&self) -> u64 {
+        self.table.footprint() + self.rings.footprint() + self.hits.footprint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boost_comes_with_accesses_and_decays_without() {
+        let mut shelf = Shelf::new(Settings::new(1), 0);
+        let slot = shelf.admit(Chunk {
+            id: 1,
+            size: 1,
+            priority: 5,
+            clean: true,
+        });
+        let mut look = |accesses: u32| {
+            for _ in 0..accesses {
+                shelf.hits.touch(slot);
+            }
+            shelf.look(slot);
+            shelf.counted_priority(slot)
+        };
+        assert_eq!(look(9), 5);
+        // 9 / 2 + 6.
+        assert_eq!(look(6), 6);
+        assert_eq!(look(5), 6);
+        assert_eq!(look(4), 5);
+        assert_eq!(look(1_000), 6);
+        assert_eq!((look(0), look(0)), (5, 5));
+        for priority in 0..=10u8 {
+            shelf.table.entry_mut(slot.get()).set_priority(priority);
+            shelf.table.entry_mut(slot.get()).set_warmth(255);
+            let expected = if priority < 8 { priority + 1 } else { priority };
+            assert_eq!(shelf.counted_priority(slot), expected);
+        }
+    }
+
+    #[test]
+    fn the_boost_can_be_off() {
+        let mut shelf = Shelf::new(
+            Settings {
+                boost_threshold: None,
+                ..Settings::new(1)
+            },
+            0,
+        );
+        let slot = shelf.admit(Chunk {
+            id: 1,
+            size: 1,
+            priority: 5,
+            clean: true,
+        });
+        shelf.table.entry_mut(slot.get()).set_warmth(255);
+        assert_eq!(shelf.counted_priority(slot), 5);
+    }
+}
