@@ -68,8 +68,8 @@ impl Options {
             compression: Compression::None,
             protection: Protection::Encrypted,
             buffers: 4,
-            // A record of the largest size, so that it is written and read by one call.
-            buffer_bytes: 1032 << 10,
+            // A record of the largest size at any place, so that it is written and read by one call.
+            buffer_bytes: 1036 << 10,
             helpers: 2,
         }
     }
