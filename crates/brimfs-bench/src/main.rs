@@ -7,6 +7,7 @@
 #[cfg(feature = "peers")]
 mod block_on;
 mod clock;
+mod disk;
 mod memory;
 mod peer;
 mod peers;
@@ -110,6 +111,7 @@ fn run(options: &Options) -> Done {
         memory::rows(options.scale)
             .iter()
             .for_each(|row| println!("{}", row.id));
+        disk::rows().iter().for_each(|row| println!("{}", row.id));
         candidates
             .iter()
             .for_each(|candidate| println!("candidate {}", candidate.name));
@@ -145,5 +147,9 @@ fn measure(options: &Options, candidates: &[Candidate], measured: &mut Vec<Measu
     let wanted = |id: &str| id.contains(&options.filter);
     let rows = runner::run_small_files(candidates, rounds, options.scale, wanted)?;
     measured.extend(rows);
+    for row in disk::rows().into_iter().filter(|row| wanted(row.id)) {
+        eprintln!("{} …", row.id);
+        measured.push(disk::run(row, options.rounds, options.scale)?);
+    }
     Ok(())
 }

@@ -81,6 +81,8 @@ fn reach(row: &Measured) -> String {
         Reach::AtMost(value) => format!("≤ {}", row.unit.show(value)),
         Reach::AtLeast(value) => format!("≥ {}", row.unit.show(value)),
         Reach::OfFloor(share) => format!("≥ {:.0} % of the floor", share * 100.0),
+        Reach::TimesFloor(times) => format!("≤ {times} times the floor"),
+        Reach::TimesPeer(times) => format!("≥ {times:.0} times better"),
         Reach::Ahead => "ahead".to_owned(),
     }
 }

@@ -29,6 +29,12 @@ pub enum Unit {
     GigabytesPerSecond,
     /// Operations per microsecond of wall time.
     MegaOps,
+    /// Bytes per nanosecond of wall time, where a disk takes part; the work counted is bytes.
+    DiskGigabytesPerSecond,
+    /// Microseconds of wall time per operation, where a disk takes part.
+    DiskMicros,
+    /// Thousands of operations a second of wall time, where a disk takes part.
+    DiskKiloOps,
     /// Bytes per file.
     Bytes,
 }
@@ -42,12 +48,21 @@ impl Unit {
             Self::Millis => cpu / work / 1e6,
             Self::GigabytesPerSecond => work / cpu,
             Self::MegaOps => work / wall * 1e3,
+            Self::DiskGigabytesPerSecond => work / wall,
+            Self::DiskMicros => wall / work / 1e3,
+            Self::DiskKiloOps => work / wall * 1e6,
             Self::Bytes => work,
         }
     }
 
     pub fn higher_is_better(self) -> bool {
-        matches!(self, Self::GigabytesPerSecond | Self::MegaOps)
+        matches!(
+            self,
+            Self::GigabytesPerSecond
+                | Self::MegaOps
+                | Self::DiskGigabytesPerSecond
+                | Self::DiskKiloOps
+        )
     }
 
     pub fn show(self, value: f64) -> String {
@@ -56,7 +71,9 @@ impl Unit {
             Self::Micros if value < 10.0 => format!("{value:.2} µs"),
             Self::Micros => format!("{value:.0} µs"),
             Self::Millis => format!("{value:.2} ms"),
-            Self::GigabytesPerSecond => format!("{value:.2} GB/s"),
+            Self::GigabytesPerSecond | Self::DiskGigabytesPerSecond => format!("{value:.2} GB/s"),
+            Self::DiskMicros => format!("{value:.1} µs"),
+            Self::DiskKiloOps => format!("{value:.1} k/s"),
             Self::MegaOps => format!("{value:.2} Mop/s"),
             Self::Bytes => format!("{value:.0} B"),
         }
@@ -70,6 +87,10 @@ pub enum Reach {
     AtLeast(f64),
     /// This share of what the floor does.
     OfFloor(f64),
+    /// No more than this many times what the floor takes.
+    TimesFloor(f64),
+    /// This many times better than the best peer.
+    TimesPeer(f64),
     /// Better than the best peer.
     Ahead,
 }

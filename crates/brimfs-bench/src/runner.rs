@@ -61,6 +61,8 @@ impl Measured {
             Reach::AtMost(most) => subject <= most,
             Reach::AtLeast(least) => subject >= least,
             Reach::OfFloor(share) => subject >= share * self.median(FLOOR)?,
+            Reach::TimesFloor(times) => subject <= times * self.median(FLOOR)?,
+            Reach::TimesPeer(times) => self.ratio()? >= times,
             Reach::Ahead => self.ratio()? >= 1.0,
         })
     }
@@ -213,6 +215,16 @@ mod tests {
         assert_eq!(row.reached(), Some(false));
         let row = measured(Unit::Nanos, Reach::AtMost(5.9), &medians);
         assert_eq!(row.reached(), Some(false));
+    }
+
+    #[test]
+    fn a_disk_may_take_some_times_as_long_as_its_floor() {
+        let medians = [(SUBJECT, 60.0), (FLOOR, 40.0), ("files", 90.0)];
+        let reached = |reach| measured(Unit::DiskMicros, reach, &medians).reached();
+        assert_eq!(reached(Reach::TimesFloor(1.5)), Some(true));
+        assert_eq!(reached(Reach::TimesFloor(1.4)), Some(false));
+        assert_eq!(reached(Reach::TimesPeer(1.5)), Some(true));
+        assert_eq!(reached(Reach::TimesPeer(1.6)), Some(false));
     }
 
     #[test]

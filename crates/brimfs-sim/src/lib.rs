@@ -4,7 +4,7 @@
 //! Nothing here is published, and the core never depends on it. The layers are
 //! `run > {model, workload, drivers} > op`: [`op`] is pure data, [`model`] says
 //! what an operation means, [`drivers`] do it, [`workload`] makes sequences of
-//! them, and [`run`] compares.
+//! them, and [`run`] compares. [`disk`] stands beside them: a disk that fails on demand.
 //!
 //! # How to run
 //!
@@ -30,6 +30,7 @@
 //! The comparison with tmpfs works below a fresh directory in `/dev/shm` that
 //! it changes its root to. It needs root and says so where it cannot run.
 
+pub mod disk;
 pub mod drivers;
 pub mod model;
 pub mod op;

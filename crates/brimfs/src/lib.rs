@@ -21,6 +21,7 @@
 //! [`ErrorKind`] what can go wrong.
 
 mod base;
+mod cold;
 mod fs;
 mod handle;
 mod io;
@@ -61,5 +62,19 @@ pub mod face {
             PolicyKind, Queue, SWAP_IN_COST_DEFAULT, Settings, Slot, Standing, UnknownPolicy,
             Victim, weight,
         };
+    }
+
+    /// The seam to disks, and the real ones.
+    pub mod disk {
+        pub use crate::io::disk::{
+            ALIGNMENT, Disk, DiskFile, Nameless, Place, read_full, write_full,
+        };
+        pub use crate::io::real::RealDisk;
+        pub use crate::io::spill_directory::{SPILL_DIRECTORY_VARIABLE, SpillDirectory, find};
+    }
+
+    /// The segment store.
+    pub mod segment {
+        pub use crate::cold::segment::*;
     }
 }

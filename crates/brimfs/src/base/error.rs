@@ -71,6 +71,10 @@ kinds! {
     QuotaExceeded => ENOSPC, "quota exceeded";
     /// The filesystem holds as many nodes as it may.
     NodeLimit => ENOSPC, "node limit reached";
+    /// The disk limit has no room, dead space of the cold tier included.
+    DiskLimit => ENOSPC, "disk limit reached";
+    /// The disk, or the user's quota on it, is full.
+    DiskFull => ENOSPC, "the disk is full";
     /// The memory limit has no room.
     MemoryLimit => ENOMEM, "memory limit reached";
     /// The machine itself is short of memory, as the memory guard sees it.
@@ -103,6 +107,8 @@ kinds! {
     Unsupported => EOPNOTSUPP, "not supported";
     /// The bytes do not decode as the caller asked.
     InvalidData => EILSEQ, "invalid data";
+    /// Bytes came back from a disk that are not those that were written.
+    Corrupt => EIO, "the stored data is damaged";
     /// The host's operating system reported an error.
     Io => EIO, "input/output error";
 }
@@ -157,6 +163,23 @@ impl Fault {
         Fault {
             kind,
             detail: Detail::Text(text.into()),
+        }
+    }
+
+    /// An error of the disk: full ([`ErrorKind::DiskFull`]) or failing ([`ErrorKind::Io`]).
+    #[cold]
+    pub fn disk(error: io::Error) -> Self {
+        let full = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        Fault {
+            kind: if full {
+                ErrorKind::DiskFull
+            } else {
+                ErrorKind::Io
+            },
+            detail: Detail::Source(Box::new(error)),
         }
     }
 

@@ -1,3 +1,6 @@
-//! The host: the only module that reads anything of it.
+//! The host: the only module that reads or writes anything of it.
 
+pub mod disk;
 pub(crate) mod host_memory;
+pub mod real;
+pub mod spill_directory;

@@ -1,0 +1,3 @@
+//! The cold tier: where content is that left memory. Knows disks through `io` and nothing of memory.
+
+pub mod segment;

@@ -1,0 +1,259 @@
+//! Compaction: the live rest of mostly dead segments moves together, and their space comes back.
+
+use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::Arc;
+use crate::io::disk::ALIGNMENT;
+
+use super::crypt::TAG;
+use super::format::{
+    Extent, FIRST, HEADER, HEADER_BLOCK, Header, Id, RECORD_MAX, SEALED_HEADER, UNIT, table_bytes,
+};
+use super::index::Segment;
+use super::options::Compacted;
+use super::reader::fetch;
+use super::writer::{Purpose, Record};
+use super::{Owner, Store};
+
+/// A segment is worth the work when one part in this many of it is dead,
+const DEAD_SHARE: u64 = 4;
+/// or one in this many when the disk limit is near.
+const DEAD_SHARE_PRESSED: u64 = 16;
+/// Header and table of the largest record, in bytes.
+const HEAD_MAX: u64 = (SEALED_HEADER + 2 * RECORD_MAX / super::BLOCK) as u64;
+
+/// Records that were read and wait for their new place.
+struct Batch {
+    content: Vec<u8>,
+    records: Vec<(Id, Extent, usize)>,
+}
+
+impl Store {
+    pub(super) fn compact_some(&self, budget: u64, owner: Owner<'_>) -> Result<Compacted, Fault> {
+        let _one_at_a_time = self.compacting.lock();
+        let mut done = Compacted::default();
+        let mut seen = Vec::new();
+        // What is filled from here on holds what was moved, and is not moved again.
+        let newest = self.tail.lock().next_serial();
+        while done.copied < budget {
+            let Some(victim) = self.victim(newest, &seen) else {
+                break;
+            };
+            seen.push(victim.serial);
+            self.move_out(&victim, budget, &mut done, owner)?;
+            if self.find(victim.serial).is_none() {
+                done.freed_segments += 1;
+            }
+        }
+        Ok(done)
+    }
+
+    /// The segment older than `newest` that gains most of its size by moving and was not `seen`. No
+    /// more runs go to it.
+    fn victim(&self, newest: u32, seen: &[u32]) -> Option<Arc<Segment>> {
+        let pressed = self.space.used() > self.space.limit - 2 * self.segment_bytes;
+        let share = if pressed {
+            DEAD_SHARE_PRESSED
+        } else {
+            DEAD_SHARE
+        };
+        let mut best: Option<(u64, u64, Arc<Segment>)> = None;
+        for segment in self.table.read().values() {
+            let index = segment.index();
+            let filled = index.filled();
+            // Padding that moving would only make anew is no gain.
+            let gain = filled
+                - index
+                    .live_bytes()
+                    .next_multiple_of(ALIGNMENT as u64)
+                    .min(filled);
+            let fit = index.is_settled() && !index.damaged && !index.is_empty();
+            let known = segment.serial >= newest || seen.contains(&segment.serial);
+            if !fit || known || gain == 0 || gain * share < filled {
+                continue;
+            }
+            // Two segments are compared by their shares, without dividing.
+            let better = |(g, f, _): &(u64, u64, _)| {
+                u128::from(gain) * u128::from(*f) > u128::from(*g) * u128::from(filled)
+            };
+            if best.as_ref().is_none_or(better) {
+                best = Some((gain, filled, segment.clone()));
+            }
+        }
+        let (.., victim) = best?;
+        let mut tail = self.tail.lock();
+        if tail
+            .active
+            .as_ref()
+            .is_some_and(|active| Arc::ptr_eq(active, &victim))
+        {
+            // What is being written there keeps it for another time.
+            if !victim.index().is_settled() {
+                return None;
+            }
+            tail.active = None;
+            victim.close();
+        }
+        Some(victim)
+    }
+
+    /// Moves live records out of a segment until it is empty or the budget is used up.
+    fn move_out(
+        &self,
+        segment: &Segment,
+        budget: u64,
+        done: &mut Compacted,
+        owner: Owner<'_>,
+    ) -> Result<(), Fault> {
+        let mut batch = Batch {
+            content: Vec::with_capacity(RECORD_MAX),
+            records: Vec::new(),
+        };
+        let mut next = 0;
+        let mut planned = 0;
+        while done.copied + planned < budget {
+            // The guard must not live on into the body, which reads from the disk.
+            let found = segment.index().next_live(next);
+            let Some((unit, end)) = found else {
+                break;
+            };
+            next = unit + 1;
+            let Some((id, extent)) = self.head_of(segment, unit, end)? else {
+                self.note_damage(segment, done);
+                continue;
+            };
+            if batch.content.len() + extent.len() > RECORD_MAX {
+                self.flush(&mut batch, done, owner)?;
+                planned = 0;
+            }
+            let start = batch.content.len();
+            batch.content.resize(start + extent.len(), 0);
+            match self.read_whole(segment, id, extent, &mut batch.content[start..]) {
+                Ok(()) => {
+                    batch.records.push((id, extent, start));
+                    planned += extent.stored_bytes();
+                }
+                Err(fault) if fault.kind() == ErrorKind::Corrupt => {
+                    batch.content.truncate(start);
+                    self.note_damage(segment, done);
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.flush(&mut batch, done, owner)
+    }
+
+    fn note_damage(&self, segment: &Segment, done: &mut Compacted) {
+        segment.index().damaged = true;
+        done.damaged += 1;
+    }
+
+    /// Identity and extent of the record at `unit`, which ends at `end` at the latest; `None` if its header is broken.
+    fn head_of(
+        &self,
+        segment: &Segment,
+        unit: u32,
+        end: u64,
+    ) -> Result<Option<(Id, Extent)>, Fault> {
+        let place = u64::from(unit) * UNIT as u64;
+        let mut lease = self.buffers.take();
+        let stop = end.min(place + HEAD_MAX);
+        let window = fetch(&*segment.file.file, &mut lease, place, stop, &self.counters)?;
+        let start = (place - window.place) as usize;
+        let sealed = &window.bytes[start..];
+        let (Some(header), Some(seal)) = (
+            sealed.first_chunk::<HEADER>(),
+            sealed
+                .get(HEADER..SEALED_HEADER)
+                .and_then(<[u8]>::first_chunk::<TAG>),
+        ) else {
+            return Ok(None);
+        };
+        let seals = self.sealer.seals();
+        let Some((id, extent)) = Header::decode(header, segment.serial, unit, seals) else {
+            return Ok(None);
+        };
+        if place + extent.stored_bytes() > end {
+            return Ok(None);
+        }
+        let plain = extent.units() == super::format::plain_units(extent.len(), seals);
+        let table = if plain { 0 } else { table_bytes(extent.len()) };
+        let Some(table) = sealed.get(SEALED_HEADER..SEALED_HEADER + table) else {
+            return Ok(None);
+        };
+        let header = Header(*header).of_block(HEADER_BLOCK);
+        let right = self.sealer.open_header(header, table, seal).is_ok();
+        Ok(right.then_some((id, extent)))
+    }
+
+    /// Appends a batch and lets the owner swing its references.
+    fn flush(
+        &self,
+        batch: &mut Batch,
+        done: &mut Compacted,
+        owner: Owner<'_>,
+    ) -> Result<(), Fault> {
+        let parts: Vec<[&[u8]; 1]> = batch
+            .records
+            .iter()
+            .map(|(_, extent, start)| [&batch.content[*start..*start + extent.len()]])
+            .collect();
+        let records: Vec<Record<'_>> = batch
+            .records
+            .iter()
+            .zip(&parts)
+            .map(|((id, ..), parts)| Record { id: *id, parts })
+            .collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let moved = self.append_for(&records, Purpose::Compaction)?;
+        for ((id, old, _), new) in batch.records.drain(..).zip(moved) {
+            done.copied += old.stored_bytes();
+            if owner(id, old, new) {
+                done.moved += 1;
+                self.release(old);
+            } else {
+                self.release(new);
+            }
+        }
+        batch.content.clear();
+        Ok(())
+    }
+
+    /// Memory that compaction takes at most, in bytes, beside its buffer.
+    pub(super) const COMPACTION_BYTES: u64 = RECORD_MAX as u64 + (1 << 16);
+
+    /// Takes a segment out of the table if it is empty, and gives its space back or keeps it for
+    /// the next one.
+    pub(super) fn retire(&self, segment: Arc<Segment>) {
+        let mut tail = self.tail.lock();
+        let mut table = self.table.write();
+        if !segment.index().is_empty() || table.remove(&segment.serial).is_none() {
+            return;
+        }
+        let others = !table.is_empty();
+        drop(table);
+        if tail
+            .active
+            .as_ref()
+            .is_some_and(|active| Arc::ptr_eq(active, &segment))
+        {
+            tail.active = None;
+        }
+        let spare = if others { tail.spare.take() } else { None };
+        let old = std::mem::replace(&mut tail.spare, spare);
+        // Whoever still reads it keeps it open and closes it.
+        let file = Arc::into_inner(segment).map(|segment| segment.file);
+        let closed = if others && tail.spare.is_none() {
+            tail.spare = file;
+            None
+        } else {
+            file
+        };
+        drop(tail);
+        // Closing frees blocks, which takes the disk a while: no lock is held meanwhile.
+        drop((old, closed));
+    }
+}
+
+const _: () = assert!(FIRST >= HEAD_MAX);
