@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use brimfs::face::disk::{ALIGNMENT, Disk, DiskFile, RealDisk, find, read_full, write_full};
-use brimfs::face::segment::{Extent, Id, Options, RECORD_MAX, Record, Store};
+use brimfs::face::segment::{Extent, Id, Options, Protection, RECORD_MAX, Record, Store};
 
 use crate::clock::Stopwatch;
 use crate::peer::Done;
@@ -25,12 +25,15 @@ const FILES: &str = "a file per record";
 /// One round of one side: runs the measured section and returns how much work it did.
 type Side = Box<dyn FnMut(&mut Stopwatch) -> Done<u64>>;
 
+/// Who is measured, by name.
+type Sides = Vec<(&'static str, Side)>;
+
 pub struct DiskRow {
     pub id: &'static str,
     title: &'static str,
     unit: Unit,
     reach: Reach,
-    sides: fn(&PlaceToWork, Scale) -> Done<Vec<(&'static str, Side)>>,
+    sides: fn(&PlaceToWork, Scale) -> Done<Sides>,
 }
 
 #[derive(Clone)]
@@ -49,17 +52,24 @@ pub fn rows() -> Vec<DiskRow> {
     vec![
         row(
             "spill_write_4k",
-            "spill records of 4 KiB, 4 MiB a batch; floor: 1 MiB writes",
+            "spill records of 4 KiB, 16 MiB a batch; floor: 1 MiB writes",
             Unit::DiskGigabytesPerSecond,
             Reach::OfFloor(0.6),
-            |place, scale| append_against_disk(place, scale, PAGE),
+            |place, scale| append_against_disk(place, scale, PAGE, Protection::Encrypted),
         ),
         row(
             "spill_write_1m",
-            "spill records of 1 MiB, 8 MiB a batch; floor: 1 MiB writes",
+            "spill records of 1 MiB, 32 MiB a batch; floor: 1 MiB writes",
             Unit::DiskGigabytesPerSecond,
             Reach::OfFloor(0.9),
-            |place, scale| append_against_disk(place, scale, MIB),
+            |place, scale| append_against_disk(place, scale, MIB, Protection::Encrypted),
+        ),
+        row(
+            "spill_write_1m_checked",
+            "the same, checksummed instead of encrypted",
+            Unit::DiskGigabytesPerSecond,
+            Reach::OfFloor(0.9),
+            |place, scale| append_against_disk(place, scale, MIB, Protection::Checksummed),
         ),
         row(
             "spill_write_files",
@@ -114,8 +124,9 @@ pub fn run(row: DiskRow, rounds: usize, scale: Scale) -> Done<Measured> {
 }
 
 impl PlaceToWork {
-    fn store(&self) -> Done<Arc<Store>> {
-        let options = Options::new(&self.directory, 64 << 30);
+    fn store(&self, protection: Protection) -> Done<Arc<Store>> {
+        let mut options = Options::new(&self.directory, 64 << 30);
+        options.protection = protection;
         let store = Store::new(Arc::new(RealDisk), options);
         Ok(Arc::new(store.map_err(|fault| fault.during("open"))?))
     }
@@ -181,17 +192,18 @@ fn append(store: &Store, content: &[u8], len: usize, first: usize) -> Done<Vec<E
 }
 
 fn batch_of(len: usize) -> usize {
-    if len == MIB { 8 * MIB } else { 4 * MIB }
+    if len == MIB { 32 * MIB } else { 16 * MIB }
 }
 
 fn append_against_disk(
     place: &PlaceToWork,
     scale: Scale,
     len: usize,
-) -> Done<Vec<(&'static str, Side)>> {
+    protection: Protection,
+) -> Done<Sides> {
     let total = scale.pick(1024 * MIB, 128 * MIB);
     let batch = Bytes::random(batch_of(len));
-    let store = place.store()?;
+    let store = place.store(protection)?;
     let floor = place.clone();
     let spill: Side = Box::new(move |watch| {
         let mut kept = Vec::new();
@@ -216,10 +228,10 @@ fn append_against_disk(
     Ok(vec![(SUBJECT, spill), (FLOOR, disk)])
 }
 
-fn append_against_files(place: &PlaceToWork, scale: Scale) -> Done<Vec<(&'static str, Side)>> {
+fn append_against_files(place: &PlaceToWork, scale: Scale) -> Done<Sides> {
     let count = scale.pick(50_000, 5_000);
     let batch = Bytes::random(4 * MIB);
-    let store = place.store()?;
+    let store = place.store(Protection::Encrypted)?;
     let spill: Side = Box::new(move |watch| {
         let mut kept = Vec::new();
         let mut done = 0;
@@ -249,14 +261,10 @@ fn append_against_files(place: &PlaceToWork, scale: Scale) -> Done<Vec<(&'static
     Ok(vec![(SUBJECT, spill), (FILES, files)])
 }
 
-fn read_against_disk(
-    place: &PlaceToWork,
-    scale: Scale,
-    len: usize,
-) -> Done<Vec<(&'static str, Side)>> {
+fn read_against_disk(place: &PlaceToWork, scale: Scale, len: usize) -> Done<Sides> {
     let total = scale.pick(1024 * MIB, 128 * MIB);
     let reads = scale.pick(10_000, 1_000);
-    let store = place.store()?;
+    let store = place.store(Protection::Encrypted)?;
     let mut content = Bytes::random(4 * MIB);
     let mut extents = Vec::new();
     let file = place.file()?;

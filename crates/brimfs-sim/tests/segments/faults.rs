@@ -71,7 +71,8 @@ fn setup(
 
 #[test]
 fn whatever_call_fails_nothing_accepted_is_lost() {
-    for (protection, compression) in variants() {
+    // Every seal and every packing once: the calls of the disk are the same for the other pairs.
+    for (protection, compression) in [variants()[0], variants()[3]] {
         let mut clean = World::new(setup(protection, compression));
         workload(&mut clean);
         let calls = clean.disk.calls().total;

@@ -58,7 +58,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual set-up: encrypted, not compressed, 2 MiB of buffers, two helpers.
+    /// The usual set-up: encrypted, not compressed, 4 MiB of buffers, two helpers.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>, disk_limit: u64) -> Self {
         Options {
@@ -67,9 +67,9 @@ impl Options {
             segment_bytes: None,
             compression: Compression::None,
             protection: Protection::Encrypted,
-            buffers: 8,
-            // Seventeen blocks: a record of 1 MiB is written by four calls and not by five.
-            buffer_bytes: 280 << 10,
+            buffers: 4,
+            // A record of the largest size at any place, so that it is written and read by one call.
+            buffer_bytes: 1036 << 10,
             helpers: 2,
         }
     }
