@@ -52,4 +52,7 @@ pub mod face {
     pub use crate::handle::wait::{Wait, set_interrupt_check};
     pub use crate::memory::chunk::CHUNK;
     pub use crate::memory::foreign::{Foreign, ForeignVTable};
+    pub use crate::memory::tier::{
+        Cold, Filled, Identity, Installed, Location, Residents, Slot, Staged, Tier, Unit,
+    };
 }
