@@ -88,6 +88,7 @@ const fn seam(
 pub const UNSAFE_FILES: &[&str] = &[
     "crates/brimfs/src/memory/pool*",
     "crates/brimfs/src/memory/foreign.rs",
+    "crates/brimfs/src/memory/residence.rs",
     "crates/brimfs/src/handle/view.rs",
     "crates/brimfs/src/handle/lock/holders.rs",
     // Forks, to test what a forked child sees.

@@ -4,7 +4,8 @@
 //! Nothing here is published, and the core never depends on it. The layers are
 //! `run > {model, workload, drivers} > op`: [`op`] is pure data, [`model`] says
 //! what an operation means, [`drivers`] do it, [`workload`] makes sequences of
-//! them, and [`run`] compares. [`disk`] stands beside them: a disk that fails on demand.
+//! them, and [`run`] compares. Beside them stand [`disk`], which fails on demand, and [`tier`], a
+//! cold tier that takes content away from brimfs whenever it can.
 //!
 //! # How to run
 //!
@@ -35,4 +36,5 @@ pub mod drivers;
 pub mod model;
 pub mod op;
 pub mod run;
+pub mod tier;
 pub mod workload;

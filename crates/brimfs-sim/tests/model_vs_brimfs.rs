@@ -6,6 +6,7 @@
 use brimfs_sim::drivers::brimfs::Brimfs;
 use brimfs_sim::model::Limits;
 use brimfs_sim::run::{Plan, Trial, explore};
+use brimfs_sim::tier::Manners;
 
 /// Limits by sequence number: none, and small ones that sequences run into.
 fn limits_of(seed: u64) -> Limits {
@@ -35,4 +36,28 @@ fn brimfs_does_what_the_model_does() {
             Trial::new(limits, vec![Box::new(brimfs)]).run(ops)
         },
     );
+}
+
+/// The same sequences with a tier that takes content away after every operation.
+fn explore_with_tier(memory_limit: u64, manners: Manners) {
+    explore(
+        "model_vs_brimfs",
+        Plan::from_env(1_000),
+        100,
+        |seed, ops| {
+            let limits = limits_of(seed);
+            let brimfs = Brimfs::with_tier(limits, memory_limit, manners, seed)?;
+            Trial::new(limits, vec![Box::new(brimfs)]).run(ops)
+        },
+    );
+}
+
+#[test]
+fn brimfs_does_what_the_model_does_when_everything_is_cold() {
+    explore_with_tier(256 << 20, Manners::WORST);
+}
+
+#[test]
+fn brimfs_does_what_the_model_does_when_content_comes_and_goes() {
+    explore_with_tier(256 << 20, Manners::ERRATIC);
 }

@@ -78,4 +78,7 @@ pub mod face {
     pub mod segment {
         pub use crate::cold::segment::*;
     }
+    pub use crate::memory::tier::{
+        Cold, Filled, Identity, Installed, Location, Residents, Slot, Staged, Tier, Unit,
+    };
 }

@@ -1,17 +1,23 @@
 //! brimfs as a system under test, through its public API.
 
 use brimfs::{
-    File, FileSystem, FileTimes, FileType, LockMode, Metadata, OpenOptions, RenameMode, Timestamp,
-    View, XattrMode,
+    Budget, File, FileSystem, FileTimes, FileType, LockMode, Metadata, OpenOptions, RenameMode,
+    Timestamp, View, XattrMode,
 };
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::time::Duration;
+
+#[cfg(feature = "shuttle")]
+use shuttle::sync::Arc;
+#[cfg(not(feature = "shuttle"))]
+use std::sync::Arc;
 
 use crate::model::Limits;
 use crate::op::{
     Answer, Counters, Data, Failure, Kind, Op, OpenHow, Outcome, Raw, RenameHow, SLOTS, Stamp,
     Stat, System, Whence, XattrHow,
 };
+use crate::tier::{Hostile, Manners};
 
 /// A filesystem with the handles and views of one workload.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub struct Brimfs {
     views: [Option<View>; SLOTS],
     fs: FileSystem,
     resident_when_empty: u64,
+    /// Takes content away after every operation.
+    tier: Option<Arc<Hostile>>,
 }
 
 impl From<brimfs::Error> for Failure {
@@ -51,8 +59,24 @@ impl Brimfs {
     /// An empty filesystem whose nodes belong to user 0, and whose handles take no file locks.
     pub fn new(limits: Limits) -> Result<Self, String> {
         // Large enough never to be what fails; memory limits have tests of their own.
+        Self::build(limits, &Budget::new(1 << 30), None)
+    }
+
+    /// As [`Brimfs::new`], with a tier that takes content away.
+    pub fn with_tier(
+        limits: Limits,
+        memory_limit: u64,
+        manners: Manners,
+        seed: u64,
+    ) -> Result<Self, String> {
+        let budget = Budget::new(memory_limit);
+        let tier = Hostile::install(&budget, manners, seed);
+        Self::build(limits, &budget, Some(tier))
+    }
+
+    fn build(limits: Limits, budget: &Budget, tier: Option<Arc<Hostile>>) -> Result<Self, String> {
         let mut builder = FileSystem::builder()
-            .memory_limit(1 << 30)
+            .budget(budget)
             .lock_timeout(Some(Duration::ZERO))
             .umask(0o022)
             .owner(0, 0);
@@ -68,6 +92,7 @@ impl Brimfs {
             views: Default::default(),
             resident_when_empty: fs.stats().resident,
             fs,
+            tier,
         })
     }
 
@@ -263,7 +288,7 @@ impl System for Brimfs {
     }
 
     fn apply(&mut self, op: &Op) -> Option<Answer> {
-        Some(match op {
+        let answer = match op {
             Op::Open { .. }
             | Op::Close { .. }
             | Op::Read { .. }
@@ -278,7 +303,11 @@ impl System for Brimfs {
             | Op::SeekHole { .. }
             | Op::HandleStat { .. } => self.apply_to_handle(op),
             _ => self.apply_to_path(op),
-        })
+        };
+        if let Some(tier) = &self.tier {
+            tier.torment();
+        }
+        Some(answer)
     }
 
     fn keeps_order(&self) -> bool {
@@ -298,7 +327,8 @@ impl System for Brimfs {
     }
 
     fn audit(&self) -> Result<(), String> {
-        self.fs.audit()
+        self.fs.audit()?;
+        self.tier.as_ref().map_or(Ok(()), |tier| tier.check())
     }
 
     fn check_empty(&self) -> Result<(), String> {
@@ -314,7 +344,7 @@ impl System for Brimfs {
                 stats.resident
             ));
         }
-        Ok(())
+        self.tier.as_ref().map_or(Ok(()), |tier| tier.check_empty())
     }
 }
 

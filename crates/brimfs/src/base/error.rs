@@ -138,6 +138,8 @@ enum Detail {
     Limit(LimitInfo),
     Text(Box<str>),
     Source(Box<dyn StdError + Send + Sync>),
+    /// Content that would have to come back from a cold tier first: the number of the unit.
+    Miss(u64),
 }
 
 /// An error without a path, as the lower layers report it.
@@ -183,18 +185,35 @@ impl Fault {
         }
     }
 
+    /// Unit number `index` of the file at hand is cold, and was needed.
+    #[cold]
+    pub(crate) fn miss(index: u64) -> Self {
+        Fault {
+            kind: ErrorKind::WouldBlock,
+            detail: Detail::Miss(index),
+        }
+    }
+
+    /// The number of the unit that was cold, if that is what went wrong.
+    pub(crate) fn missing(&self) -> Option<u64> {
+        match self.detail {
+            Detail::Miss(index) => Some(index),
+            _ => None,
+        }
+    }
+
+    /// What was asked for of the memory limit, if that is what went wrong.
+    pub(crate) fn short_of_memory(&self) -> Option<u64> {
+        match self.detail {
+            Detail::Limit(info) if self.kind == ErrorKind::MemoryLimit => Some(info.requested),
+            _ => None,
+        }
+    }
+
     /// What went wrong.
     #[inline]
     pub fn kind(&self) -> ErrorKind {
         self.kind
-    }
-
-    /// How much was asked for, if a limit was hit.
-    pub fn requested(&self) -> Option<u64> {
-        match self.detail {
-            Detail::Limit(info) => Some(info.requested),
-            _ => None,
-        }
     }
 
     /// Names the operation and the path.
@@ -318,6 +337,7 @@ impl Error {
             Detail::None => kind.to_owned(),
             Detail::Text(text) => format!("{kind}: {text}"),
             Detail::Source(source) => format!("{kind}: {source}"),
+            Detail::Miss(_) => format!("{kind}: the content is in the cold tier"),
             Detail::Limit(info) => format!(
                 "{kind}: {} more needed, {} of {} in use, {} free",
                 info.requested,

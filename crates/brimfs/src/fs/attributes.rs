@@ -119,7 +119,7 @@ impl FileSystem {
         op: &'static str,
         path: &[u8],
         follow: bool,
-        change: impl FnOnce(&Inode) -> Result<R, Fault>,
+        mut change: impl FnMut(&Inode) -> Result<R, Fault>,
     ) -> Result<R> {
         self.run(op, path, |root| {
             change(&resolve::resolve(root, path, follow)?.node)

@@ -6,6 +6,7 @@ use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::memory::chunk::{Adopted, Chunk};
 use crate::memory::content::Content;
+use crate::memory::residence::Alone;
 use crate::namespace::directory::DIRECTORY_COST;
 use crate::namespace::inode::{Body, FileType, INODE_COST};
 use crate::namespace::volume::ROOT;
@@ -43,7 +44,8 @@ impl Sums {
         }
         self.quota += chunk.quota();
         self.resident += chunk.charged();
-        if let Some((adopted, _)) = chunk.slice_of()
+        let hold = Chunk::look(chunk, Alone::NO);
+        if let Some((adopted, _)) = hold.slice_of()
             && self.adopted.insert(Arc::as_ptr(adopted))
         {
             self.resident += adopted.charged();

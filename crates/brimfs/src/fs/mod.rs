@@ -25,12 +25,12 @@ use crate::base::error::ErrorKind;
 use crate::base::error::{Fault, Result};
 use crate::base::fork;
 use crate::base::sync::Arc;
-use crate::base::sync::atomic::Ordering;
 use crate::handle::lock;
 use crate::handle::wait::Wait;
 use crate::memory::budget::{Account, UNLIMITED};
 use crate::memory::guard::Guard;
 use crate::memory::pool;
+use crate::memory::small::with_reclaim;
 use crate::namespace::inode::{FileType, Inode};
 use crate::namespace::volume::Volume;
 use crate::options::{Builder, Settings};
@@ -137,9 +137,23 @@ impl FileSystem {
         self.shared.wait
     }
 
-    /// Runs one operation and names it and its path in the error.
+    /// Runs one operation and names it and its path in the error. What lacks memory that a tier
+    /// can make is run again: it must have changed nothing then.
     #[inline]
     pub(crate) fn run<R>(
+        &self,
+        op: &'static str,
+        path: &[u8],
+        mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
+    ) -> Result<R> {
+        self.run_once(op, path, |root| {
+            with_reclaim(root.account(), true, || body(root))
+        })
+    }
+
+    /// As `run`, for an operation that cannot be run again or sees to that itself.
+    #[inline]
+    pub(crate) fn run_once<R>(
         &self,
         op: &'static str,
         path: &[u8],
@@ -151,16 +165,28 @@ impl FileSystem {
             .map_err(|fault| fault.at(op, path))
     }
 
+    /// As `run`, for a caller that says how long to wait and adds the path itself.
+    #[inline]
+    fn patiently<R>(
+        &self,
+        wait: Wait,
+        mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        self.volume().check()?;
+        let root = self.root();
+        with_reclaim(root.account(), wait != Wait::Now, || body(root))
+    }
+
     /// As `run`, for an operation with two paths.
     pub(crate) fn run_two<R>(
         &self,
         op: &'static str,
         (path, other): (&[u8], &[u8]),
-        body: impl FnOnce(&Arc<Inode>) -> Result<R, Fault>,
+        mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
         self.volume()
             .check()
-            .and_then(|()| body(self.root()))
+            .and_then(|()| with_reclaim(self.root().account(), true, || body(self.root())))
             .map_err(|fault| fault.between(op, path, other))
     }
 
@@ -186,7 +212,7 @@ impl FileSystem {
             resident_peak: budget.peak(),
             memory_limit: budget.limit(),
             open_handles: volume.handles.sum(),
-            views: volume.views.load(Ordering::Relaxed),
+            views: volume.views.alive(),
             lock_waiters: lock::waiting() as u64,
             cached_paths: volume.cache.bytes(),
             recycled: pool::recycled() as u64,

@@ -152,7 +152,7 @@ impl FileSystem {
         visit: impl FnMut(DirEntryRef<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
         let path = path.as_path_bytes();
-        self.run("list", path, |root| {
+        self.run_once("list", path, |root| {
             let node = resolve::resolve(root, path, true)?.node;
             walk::visit(&node, visit)
         })

@@ -14,6 +14,7 @@ use crate::handle::open::OpenOptions;
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
 use crate::memory::budget::Budget;
+use crate::memory::tier::Residents;
 use crate::namespace::cache::Stamp;
 use crate::namespace::inode::{FileType, Inode};
 use crate::namespace::meta::Metadata;
@@ -37,6 +38,23 @@ impl Node {
     #[must_use]
     pub fn ino(&self) -> u64 {
         self.0.number()
+    }
+
+    /// How much a file is worth keeping in memory: 0 to 10, 5 unless set.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.0.priority()
+    }
+
+    /// Sets [`Node::priority`]; more than 10 counts as 10.
+    pub fn set_priority(&self, priority: u8) {
+        self.0.set_priority(priority);
+    }
+
+    /// The file as a tier sees it.
+    #[must_use]
+    pub fn residents(&self) -> Arc<dyn Residents> {
+        self.0.clone()
     }
 
     /// What is known about it now.
@@ -190,8 +208,7 @@ impl FileSystem {
 
     /// Copies a file, sharing its chunks.
     pub fn copy_with(&self, from: &[u8], to: &[u8], wait: Wait) -> Result<u64, Fault> {
-        self.volume().check()?;
-        whole::copy_path(self.root(), from, to, wait)
+        self.patiently(wait, |root| whole::copy_path(root, from, to, wait))
     }
 
     /// A view of a file.
@@ -203,9 +220,10 @@ impl FileSystem {
 
     /// Opens a path; `options` say whether to create.
     pub fn open_with(&self, path: &[u8], options: &OpenOptions, wait: Wait) -> Result<File, Fault> {
-        self.volume().check()?;
-        options.check()?;
-        options.open_path(self.root(), path, wait)
+        self.patiently(wait, |root| {
+            options.check()?;
+            options.open_path(root, path, wait)
+        })
     }
 
     /// Opens a node that exists; `path` is for messages.

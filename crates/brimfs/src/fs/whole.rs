@@ -5,13 +5,16 @@ use bytes::Bytes;
 use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
+use crate::handle::again::retry;
 use crate::handle::lock::Mode;
 use crate::handle::node::{self, Locked, Source};
 use crate::handle::open::{self, Spot, Target, new_file};
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
-use crate::memory::content::{Content, Shared};
+use crate::memory::content::Content;
 use crate::memory::fresh::Fresh;
+use crate::memory::shared::Shared;
+use crate::memory::small::with_reclaim;
 use crate::namespace::inode::{FileType, Inode, PERMISSIONS};
 use crate::namespace::path::AsPath;
 use crate::namespace::resolve::{self, Place};
@@ -42,12 +45,34 @@ fn create_with<'a>(
     target: &Target,
     path: &[u8],
     fresh: Fresh<'a>,
+    wait: Wait,
 ) -> Result<Option<Fresh<'a>>, Fault> {
     let account = fresh.account;
+    let may_wait = wait != Wait::Now;
+    let directory = &target.place.directory;
     let content = Content::deposit(fresh)?;
-    let node = new_file(&target.place.directory, content, 0o666)?;
-    match target.link(&node, path) {
-        Ok(()) => Ok(None),
+    let node = if account.budget.has_tier() {
+        // Trying again needs the content: it comes when the node is there.
+        match with_reclaim(account, may_wait, || {
+            new_file(directory, Content::Empty, 0o666)
+        }) {
+            Ok(node) => {
+                node.write().fill(content);
+                node
+            }
+            Err(fault) => {
+                content.release(account);
+                return Err(fault);
+            }
+        }
+    } else {
+        new_file(directory, content, 0o666)?
+    };
+    match with_reclaim(account, may_wait, || target.link(&node, path)) {
+        Ok(()) => {
+            node.introduce_new();
+            Ok(None)
+        }
         Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
             let mut state = node.write();
             Ok(Some(node::content_mut(&mut state)?.withdraw(account)))
@@ -67,9 +92,9 @@ pub(crate) fn write_path(
         Spot::Taken(node) => return node.write_whole(source, wait).map(|()| false),
         Spot::Free(target) => target,
     };
-    let mut fresh = source.fresh(root)?;
+    let mut fresh = source.fresh(root, wait)?;
     loop {
-        fresh = match create_with(&target, path, fresh)? {
+        fresh = match create_with(&target, path, fresh, wait)? {
             None => return Ok(true),
             Some(fresh) => fresh,
         };
@@ -132,12 +157,15 @@ pub(crate) fn copy_into(
 }
 
 /// A reference to a file's content, and its permissions.
-fn share(source: &Inode, wait: Wait) -> Result<(Shared, u32), Fault> {
+fn share(source: &Arc<Inode>, wait: Wait) -> Result<(Shared, u32), Fault> {
     let _locked = Locked::new(source, Mode::Shared, wait)?;
-    let mut state = source.write();
-    let mode = u32::from(state.mode & PERMISSIONS);
-    let shared = node::content_mut(&mut state)?.share(source.account())?;
-    Ok((shared, mode))
+    retry(source, wait, || {
+        let mut state = source.write();
+        let mode = u32::from(state.mode & PERMISSIONS);
+        let shared = node::content_mut(&mut state)?.share(source.account())?;
+        source.track(&mut state, 0, 1);
+        Ok((shared, mode))
+    })
 }
 
 impl FileSystem {
@@ -181,7 +209,7 @@ impl FileSystem {
     pub fn write(&self, path: impl AsPath, content: impl Into<Bytes>) -> Result<()> {
         let path = path.as_path_bytes();
         let content = content.into();
-        self.run("write", path, |root| {
+        self.run_once("write", path, |root| {
             write_path(root, path, Source::Bytes(content), self.wait()).map(drop)
         })
     }
@@ -193,7 +221,7 @@ impl FileSystem {
     #[inline]
     pub fn write_slice(&self, path: impl AsPath, content: &[u8]) -> Result<()> {
         let path = path.as_path_bytes();
-        self.run("write", path, |root| {
+        self.run_once("write", path, |root| {
             write_path(root, path, Source::Slice(content), self.wait()).map(drop)
         })
     }
@@ -204,7 +232,7 @@ impl FileSystem {
     /// As [`FileSystem::write`].
     pub fn append(&self, path: impl AsPath, content: &[u8]) -> Result<u64> {
         let path = path.as_path_bytes();
-        self.run("append", path, |root| {
+        self.run_once("append", path, |root| {
             append_path(root, path, content, self.wait())
         })
     }
@@ -262,8 +290,8 @@ pub(crate) fn append_path(
             }
             Spot::Free(target) => target,
         };
-        let fresh = Fresh::copied(content, root.account())?;
-        if create_with(&target, path, fresh)?.is_none() {
+        let fresh = Source::Slice(content).fresh(root, wait)?;
+        if create_with(&target, path, fresh, wait)?.is_none() {
             return Ok(0);
         }
     }

@@ -12,9 +12,10 @@ use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::handle::lock::Hold;
 use crate::handle::node;
 use crate::handle::view::View;
-use crate::memory::chunk::{CHUNK, Owner};
+use crate::memory::chunk::{CHUNK, Chunk, Owner};
 use crate::memory::content::Content;
 use crate::memory::foreign::Foreign;
+use crate::memory::residence::Alone;
 use crate::memory::table::MAX_LEN;
 use crate::namespace::inode::Inode;
 use crate::namespace::meta::Metadata;
@@ -177,14 +178,19 @@ impl File {
         self.reading("read", || {
             let state = self.node.read();
             let found = match node::content(&state)? {
-                Content::Foreign(foreign) if offset == 0 => Some(foreign),
-                Content::Table(table) if offset.is_multiple_of(CHUNK as u64) => table
-                    .chunk(offset / CHUNK as u64)
-                    .and_then(|chunk| chunk.owner())
-                    .and_then(|owner| match owner {
-                        Owner::Foreign(foreign) => Some(foreign),
-                        Owner::Rust(_) => None,
-                    }),
+                Content::Foreign(foreign, _) if offset == 0 => Some(foreign),
+                Content::Table(table) if offset.is_multiple_of(CHUNK as u64) => {
+                    let Some(chunk) = table.chunk(offset / CHUNK as u64) else {
+                        return Ok(None);
+                    };
+                    let hold = Chunk::look(chunk, Alone::of(table));
+                    return Ok(match chunk.owner(&hold) {
+                        Some(Owner::Foreign(foreign)) if foreign.len() == len => {
+                            Some(look(foreign))
+                        }
+                        _ => None,
+                    });
+                }
                 _ => None,
             };
             Ok(found.filter(|foreign| foreign.len() == len).map(look))
@@ -206,18 +212,11 @@ impl File {
     /// As [`File::write_at`].
     pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
         self.writing("allocate", || {
-            let end = offset.checked_add(len).ok_or(ErrorKind::FileTooLarge)?;
+            offset.checked_add(len).ok_or(ErrorKind::FileTooLarge)?;
             if len == 0 {
                 return Err(ErrorKind::InvalidArgument.into());
             }
-            let mut state = self.node.write();
-            let grows = end > node::content(&state)?.len();
-            let content = node::content_mut(&mut state)?;
-            content.allocate(offset, len, self.node.account())?;
-            if grows {
-                state.content_changed(crate::base::clock::wall_nanos());
-            }
-            Ok(())
+            self.node.allocate_content(offset, len)
         })
     }
 
@@ -233,11 +232,7 @@ impl File {
             if offset.checked_add(len).is_none_or(|end| end > MAX_LEN) {
                 return Err(ErrorKind::FileTooLarge.into());
             }
-            let mut state = self.node.write();
-            let content = node::content_mut(&mut state)?;
-            content.punch(offset, len, self.node.account())?;
-            state.content_changed(crate::base::clock::wall_nanos());
-            Ok(())
+            self.node.punch_content(offset, len)
         })
     }
 
@@ -331,9 +326,11 @@ impl File {
     fn end(&self, hold: Option<Hold>) {
         if self.can_write() {
             let account = self.node.account();
-            if let Some(content) = self.node.write().content_mut() {
+            let mut state = self.node.write();
+            if let Some(content) = state.content_mut() {
                 content.shrink_to_fit(account);
             }
+            self.node.track(&mut state, 0, u64::MAX);
         }
         if let Some(mut hold) = hold {
             hold.release(&self.node.lock);

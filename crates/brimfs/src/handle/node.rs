@@ -4,14 +4,19 @@ use bytes::Bytes;
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
-use crate::base::sync::RwLockReadGuard;
+use crate::base::sync::{Arc, RwLockReadGuard};
+use crate::handle::again::{self, retry};
 use crate::handle::lock::{self, Mode};
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
-use crate::memory::chunk::Owner;
-use crate::memory::content::{BUF_MAX, Content, Shared};
+use crate::memory::budget::Charge;
+use crate::memory::chunk::{CHUNK, Owner};
+use crate::memory::content::{BUF_MAX, Content};
 use crate::memory::foreign::Foreign;
-use crate::memory::fresh::Fresh;
+use crate::memory::fresh::{Fresh, private_copy};
+use crate::memory::shared::{Pinned, Shared};
+use crate::memory::small::with_reclaim;
+use crate::memory::tier::Residents;
 use crate::namespace::inode::{Inode, State};
 
 /// The file lock, held for the length of a call.
@@ -57,13 +62,33 @@ pub enum Source<'a> {
 }
 
 impl Source<'_> {
-    pub(crate) fn fresh<'a>(self, node: &'a Inode) -> Result<Fresh<'a>, Fault> {
+    /// The content as it is to be kept. No lock but file locks may be held.
+    pub(crate) fn fresh<'a>(self, node: &'a Inode, wait: Wait) -> Result<Fresh<'a>, Fault> {
         let account = node.account();
-        match self {
-            Source::Slice(bytes) => Fresh::copied(bytes, account),
-            Source::Bytes(bytes) => Fresh::bytes(bytes, account),
-            Source::Foreign(foreign) => Fresh::foreign(foreign, account),
+        let may_wait = wait != Wait::Now;
+        if node.is_built_in_pieces(self.len()) {
+            return node.build_in_pieces(self.as_slice(), wait);
         }
+        match self {
+            Source::Slice(bytes) => {
+                with_reclaim(account, may_wait, || Fresh::copied(bytes, account))
+            }
+            Source::Bytes(bytes) => Fresh::bytes(bytes, account, may_wait),
+            Source::Foreign(foreign) => Fresh::foreign(foreign, account, may_wait),
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Source::Slice(bytes) => bytes,
+            Source::Bytes(bytes) => bytes,
+            Source::Foreign(foreign) => foreign,
+        }
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.as_slice().len()
     }
 }
 
@@ -115,12 +140,13 @@ impl Inode {
         }
     }
 
-    /// A reference to content that is too large to be copied under the lock.
-    fn large_content(&self) -> Result<Option<Shared>, Fault> {
+    /// A reference to content that is too large to be copied under the lock; a cold small file
+    /// is none.
+    fn large_content(self: &Arc<Self>) -> Result<Option<Shared>, Fault> {
         {
             let state = self.read();
             let content = content(&state)?;
-            if content.len() <= BUF_MAX as u64 {
+            if content.len() <= BUF_MAX as u64 || matches!(content, Content::Cold { .. }) {
                 return Ok(None);
             }
             if let Some(shared) = content.shared() {
@@ -128,16 +154,54 @@ impl Inode {
             }
         }
         let account = self.account();
-        content_mut(&mut self.write())?.share(account).map(Some)
+        retry(self, Wait::Forever, || {
+            let mut state = self.write();
+            let shared = content_mut(&mut state)?.share(account)?;
+            self.track(&mut state, 0, 1);
+            Ok(Some(shared))
+        })
+    }
+
+    /// Reads content of which something is cold. What it sees is of one moment.
+    #[cold]
+    fn read_cold(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
+        loop {
+            let (cold, len) = {
+                let state = self.read();
+                let content = content(&state)?;
+                if let Some(shared) = content.shared() {
+                    drop(state);
+                    return again::read_shared(self, &shared, offset, to);
+                }
+                match content.read(offset, to) {
+                    Err(fault) if fault.missing().is_some() => {}
+                    done => return done,
+                }
+                drop(state);
+                let len = self.read().content().map_or(0, |content| content.len());
+                (Residents::cold(&**self, 0), len)
+            };
+            let Some(cold) = cold else { continue };
+            let len = len.min(u64::from(cold.len));
+            let count = len.saturating_sub(offset).min(to.len() as u64) as usize;
+            let start = offset.min(len) as usize;
+            if count == 0 || again::read_cold(self, 0, cold, start, &mut to[..count])? {
+                return Ok(count);
+            }
+        }
     }
 
     /// Reads at `offset`; small pieces under the lock, large ones from shared chunks.
     #[inline]
-    pub(crate) fn read_content(&self, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
+    pub(crate) fn read_content(
+        self: &Arc<Self>,
+        offset: u64,
+        to: &mut [u8],
+    ) -> Result<usize, Fault> {
         if to.len() > BUF_MAX
             && let Some(shared) = self.large_content()?
         {
-            let count = shared.read(offset, to);
+            let count = again::read_shared(self, &shared, offset, to)?;
             drop(shared);
             let due = self.note_access(&self.read());
             if due {
@@ -146,13 +210,18 @@ impl Inode {
             return Ok(count);
         }
         let state = self.read();
-        let count = content(&state)?.read(offset, to);
+        let content = content(&state)?;
+        let read = content.read(offset, to);
+        content.touch(self.account());
         let due = self.note_access(&state);
         drop(state);
         if due {
             self.mark_accessed();
         }
-        Ok(count)
+        match read {
+            Err(fault) if fault.missing().is_some() => self.read_cold(offset, to),
+            read => read,
+        }
     }
 
     /// Lets `look` see the whole content as under a shared file lock.
@@ -163,13 +232,15 @@ impl Inode {
         look: impl FnOnce(Stored<'_>) -> R,
     ) -> Result<R, Fault> {
         let (_locked, state) = self.read_shared(wait)?;
-        let found = match content(&state)? {
-            Content::Foreign(foreign) => look(Stored::Foreign(foreign)),
-            content => match (content.owner(), content.dense()) {
+        let content = content(&state)?;
+        content.touch(self.account());
+        let found = match content {
+            Content::Foreign(foreign, _) => look(Stored::Foreign(foreign)),
+            content => content.with_owner(|owner| match (owner, content.dense()) {
                 (Some(Owner::Foreign(foreign)), _) => look(Stored::Foreign(foreign)),
-                (_, Some(bytes)) if bytes.len() <= BUF_MAX => look(Stored::Slice(bytes)),
+                (_, Ok(Some(bytes))) if bytes.len() <= BUF_MAX => look(Stored::Slice(&bytes)),
                 _ => look(Stored::Pieces(content.len())),
-            },
+            }),
         };
         let due = self.note_access(&state);
         drop(state);
@@ -198,18 +269,19 @@ impl Inode {
     }
 
     /// The whole content: adopted buffers by reference, anything else in one copy.
-    pub(crate) fn read_whole(&self, wait: Wait) -> Result<Bytes, Fault> {
+    pub(crate) fn read_whole(self: &Arc<Self>, wait: Wait) -> Result<Bytes, Fault> {
         let (locked, state) = self.read_shared(wait)?;
         let kept = content(&state)?;
         let due = self.note_access(&state);
-        let found = match kept.owner() {
-            Some(Owner::Rust(bytes)) => Some(bytes.clone()),
-            _ => kept
-                .dense()
-                .filter(|bytes| bytes.len() <= BUF_MAX && kept.owner().is_none())
-                .filter(|_| !matches!(kept, Content::Foreign(_)))
-                .map(Bytes::copy_from_slice),
-        };
+        kept.touch(self.account());
+        let found = kept.with_owner(|owner| match (owner, kept) {
+            (Some(Owner::Rust(bytes)), _) => Some(bytes.clone()),
+            (Some(_), _) | (None, Content::Foreign(..)) => None,
+            (None, kept) => match kept.dense() {
+                Ok(Some(bytes)) if bytes.len() <= BUF_MAX => Some(Bytes::copy_from_slice(&bytes)),
+                _ => None,
+            },
+        });
         drop(state);
         if due {
             self.mark_accessed();
@@ -222,48 +294,74 @@ impl Inode {
                     Some(locked) => locked,
                     None => Locked::new(self, Mode::Shared, wait)?,
                 };
-                self.read_whole_shared()
+                self.read_whole_locked()
             }
         }
     }
 
-    fn read_whole_shared(&self) -> Result<Bytes, Fault> {
+    /// The shared file lock is held.
+    fn read_whole_locked(self: &Arc<Self>) -> Result<Bytes, Fault> {
         let account = self.account();
-        let (shared, foreign) = {
+        let read = retry(self, Wait::Forever, || {
             let mut state = self.write();
             let content = content_mut(&mut state)?;
+            if let Content::Cold { .. } = content {
+                return Ok(Err(content.len()));
+            }
             let shared = content.share(account)?;
-            (shared, matches!(content.owner(), Some(Owner::Foreign(_))))
+            // An adopted buffer of another runtime is handed out as a view of it.
+            let is_foreign = |owner: Option<&Owner>| matches!(owner, Some(Owner::Foreign(_)));
+            let view = match content.with_owner(is_foreign) {
+                true => Pinned::new(content, account, &self.volume().views),
+                false => None,
+            };
+            self.track(&mut state, 0, 1);
+            Ok(Ok((shared, view)))
+        })?;
+        let len = match &read {
+            Ok((_, Some(_))) => 0,
+            Ok((shared, None)) => shared.len(),
+            Err(len) => *len,
         };
-        // An adopted buffer of another runtime is handed out as a view of it.
-        if foreign && let Some(view) = View::new(shared.clone(), &self.volume().views) {
-            return Ok(Bytes::from_owner(view));
-        }
-        let len = usize::try_from(shared.len()).map_err(|_| ErrorKind::OutOfMemory)?;
+        let len = usize::try_from(len).map_err(|_| ErrorKind::OutOfMemory)?;
         let mut bytes = Vec::new();
         bytes
             .try_reserve_exact(len)
             .map_err(|_| ErrorKind::OutOfMemory)?;
         bytes.resize(len, 0);
-        shared.read(0, &mut bytes);
+        let count = match read {
+            Ok((_, Some(pinned))) => return Ok(Bytes::from_owner(View::new(pinned))),
+            Ok((shared, None)) => again::read_shared(self, &shared, 0, &mut bytes)?,
+            Err(_) => self.read_cold(0, &mut bytes)?,
+        };
+        bytes.truncate(count);
         Ok(Bytes::from(bytes))
     }
 
     /// Replaces the whole content under an exclusive file lock.
     #[inline]
-    pub(crate) fn write_whole(&self, source: Source<'_>, wait: Wait) -> Result<(), Fault> {
+    pub(crate) fn write_whole(
+        self: &Arc<Self>,
+        source: Source<'_>,
+        wait: Wait,
+    ) -> Result<(), Fault> {
         let _locked = Locked::new(self, Mode::Exclusive, wait)?;
-        self.replace_content(source)
+        self.replace_content(source, wait)
     }
 
     /// As [`Inode::write_whole`], for a caller that holds the file lock.
-    pub(crate) fn replace_content(&self, source: Source<'_>) -> Result<(), Fault> {
+    pub(crate) fn replace_content(
+        self: &Arc<Self>,
+        source: Source<'_>,
+        wait: Wait,
+    ) -> Result<(), Fault> {
         if let Source::Slice(bytes) = source {
             let mut state = self.write();
             let content = content_mut(&mut state)?;
             if content.fits_in_place(bytes.len()) {
                 content.overwrite(bytes, self.account());
                 state.content_changed(clock::wall_nanos());
+                self.track(&mut state, 0, bytes.len() as u64);
                 return Ok(());
             }
         }
@@ -274,33 +372,39 @@ impl Inode {
             },
             source => source,
         };
-        self.install_content(source.fresh(self)?)
+        self.install_content(source.fresh(self, wait)?)
     }
 
     /// Puts a foreign buffer in the place of another of the same length, which costs no counter.
     /// Gives it back where something else is.
     #[inline]
-    fn exchange_foreign(&self, foreign: Foreign) -> Result<Option<Foreign>, Fault> {
+    fn exchange_foreign(self: &Arc<Self>, foreign: Foreign) -> Result<Option<Foreign>, Fault> {
         let mut state = self.write();
         let old = match content_mut(&mut state)? {
-            Content::Foreign(old) if old.len() == foreign.len() => std::mem::replace(old, foreign),
+            Content::Foreign(old, _) if old.len() == foreign.len() => {
+                std::mem::replace(old, foreign)
+            }
             _ => return Ok(Some(foreign)),
         };
         state.content_changed(clock::wall_nanos());
+        self.track(&mut state, 0, 1);
         drop(state);
         drop(old);
         Ok(None)
     }
 
-    pub(crate) fn install_content(&self, fresh: Fresh<'_>) -> Result<(), Fault> {
+    pub(crate) fn install_content(self: &Arc<Self>, fresh: Fresh<'_>) -> Result<(), Fault> {
         let mut state = self.write();
         content_mut(&mut state)?.install(fresh)?;
         state.content_changed(clock::wall_nanos());
+        if self.account().budget.has_tier() {
+            self.introduce(&mut state);
+        }
         Ok(())
     }
 
     /// Replaces the content by a reference to that of another file.
-    pub(crate) fn share_content(&self, shared: Shared) -> Result<(), Fault> {
+    pub(crate) fn share_content(self: &Arc<Self>, shared: Shared) -> Result<(), Fault> {
         let account = self.account();
         let mut state = self.write();
         let content = content_mut(&mut state)?;
@@ -311,32 +415,122 @@ impl Inode {
     }
 
     #[inline]
-    pub(crate) fn write_content(&self, offset: u64, from: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn write_content(self: &Arc<Self>, offset: u64, from: &[u8]) -> Result<(), Fault> {
+        if self.is_changed_in_pieces(offset, from.len() as u64) {
+            return self.write_in_pieces(offset, from);
+        }
+        retry(self, Wait::Forever, || self.write_once(offset, from))
+    }
+
+    #[inline]
+    fn write_once(self: &Arc<Self>, offset: u64, from: &[u8]) -> Result<(), Fault> {
         let mut state = self.write();
         content_mut(&mut state)?.write(offset, from, self.account())?;
         if !from.is_empty() {
             state.content_changed(clock::wall_nanos());
+            self.track(&mut state, offset, from.len() as u64);
         }
         Ok(())
     }
 
     /// Writes at the end, wherever that is; returns where that was.
-    pub(crate) fn append_content(&self, from: &[u8]) -> Result<u64, Fault> {
-        let mut state = self.write();
-        let content = content_mut(&mut state)?;
-        let end = content.len();
-        content.write(end, from, self.account())?;
-        if !from.is_empty() {
-            state.content_changed(clock::wall_nanos());
+    pub(crate) fn append_content(self: &Arc<Self>, from: &[u8]) -> Result<u64, Fault> {
+        if from.len() > CHUNK / 2 && self.account().budget.active_tier().is_some() {
+            return self.append_in_pieces(from);
         }
-        Ok(end)
+        retry(self, Wait::Forever, || {
+            let mut state = self.write();
+            let content = content_mut(&mut state)?;
+            let end = content.len();
+            content.write(end, from, self.account())?;
+            if !from.is_empty() {
+                state.content_changed(clock::wall_nanos());
+                self.track(&mut state, end, from.len() as u64);
+            }
+            Ok(end)
+        })
+    }
+
+    /// Makes room at the end first, so that nobody else appends in between.
+    fn append_in_pieces(self: &Arc<Self>, from: &[u8]) -> Result<u64, Fault> {
+        let len = from.len() as u64;
+        let start = retry(self, Wait::Forever, || {
+            let mut state = self.write();
+            let content = content_mut(&mut state)?;
+            let start = content.len();
+            let end = start.checked_add(len).ok_or(ErrorKind::FileTooLarge)?;
+            content.set_len(end, self.account())?;
+            Ok(start)
+        })?;
+        let written = self.write_in_pieces(start, from);
+        if let Err(fault) = written {
+            let mut state = self.write();
+            let content = content_mut(&mut state)?;
+            if content.len() == start + len {
+                // What cannot be cut off stays, as zeros.
+                drop(content.set_len(start, self.account()));
+            }
+            return Err(fault);
+        }
+        Ok(start)
     }
 
     /// Writes one whole, aligned chunk by reference.
-    pub(crate) fn adopt_content(&self, offset: u64, owner: Owner) -> Result<(), Fault> {
+    pub(crate) fn adopt_content(self: &Arc<Self>, offset: u64, owner: Owner) -> Result<(), Fault> {
+        let account = self.account();
+        let len = owner.as_slice().len() as u64;
+        // The buffer is taken over by an attempt, so what it needs is made sure of before.
+        let charge = with_reclaim(account, true, || Charge::reserve(account, 0, len))?;
+        retry(self, Wait::Forever, || {
+            content_mut(&mut self.write())?.table_mut(account).map(drop)
+        })?;
         let mut state = self.write();
-        content_mut(&mut state)?.write_adopted(offset, owner, self.account())?;
+        content_mut(&mut state)?.write_adopted(offset, owner, charge, account)?;
         state.content_changed(clock::wall_nanos());
+        self.track(&mut state, offset, len);
+        Ok(())
+    }
+
+    /// See [`crate::File::allocate`]; the range is checked.
+    pub(crate) fn allocate_content(self: &Arc<Self>, offset: u64, len: u64) -> Result<(), Fault> {
+        if self.is_changed_in_pieces(offset, len) {
+            return self.allocate_in_pieces(offset, len);
+        }
+        retry(self, Wait::Forever, || self.allocate_once(offset, len))
+    }
+
+    pub(crate) fn allocate_once(self: &Arc<Self>, offset: u64, len: u64) -> Result<(), Fault> {
+        let mut state = self.write();
+        let content = content_mut(&mut state)?;
+        let grows = offset + len > content.len();
+        content.allocate(offset, len, self.account())?;
+        if grows {
+            state.content_changed(clock::wall_nanos());
+        }
+        self.track(&mut state, offset, len);
+        Ok(())
+    }
+
+    /// See [`crate::File::punch_hole`]; the range is checked.
+    pub(crate) fn punch_content(self: &Arc<Self>, offset: u64, len: u64) -> Result<(), Fault> {
+        let chunk = CHUNK as u64;
+        let (end, first_end) = (offset + len, (offset / chunk + 1) * chunk);
+        if self.is_changed_in_pieces(offset, len) && !offset.is_multiple_of(chunk) {
+            // Only the first and the last chunk may need bytes: one after the other.
+            retry(self, Wait::Forever, || {
+                self.punch_once(offset, first_end - offset)
+            })?;
+            let rest = end - first_end;
+            return retry(self, Wait::Forever, || self.punch_once(first_end, rest));
+        }
+        retry(self, Wait::Forever, || self.punch_once(offset, len))
+    }
+
+    fn punch_once(self: &Arc<Self>, offset: u64, len: u64) -> Result<(), Fault> {
+        let mut state = self.write();
+        content_mut(&mut state)?.punch(offset, len, self.account())?;
+        state.content_changed(clock::wall_nanos());
+        self.track(&mut state, offset, len);
         Ok(())
     }
 
@@ -347,28 +541,56 @@ impl Inode {
         state.times.accessed = state.times.modified;
     }
 
-    pub(crate) fn set_content_len(&self, len: u64) -> Result<(), Fault> {
-        let mut state = self.write();
-        let content = content_mut(&mut state)?;
-        if content.len() != len {
-            content.set_len(len, self.account())?;
-            state.content_changed(clock::wall_nanos());
-        }
-        Ok(())
+    pub(crate) fn set_content_len(self: &Arc<Self>, len: u64) -> Result<(), Fault> {
+        retry(self, Wait::Forever, || {
+            let mut state = self.write();
+            let content = content_mut(&mut state)?;
+            if content.len() != len {
+                content.set_len(len, self.account())?;
+                state.content_changed(clock::wall_nanos());
+                self.track(&mut state, len.saturating_sub(1), 1);
+            }
+            Ok(())
+        })
     }
 
-    pub(crate) fn view_content(&self) -> Result<View, Fault> {
-        let account = self.account();
-        let shared = {
+    pub(crate) fn view_content(self: &Arc<Self>) -> Result<View, Fault> {
+        let (account, views) = (self.account(), &self.volume().views);
+        {
             let state = self.read();
-            content(&state)?
-                .shared()
-                .filter(|shared| shared.contiguous().is_some())
-        };
-        let shared = match shared {
-            Some(shared) => shared,
-            None => content_mut(&mut self.write())?.pin(account)?,
-        };
-        View::new(shared, &self.volume().views).ok_or_else(|| ErrorKind::Unsupported.into())
+            if let Some(pinned) = Pinned::new(content(&state)?, account, views) {
+                return Ok(View::new(pinned));
+            }
+        }
+        retry(self, Wait::Forever, || {
+            let shared = {
+                let mut state = self.write();
+                let content = content_mut(&mut state)?;
+                content.gather(account)?;
+                let pinned = Pinned::new(content, account, views);
+                let shared = content.shared();
+                self.track(&mut state, 0, u64::MAX);
+                match (pinned, shared) {
+                    (Some(pinned), _) => return Ok(View::new(pinned)),
+                    (None, shared) => shared.ok_or(ErrorKind::Unsupported)?,
+                }
+            };
+            if shared.is_one_cold_chunk() {
+                return Err(Fault::miss(0));
+            }
+            // Where chunks are shared or missing the copy belongs to the view alone.
+            let len = usize::try_from(shared.len()).map_err(|_| ErrorKind::OutOfMemory)?;
+            let copy = private_copy(len, account, |to, at| {
+                again::read_shared(self, &shared, at as u64, to).map(drop)
+            })?;
+            let mut state = self.write();
+            let content = content_mut(&mut state)?;
+            let pinned = match content.gather_read(shared, copy) {
+                Some(copy) => Pinned::new(&copy, account, views),
+                None => Pinned::new(content, account, views),
+            };
+            self.track(&mut state, 0, u64::MAX);
+            Ok(View::new(pinned.ok_or(ErrorKind::Unsupported)?))
+        })
     }
 }

@@ -1,14 +1,13 @@
 //! Zero-copy views: a file's content as one slice, pinned as it was.
 //!
-//! A view holds references to chunks. Whoever writes to the file afterwards
+//! A view holds references to chunks, and pins them. Whoever writes to the file afterwards
 //! finds them shared and copies what he changes, so the slice never changes.
 
 use std::fmt;
 use std::ops::Deref;
 
 use crate::base::sync::Arc;
-use crate::base::sync::atomic::{AtomicU64, Ordering};
-use crate::memory::content::Shared;
+use crate::memory::shared::Pinned;
 
 /// The content of a file at one moment, as one slice of bytes.
 ///
@@ -31,43 +30,24 @@ pub struct View {
     len: usize,
 }
 
-struct Held {
-    /// Keeps `first` valid.
-    _content: Shared,
-    first: *const u8,
-    len: usize,
-    /// Views of the filesystem that are alive.
-    count: Arc<AtomicU64>,
-}
+struct Held(Pinned);
 
-// SAFETY: `first` points into memory that `_content` owns a share of and that nobody writes to
-// while it is shared: `Content` copies shared chunks before it changes them.
+// SAFETY: `first` points into memory that the pinned content owns a share of. Nobody writes to it
+// while it is shared (`Content` copies shared chunks before it changes them), nobody evicts it while
+// it is pinned.
 unsafe impl Send for Held {}
 // SAFETY: as above; access through a view only reads.
 unsafe impl Sync for Held {}
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl View {
-    /// A view of content that lies in one piece; `None` if it does not.
-    pub(crate) fn new(content: Shared, count: &Arc<AtomicU64>) -> Option<Self> {
-        let (first, len) = content.contiguous()?;
-        count.fetch_add(1, Ordering::Relaxed);
-        let held = Held {
-            _content: content,
-            first,
-            len,
-            count: count.clone(),
-        };
-        Some(View {
-            held: Arc::new(held),
+    /// A view of content that was pinned.
+    pub(crate) fn new(content: Pinned) -> Self {
+        let len = content.len;
+        View {
+            held: Arc::new(Held(content)),
             start: 0,
             len,
-        })
+        }
     }
 
     /// A part of the view that keeps all of it alive.
@@ -94,10 +74,10 @@ impl Deref for View {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        debug_assert!(self.start + self.len <= self.held.len);
+        debug_assert!(self.start + self.len <= self.held.0.len);
         // SAFETY: `new` took `first` and `len` from content that `held` keeps alive and
         // unchanged; `slice` never leaves them.
-        unsafe { std::slice::from_raw_parts(self.held.first.add(self.start), self.len) }
+        unsafe { std::slice::from_raw_parts(self.held.0.first.add(self.start), self.len) }
     }
 }
 

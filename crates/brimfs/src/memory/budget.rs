@@ -4,11 +4,14 @@
 //! limit as a whole or changes nothing, so a limit holds at every instant.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::base::error::{ErrorKind, Fault, LimitInfo, Result};
-use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::base::fork;
+use crate::base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak};
 use crate::memory::guard::Guard;
+use crate::memory::tier::Tier;
 
 /// A limit with its counter and its peak.
 pub(crate) struct Ledger {
@@ -147,6 +150,9 @@ struct Shares {
     /// The machine, for budgets that are shares of it.
     machine: Option<Draw>,
     caches: Mutex<Vec<Weak<dyn GivesWay>>>,
+    /// Set after `tier`; see [`crate::memory::shared::Views`].
+    has_tier: AtomicBool,
+    tier: OnceLock<(Arc<dyn Tier>, u32)>,
 }
 
 /// What a budget has drawn from the machine: never less than it uses, and a little in advance, so
@@ -264,6 +270,8 @@ impl Budget {
             ledger: Ledger::new(limit, ErrorKind::MemoryLimit),
             machine,
             caches: Mutex::new(Vec::new()),
+            has_tier: AtomicBool::new(false),
+            tier: OnceLock::new(),
         }))
     }
 
@@ -307,6 +315,37 @@ impl Budget {
         ceiling::raise(limit);
         ceiling::lower(before);
         Ok(())
+    }
+
+    /// Gives the budget a cold tier, for good; `false` if it has one.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn install_tier(&self, tier: Arc<dyn Tier>) -> bool {
+        let is_first = self.0.tier.set((tier, fork::generation())).is_ok();
+        self.0.has_tier.store(true, Ordering::SeqCst);
+        is_first
+    }
+
+    /// Whether content can go cold.
+    #[inline]
+    pub(crate) fn has_tier(&self) -> bool {
+        self.0.has_tier.load(Ordering::SeqCst)
+    }
+
+    /// The cold tier. A forked child has none: what it inherits it leaves alone.
+    #[inline]
+    pub(crate) fn tier(&self) -> Option<&dyn Tier> {
+        if !self.has_tier() {
+            return None;
+        }
+        let (tier, born) = self.0.tier.get()?;
+        (*born == fork::generation()).then_some(&**tier)
+    }
+
+    /// The cold tier, if units are to be tracked now.
+    #[inline]
+    pub(crate) fn active_tier(&self) -> Option<&dyn Tier> {
+        self.tier().filter(|tier| tier.is_active())
     }
 
     /// Reserves memory; caches give way if there is not enough.
@@ -410,11 +449,15 @@ pub(crate) struct Account {
     pub(crate) quota: Ledger,
     pub(crate) budget: Budget,
     guard: Guard,
+    /// Sets the filesystems of one budget apart.
+    pub(crate) id: u32,
 }
 
 impl Account {
     pub(crate) fn new(quota: u64, budget: Budget, guard: Guard) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
         Account {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             quota: Ledger::new(quota, ErrorKind::QuotaExceeded),
             budget,
             guard,

@@ -14,9 +14,12 @@ use bytes::Bytes;
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
+use crate::base::sync::atomic::AtomicU32;
 use crate::memory::budget::{Account, Budget, Charge};
 use crate::memory::foreign::Foreign;
 use crate::memory::pool::{Buf, OutOfMemory, SMALL_MAX, Slot};
+use crate::memory::residence::{Guarded, Hold, Run};
+use crate::memory::tier::Cold;
 
 /// The most that one chunk holds, in bytes.
 pub const CHUNK: usize = 1 << 20;
@@ -80,6 +83,8 @@ pub(crate) enum Memory {
     Owned(Owner),
     /// A slice of a larger adopted buffer.
     Slice(Arc<Adopted>, usize, usize),
+    /// None: the bytes are in a cold tier.
+    Cold,
 }
 
 impl Memory {
@@ -102,14 +107,16 @@ impl Memory {
         }
     }
 
+    /// The bytes, as far as the buffer reaches; `None` if they are in a cold tier.
     #[inline]
-    fn bytes(&self) -> &[u8] {
-        match self {
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        Some(match self {
             Memory::Buf(buf) => buf,
             Memory::Slot(slot) => slot,
             Memory::Owned(owner) => owner.as_slice(),
             Memory::Slice(adopted, start, len) => &adopted.owner.as_slice()[*start..*start + *len],
-        }
+            Memory::Cold => return None,
+        })
     }
 
     /// The bytes for writing, as far as the buffer reaches; `None` if it is not ours to write.
@@ -122,25 +129,30 @@ impl Memory {
                 Some(buf)
             }
             Memory::Slot(slot) => Some(slot),
-            Memory::Owned(_) | Memory::Slice(..) => None,
+            Memory::Owned(_) | Memory::Slice(..) | Memory::Cold => None,
         }
     }
 
     #[inline]
-    fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         match self {
             Memory::Buf(buf) => buf.capacity().min(CHUNK),
             Memory::Slot(_) => CHUNK,
-            Memory::Owned(_) | Memory::Slice(..) => 0,
+            Memory::Owned(_) | Memory::Slice(..) | Memory::Cold => 0,
         }
     }
 }
 
 /// See the module's documentation.
 pub(crate) struct Chunk {
-    memory: Memory,
+    pub(super) body: Guarded,
     data_end: u32,
+    /// Views that show this chunk by itself.
+    pub(super) pins: AtomicU32,
     blocks: u64,
+    /// The run of memory that it is, or was, a part of.
+    pub(super) run: Option<Arc<Run>>,
+    /// The quota; the memory is charged beside the memory.
     charge: Charge,
 }
 
@@ -159,6 +171,8 @@ pub(crate) struct Span {
     pub(crate) end: usize,
     /// All of it is written anew, so nothing in it need be kept.
     pub(crate) replaced: bool,
+    /// Blocks that are to be holes.
+    pub(crate) dropped: u64,
 }
 
 impl Span {
@@ -166,6 +180,7 @@ impl Span {
         start: 0,
         end: 0,
         replaced: false,
+        dropped: 0,
     };
 }
 
@@ -176,6 +191,40 @@ fn block_mask(start: usize, end: usize) -> u64 {
     }
     let (first, last) = (start / BLOCK, (end - 1) / BLOCK);
     (u64::MAX >> (63 - (last - first))) << first
+}
+
+/// Where the last block that holds data ends.
+fn end_of(blocks: u64) -> usize {
+    (64 - blocks.leading_zeros() as usize) * BLOCK
+}
+
+/// The extents of a range of a chunk with these blocks.
+fn extents_of(
+    blocks: u64,
+    data_end: usize,
+    start: usize,
+    end: usize,
+) -> impl Iterator<Item = Extent> {
+    let is_data = move |at: usize| at < data_end && blocks >> (at / BLOCK) & 1 == 1;
+    let mut at = start;
+    std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let data = is_data(at);
+        let from = at;
+        while at < end && is_data(at) == data {
+            at = ((at / BLOCK + 1) * BLOCK).min(end);
+            if data && from < data_end {
+                at = at.min(data_end);
+            }
+        }
+        Some(Extent {
+            start: from,
+            end: at,
+            data,
+        })
+    })
 }
 
 /// Quota that a chunk with these blocks is charged, in bytes.
@@ -190,14 +239,33 @@ pub(crate) fn charge_of(blocks: u64, data_end: usize) -> u64 {
     full - over as u64
 }
 
+/// Quota of a chunk that holds data at `start..end` only, in bytes.
+pub(crate) fn quota_of_range(start: usize, end: usize) -> u64 {
+    charge_of(block_mask(start, end), end)
+}
+
 impl Chunk {
     /// A chunk whose first `len` bytes are data, in memory that `charge` pays for.
     pub(crate) fn dense(memory: Memory, len: usize, charge: Charge) -> Self {
-        debug_assert!(len <= CHUNK && len <= memory.bytes().len().max(memory.capacity()));
+        debug_assert!(len <= CHUNK);
+        Self::build(memory, len, block_mask(0, len), charge)
+    }
+
+    /// As [`Chunk::dense`], as a part of a run.
+    pub(crate) fn in_run(memory: Memory, len: usize, charge: Charge, run: &Arc<Run>) -> Self {
+        let mut chunk = Self::dense(memory, len, charge);
+        chunk.run = Some(run.clone());
+        chunk
+    }
+
+    fn build(memory: Memory, data_end: usize, blocks: u64, mut charge: Charge) -> Self {
+        let charged = charge.take_resident();
         Chunk {
-            memory,
-            data_end: len as u32,
-            blocks: block_mask(0, len),
+            body: Guarded::new(Hold::new(memory, charged)),
+            data_end: data_end as u32,
+            pins: AtomicU32::new(0),
+            blocks,
+            run: None,
             charge,
         }
     }
@@ -205,12 +273,12 @@ impl Chunk {
     /// A chunk without data, with room for `capacity` bytes.
     pub(crate) fn empty(capacity: usize, account: &Arc<Account>) -> Result<Self, Fault> {
         let charge = Charge::reserve(account, 0, Memory::cost(capacity) as u64)?;
-        Ok(Chunk {
-            memory: Memory::alloc(capacity)?,
-            data_end: 0,
-            blocks: 0,
-            charge,
-        })
+        Ok(Self::build(Memory::alloc(capacity)?, 0, 0, charge))
+    }
+
+    #[inline]
+    pub(super) fn account(&self) -> &Arc<Account> {
+        self.charge.account()
     }
 
     #[inline]
@@ -230,7 +298,7 @@ impl Chunk {
 
     /// Memory that the chunk is charged for; the memory of a slice is charged as a whole.
     pub(crate) fn charged(&self) -> u64 {
-        self.charge.resident()
+        self.body.lock().charged
     }
 
     #[inline]
@@ -238,10 +306,10 @@ impl Chunk {
         &mut self.charge
     }
 
-    /// Bytes that can be written in place; zero for adopted memory.
+    /// Bytes that can be written in place; zero for adopted memory and while cold.
     #[inline]
-    pub(crate) fn capacity(&self) -> usize {
-        self.memory.capacity()
+    pub(crate) fn capacity(&mut self) -> usize {
+        self.body.get_mut().memory.capacity()
     }
 
     /// Whether the bytes before `data_end` are all data.
@@ -252,14 +320,16 @@ impl Chunk {
 
     /// The content of a dense chunk.
     #[inline]
-    pub(crate) fn dense_bytes(&self) -> Option<&[u8]> {
-        self.is_dense()
-            .then(|| &self.memory.bytes()[..self.data_end()])
+    pub(crate) fn dense_bytes<'a>(&self, hold: &'a Hold) -> Option<&'a [u8]> {
+        if !self.is_dense() {
+            return None;
+        }
+        hold.memory.bytes().map(|bytes| &bytes[..self.data_end()])
     }
 
     /// The adopted buffer, if the chunk is all of it.
-    pub(crate) fn owner(&self) -> Option<&Owner> {
-        match &self.memory {
+    pub(crate) fn owner<'a>(&self, hold: &'a Hold) -> Option<&'a Owner> {
+        match &hold.memory {
             Memory::Owned(owner) if owner.as_slice().len() == self.data_end() => Some(owner),
             Memory::Slice(adopted, start, len)
                 if *start == 0
@@ -272,58 +342,38 @@ impl Chunk {
         }
     }
 
-    /// The adopted buffer that the chunk is a slice of, and where in it.
-    pub(crate) fn slice_of(&self) -> Option<(&Arc<Adopted>, usize)> {
-        match &self.memory {
-            Memory::Slice(adopted, start, _) => Some((adopted, *start)),
-            _ => None,
-        }
-    }
-
-    /// Reads from `start`; every byte of `to` is written, holes as zeros.
-    pub(crate) fn read(&self, start: usize, to: &mut [u8]) {
+    /// Reads from `start`; every byte of `to` is written, holes as zeros. Where cold bytes are
+    /// needed, everything before them was read, and the answer says where they are.
+    pub(crate) fn read(
+        &self,
+        hold: &Hold,
+        start: usize,
+        to: &mut [u8],
+    ) -> Result<(), (Extent, Option<Cold>)> {
         let end = start + to.len();
         let wanted = block_mask(start, end);
-        if self.blocks & wanted == wanted && end <= self.data_end() {
-            to.copy_from_slice(&self.memory.bytes()[start..end]);
-            return;
+        let bytes = hold.memory.bytes();
+        if self.blocks & wanted == wanted
+            && end <= self.data_end()
+            && let Some(bytes) = bytes
+        {
+            to.copy_from_slice(&bytes[start..end]);
+            return Ok(());
         }
         for extent in self.extents(start, end) {
             let part = &mut to[extent.start - start..extent.end - start];
-            if extent.data {
-                part.copy_from_slice(&self.memory.bytes()[extent.start..extent.end]);
-            } else {
-                part.fill(0);
+            match bytes {
+                _ if !extent.data => part.fill(0),
+                Some(bytes) => part.copy_from_slice(&bytes[extent.start..extent.end]),
+                None => return Err((extent, hold.cold())),
             }
         }
+        Ok(())
     }
 
     /// The extents of `start..end`, in order. What lies beyond `data_end` is a hole.
     pub(crate) fn extents(&self, start: usize, end: usize) -> impl Iterator<Item = Extent> {
-        let mut at = start;
-        std::iter::from_fn(move || {
-            if at >= end {
-                return None;
-            }
-            let data = self.is_data(at);
-            let from = at;
-            while at < end && self.is_data(at) == data {
-                at = ((at / BLOCK + 1) * BLOCK).min(end);
-                if data && from < self.data_end() {
-                    at = at.min(self.data_end());
-                }
-            }
-            Some(Extent {
-                start: from,
-                end: at,
-                data,
-            })
-        })
-    }
-
-    #[inline]
-    fn is_data(&self, at: usize) -> bool {
-        at < self.data_end() && self.blocks >> (at / BLOCK) & 1 == 1
+        extents_of(self.blocks, self.data_end(), start, end)
     }
 
     /// Quota that the chunk needs more than now after data at `start..end`.
@@ -333,11 +383,17 @@ impl Chunk {
         charge_of(blocks, self.data_end().max(end)) - self.quota()
     }
 
+    /// Quota of a private copy with data at `start..end` as well.
+    pub(crate) fn quota_when_copied(&self, start: usize, end: usize) -> u64 {
+        let blocks = self.blocks | block_mask(start, end);
+        charge_of(blocks, self.data_end().max(end))
+    }
+
     /// Writes in place. The caller has made sure of the capacity and paid for the quota.
     pub(crate) fn write(&mut self, start: usize, from: &[u8]) {
         let end = start + from.len();
         self.prepare(start, end);
-        if let Some(bytes) = self.memory.writable() {
+        if let Some(bytes) = self.body.get_mut().memory.writable() {
             bytes[start..end].copy_from_slice(from);
         }
     }
@@ -346,7 +402,7 @@ impl Chunk {
     pub(crate) fn allocate(&mut self, start: usize, end: usize) {
         let (was, old_end) = (self.blocks, self.data_end());
         self.prepare(start, end);
-        if let Some(bytes) = self.memory.writable() {
+        if let Some(bytes) = self.body.get_mut().memory.writable() {
             for block in start / BLOCK..end.div_ceil(BLOCK) {
                 let block_start = block * BLOCK;
                 let known = if was >> block & 1 == 1 {
@@ -365,13 +421,14 @@ impl Chunk {
     /// Marks `start..end` as data and zeroes what becomes visible around it.
     fn prepare(&mut self, start: usize, end: usize) {
         debug_assert!(end <= self.capacity());
+        self.body.get_mut().changed(self.charge.account());
         let (old_end, new_end) = (self.data_end(), self.data_end().max(end));
         let wanted = block_mask(start, end);
         let fresh = wanted & !self.blocks;
         if fresh != 0 || start > old_end {
             let first = start / BLOCK;
             let last = (end.max(1) - 1) / BLOCK;
-            if let Some(bytes) = self.memory.writable() {
+            if let Some(bytes) = self.body.get_mut().memory.writable() {
                 if start > old_end {
                     let tail_end = old_end.next_multiple_of(BLOCK).min(start);
                     bytes[old_end..tail_end].fill(0);
@@ -396,6 +453,7 @@ impl Chunk {
         if len < self.data_end() {
             self.blocks &= block_mask(0, len);
             self.data_end = len as u32;
+            self.body.get_mut().narrowed();
             self.charge
                 .shrink_quota(charge_of(self.blocks, self.data_end()));
         }
@@ -410,7 +468,9 @@ impl Chunk {
         let blocks = self.blocks & !self.punched_whole(start, end);
         if self.punch_needs_memory(start, end) {
             let limit = end.min(data_end);
-            let Some(bytes) = self.memory.writable() else {
+            let hold = self.body.get_mut();
+            hold.changed(self.charge.account());
+            let Some(bytes) = hold.memory.writable() else {
                 return false;
             };
             for block in start / BLOCK..limit.div_ceil(BLOCK) {
@@ -421,14 +481,14 @@ impl Chunk {
             }
         }
         self.blocks = blocks;
-        let last_end = (64 - blocks.leading_zeros() as usize) * BLOCK;
-        self.data_end = data_end.min(last_end) as u32;
+        self.body.get_mut().narrowed();
+        self.data_end = data_end.min(end_of(blocks)) as u32;
         self.charge.shrink_quota(charge_of(blocks, self.data_end()));
         true
     }
 
     /// The blocks that punching `start..end` empties.
-    fn punched_whole(&self, start: usize, end: usize) -> u64 {
+    pub(crate) fn punched_whole(&self, start: usize, end: usize) -> u64 {
         let covered_to = if end >= self.data_end() {
             self.data_end().next_multiple_of(BLOCK)
         } else {
@@ -444,34 +504,56 @@ impl Chunk {
     }
 
     /// A private copy of the first `keep` bytes' data with room for `capacity` bytes,
-    /// paid for as if `span` were data too, except for `inherited` bytes of quota.
+    /// paid for as if `span` were data too, except for `inherited` bytes of quota. `None` if it
+    /// needs bytes that are cold.
     pub(crate) fn copy_for(
         &self,
         keep: usize,
         capacity: usize,
         span: Span,
         inherited: u64,
-    ) -> Result<Chunk, Fault> {
+    ) -> Result<Option<Chunk>, Fault> {
         let Span { start, end, .. } = span;
         let account = self.charge.account();
+        // What the write replaces anyway is not copied.
+        let needed = |extent: &Extent| {
+            extent.data && !(span.replaced && extent.start >= start && extent.end <= end)
+        };
+        let hold = self.body.lock();
+        let blocks = self.blocks & block_mask(0, keep) & !span.dropped;
+        let mut kept = keep.min(self.data_end());
+        if span.dropped != 0 {
+            kept = kept.min(end_of(blocks));
+        }
+        let from = || extents_of(blocks, kept, 0, kept).filter(needed);
+        if hold.is_cold() && from().next().is_some() {
+            return Ok(None);
+        }
         let mut copy = Chunk::empty(capacity.max(1), account)?;
-        let keep = keep.min(self.data_end());
-        let blocks = self.blocks & block_mask(0, keep);
-        let after = charge_of(blocks | block_mask(start, end), keep.max(end));
+        let after = charge_of(blocks | block_mask(start, end), kept.max(end));
         copy.charge.grow_quota(after.saturating_sub(inherited))?;
         copy.blocks = blocks;
-        copy.data_end = keep as u32;
-        if let Some(to) = copy.memory.writable() {
-            for extent in self.extents(0, keep).filter(|extent| extent.data) {
-                // What the write replaces anyway is not copied.
-                if span.replaced && extent.start >= start && extent.end <= end {
-                    continue;
-                }
-                to[extent.start..extent.end]
-                    .copy_from_slice(&self.memory.bytes()[extent.start..extent.end]);
+        copy.data_end = kept as u32;
+        let to = copy.body.get_mut().memory.writable();
+        if let (Some(to), Some(bytes)) = (to, hold.memory.bytes()) {
+            for extent in from() {
+                let range = extent.start..extent.end;
+                to[range.clone()].copy_from_slice(&bytes[range]);
             }
         }
-        Ok(copy)
+        drop(hold);
+        Ok(Some(copy))
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let hold = self.body.get_mut();
+        drop(std::mem::replace(&mut hold.memory, Memory::Cold));
+        self.charge.account().budget.release(hold.charged);
+        if let Some(tracked) = &mut hold.tracked {
+            tracked.leave(self.charge.account());
+        }
     }
 }
 

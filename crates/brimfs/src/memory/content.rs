@@ -7,10 +7,12 @@
 //! | `Foreign` | an adopted buffer of any size | the inode |
 //! | `Chunk` | up to 1 MiB without holes, can be shared | the chunk |
 //! | `Table` | anything | its chunks |
+//! | `Cold` | up to 1 MiB, in a cold tier | the inode (quota only) |
 //!
-//! The first three are charged by the inode, because a counter pointer in each
+//! Those without chunks are charged by the inode, because a counter pointer in each
 //! would cost as much as the content; [`Content::charge`] says how much. Every
-//! operation either does all it was asked to or changes nothing.
+//! operation either does all it was asked to or changes nothing; one that needs bytes that are
+//! cold changes nothing and says so ([`Fault::miss`]).
 
 use std::fmt;
 
@@ -19,9 +21,12 @@ use crate::base::sync::Arc;
 use crate::memory::budget::{Account, Charge};
 use crate::memory::chunk::{BLOCK, CHUNK, Chunk, Memory, Owner};
 use crate::memory::foreign::Foreign;
-use crate::memory::fresh::{Fresh, adopted_table, private_copy};
+use crate::memory::fresh::{Fresh, adopted_table};
 use crate::memory::pool::Buf;
+use crate::memory::residence::Alone;
+use crate::memory::shared::{Dense, Shared};
 use crate::memory::table::{MAX_LEN, Table};
+use crate::memory::tier::{Location, Slot};
 
 /// The most that lives inside the inode, in bytes.
 pub(crate) const INLINE_MAX: usize = 22;
@@ -31,18 +36,21 @@ pub(crate) const BUF_MAX: usize = 64 << 10;
 /// See the module's documentation.
 pub(crate) enum Content {
     Empty,
-    Inline { len: u8, bytes: [u8; INLINE_MAX] },
-    Buf(Buf),
-    Foreign(Foreign),
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE_MAX],
+    },
+    Buf(Buf, Option<Slot>),
+    Foreign(Foreign, Option<Slot>),
     Chunk(Arc<Chunk>),
     Table(Arc<Table>),
-}
-
-/// A reference to content that outlives the lock it was taken under.
-#[derive(Clone, Debug)]
-pub(crate) enum Shared {
-    Chunk(Arc<Chunk>),
-    Table(Arc<Table>),
+    Cold {
+        /// The length, at most that of a chunk, lowest byte first.
+        len: [u8; 3],
+        /// The low half of the generation that was staged.
+        version: u32,
+        location: Location,
+    },
 }
 
 impl Content {
@@ -51,10 +59,11 @@ impl Content {
         match self {
             Content::Empty => 0,
             Content::Inline { len, .. } => u64::from(*len),
-            Content::Buf(buf) => buf.len() as u64,
-            Content::Foreign(foreign) => foreign.len() as u64,
+            Content::Buf(buf, _) => buf.len() as u64,
+            Content::Foreign(foreign, _) => foreign.len() as u64,
             Content::Chunk(chunk) => chunk.data_end() as u64,
             Content::Table(table) => table.len(),
+            Content::Cold { len, .. } => u64::from(cold_len(*len)),
         }
     }
 
@@ -64,8 +73,9 @@ impl Content {
         match self {
             Content::Empty | Content::Chunk(_) | Content::Table(_) => (0, 0),
             Content::Inline { len, .. } => (u64::from(*len), 0),
-            Content::Buf(buf) => (buf.len() as u64, buf.capacity() as u64),
-            Content::Foreign(foreign) => (foreign.len() as u64, foreign.len() as u64),
+            Content::Cold { len, .. } => (u64::from(cold_len(*len)), 0),
+            Content::Buf(buf, _) => (buf.len() as u64, buf.capacity() as u64),
+            Content::Foreign(foreign, _) => (foreign.len() as u64, foreign.len() as u64),
         }
     }
 
@@ -78,32 +88,46 @@ impl Content {
         }
     }
 
-    /// The bytes, if they lie in one piece.
+    /// The bytes, if they lie in one piece; a table counts as many.
     #[inline]
-    pub(crate) fn dense(&self) -> Option<&[u8]> {
-        match self {
-            Content::Empty => Some(&[]),
-            Content::Inline { len, bytes } => Some(&bytes[..*len as usize]),
-            Content::Buf(buf) => Some(buf),
-            Content::Foreign(foreign) => Some(foreign),
-            Content::Chunk(chunk) => chunk.dense_bytes(),
-            Content::Table(_) => None,
-        }
+    pub(crate) fn dense(&self) -> Result<Option<Dense<'_>>, Fault> {
+        Ok(Some(Dense::Slice(match self {
+            Content::Empty => &[],
+            Content::Inline { len, bytes } => &bytes[..*len as usize],
+            Content::Buf(buf, _) => buf,
+            Content::Foreign(foreign, _) => foreign,
+            Content::Chunk(chunk) => {
+                let hold = Chunk::look(chunk, Alone::ONLY);
+                if hold.is_cold() {
+                    return Err(Fault::miss(0));
+                }
+                let is_dense = chunk.is_dense();
+                return Ok(is_dense.then_some(Dense::Chunk(chunk, hold)));
+            }
+            Content::Table(_) => return Ok(None),
+            Content::Cold { .. } => return Err(Fault::miss(0)),
+        })))
+    }
+
+    /// As [`Content::dense`]; nothing for a table.
+    fn dense_or_none(&self) -> Result<Dense<'_>, Fault> {
+        self.dense().map(|bytes| bytes.unwrap_or(Dense::Slice(&[])))
     }
 
     /// Reads at `offset` and returns how many bytes there were.
     #[inline]
-    pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> usize {
+    pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
         if let Content::Table(table) = self {
-            return table.read(offset, to);
+            let read = table.read(Alone::of(table), offset, to);
+            return read.map_err(|missing| Fault::miss(missing.index));
         }
-        let bytes = self.dense().unwrap_or(&[]);
+        let bytes = self.dense_or_none()?;
         let start = usize::try_from(offset)
             .unwrap_or(usize::MAX)
             .min(bytes.len());
         let part = &bytes[start..bytes.len().min(start.saturating_add(to.len()))];
         to[..part.len()].copy_from_slice(part);
-        part.len()
+        Ok(part.len())
     }
 
     /// A reference to the content for reading without a lock, where it can give one as it is.
@@ -119,34 +143,37 @@ impl Content {
     pub(crate) fn share(&mut self, account: &Arc<Account>) -> Result<Shared, Fault> {
         match self {
             Content::Empty | Content::Inline { .. } => {
-                let bytes = self.dense().unwrap_or(&[]);
+                let bytes = self.dense_or_none()?;
                 let mut chunk = Chunk::empty(bytes.len().max(1), account)?;
-                chunk.write(0, bytes);
+                chunk.write(0, &bytes);
                 chunk.charge_mut().add_reserved_quota(bytes.len() as u64);
+                drop(bytes);
                 *self = Content::Chunk(Arc::new(chunk));
             }
-            Content::Buf(_) | Content::Foreign(_) => self.share_owned(account)?,
+            Content::Buf(..) | Content::Foreign(..) => self.share_owned(account)?,
             Content::Chunk(_) | Content::Table(_) => {}
+            Content::Cold { .. } => return Err(Fault::miss(0)),
         }
         self.shared().ok_or_else(|| ErrorKind::Unsupported.into())
     }
 
     /// Moves what the inode paid for into chunks that pay for themselves.
-    fn share_owned(&mut self, account: &Arc<Account>) -> Result<(), Fault> {
+    pub(super) fn share_owned(&mut self, account: &Arc<Account>) -> Result<(), Fault> {
         let (quota, resident) = self.charge();
         let len = quota as usize;
         let slots = Table::reserve_for(account, len.div_ceil(CHUNK))?;
         let charge = Charge::from_reserved(account, quota, resident);
+        self.untrack(account);
         *self = match std::mem::replace(self, Content::Empty) {
-            Content::Foreign(foreign) if len > CHUNK => {
+            Content::Foreign(foreign, _) if len > CHUNK => {
                 let table = adopted_table(Owner::Foreign(foreign), charge, slots);
                 Content::Table(Arc::new(table))
             }
-            Content::Foreign(foreign) => {
+            Content::Foreign(foreign, _) => {
                 let memory = Memory::Owned(Owner::Foreign(foreign));
                 Content::Chunk(Arc::new(Chunk::dense(memory, len, charge)))
             }
-            Content::Buf(buf) => {
+            Content::Buf(buf, _) => {
                 Content::Chunk(Arc::new(Chunk::dense(Memory::Buf(buf), len, charge)))
             }
             other => other,
@@ -164,7 +191,8 @@ impl Content {
             return Err(fault);
         }
         fresh.content.arm();
-        let old = std::mem::replace(self, fresh.take());
+        let mut old = std::mem::replace(self, fresh.take());
+        old.untrack(account);
         let resident = old.charge().1;
         drop(old);
         account.release(freed.saturating_sub(needed), resident);
@@ -273,12 +301,12 @@ impl Content {
             Content::Empty | Content::Inline { .. } if new_len <= INLINE_MAX => {
                 account.quota.reserve((new_len - len) as u64)?;
                 let mut bytes = [0; INLINE_MAX];
-                bytes[..len].copy_from_slice(self.dense().unwrap_or(&[]));
+                bytes[..len].copy_from_slice(&self.dense_or_none()?);
                 bytes[offset..end].copy_from_slice(from);
                 *self = Content::inline(&bytes[..new_len]);
                 return Ok(());
             }
-            Content::Buf(buf) if buf.capacity() >= new_len => {
+            Content::Buf(buf, _) if buf.capacity() >= new_len => {
                 account.quota.reserve((new_len - len) as u64)?;
                 buf.set_len(new_len);
                 if offset > len {
@@ -305,7 +333,11 @@ impl Content {
         } else {
             new_len
         };
-        let old = self.dense().unwrap_or(&[]);
+        let replaced = offset == 0 && end >= len;
+        let old = match replaced {
+            true => Dense::Slice(&[]),
+            false => self.dense_or_none()?,
+        };
         let fresh = Fresh::build(new_len, room, account, |to| {
             let kept = len.min(offset);
             to[..kept].copy_from_slice(&old[..kept]);
@@ -315,10 +347,11 @@ impl Content {
                 to[end..].copy_from_slice(&old[end..]);
             }
         })?;
+        drop(old);
         self.install(fresh)
     }
 
-    /// Writes whole chunks of an adopted buffer by reference.
+    /// Writes whole chunks of an adopted buffer, whose memory is paid for, by reference.
     ///
     /// `offset` must be a multiple of the chunk size, and `from` end at one or at the end of
     /// the file or beyond; otherwise, and for anything smaller, copy with [`Content::write`].
@@ -326,12 +359,13 @@ impl Content {
         &mut self,
         offset: u64,
         owner: Owner,
+        charge: Charge,
         account: &Arc<Account>,
     ) -> Result<(), Fault> {
         let len = owner.as_slice().len();
         debug_assert!(offset.is_multiple_of(CHUNK as u64) && len == CHUNK);
         let table = self.table_mut(account)?;
-        table.adopt(offset / CHUNK as u64, Memory::Owned(owner), len, len as u64)
+        table.adopt(offset / CHUNK as u64, Memory::Owned(owner), len, charge)
     }
 
     /// Sets the length; what is gained is a hole.
@@ -348,7 +382,11 @@ impl Content {
                 *short = len as u8;
                 account.quota.release(old - len);
             }
-            Content::Buf(buf) if len < old => {
+            Content::Cold { len: short, .. } if len < old => {
+                *short = cold_len_bytes(len as u32);
+                account.quota.release(old - len);
+            }
+            Content::Buf(buf, _) if len < old => {
                 buf.set_len(len as usize);
                 account.quota.release(old - len);
             }
@@ -356,7 +394,7 @@ impl Content {
                 Some(chunk) => chunk.cut(len as usize),
                 None => return self.cut_copy(len as usize, account),
             },
-            Content::Foreign(_) if len < old && len <= BUF_MAX as u64 => {
+            Content::Foreign(..) if len < old && len <= BUF_MAX as u64 => {
                 return self.cut_copy(len as usize, account);
             }
             _ => return self.table_mut(account)?.set_len(len),
@@ -365,7 +403,9 @@ impl Content {
     }
 
     fn cut_copy(&mut self, len: usize, account: &Arc<Account>) -> Result<(), Fault> {
-        let fresh = Fresh::copied(&self.dense().unwrap_or(&[])[..len], account)?;
+        let bytes = self.dense_or_none()?;
+        let fresh = Fresh::copied(&bytes[..len], account)?;
+        drop(bytes);
         self.install(fresh)
     }
 
@@ -378,7 +418,7 @@ impl Content {
     ) -> Result<(), Fault> {
         let covered = offset.saturating_add(len) <= self.len();
         let own = match self {
-            Content::Inline { .. } | Content::Buf(_) => true,
+            Content::Inline { .. } | Content::Buf(..) => true,
             Content::Chunk(chunk) => Arc::get_mut(chunk).is_some_and(|own| own.capacity() > 0),
             _ => false,
         };
@@ -411,7 +451,7 @@ impl Content {
         }
     }
 
-    fn table_mut(&mut self, account: &Arc<Account>) -> Result<&mut Table, Fault> {
+    pub(crate) fn table_mut(&mut self, account: &Arc<Account>) -> Result<&mut Table, Fault> {
         if let Content::Empty = self {
             let slots = Table::reserve_for(account, 0)?;
             *self = Content::Table(Arc::new(Table::new(Vec::new(), 0, false, slots)));
@@ -430,37 +470,22 @@ impl Content {
         }
     }
 
-    /// The content in one piece, pinned: at most one copy the first time, none later.
-    pub(crate) fn pin(&mut self, account: &Arc<Account>) -> Result<Shared, Fault> {
-        self.share(account)?;
-        if let Content::Table(table) = self
-            && table.contiguous_bytes().is_none()
-        {
-            let gathered = match Arc::get_mut(table) {
-                Some(table) => table.gather(account)?,
-                None => false,
-            };
-            if !gathered {
-                // Shared chunks or holes: the copy belongs to the view alone.
-                return private_copy(table, account);
-            }
-        }
-        self.shared().ok_or_else(|| ErrorKind::Unsupported.into())
-    }
-
-    /// The adopted buffer that is the whole content.
-    pub(crate) fn owner(&self) -> Option<&Owner> {
+    /// Lets `look` see the adopted buffer that is the whole content.
+    pub(crate) fn with_owner<R>(&self, look: impl FnOnce(Option<&Owner>) -> R) -> R {
         match self {
-            Content::Chunk(chunk) => chunk.owner(),
-            Content::Table(table) => table.owner(),
-            _ => None,
+            Content::Chunk(chunk) => {
+                let hold = Chunk::look(chunk, Alone::ONLY);
+                look(chunk.owner(&hold))
+            }
+            Content::Table(table) => table.with_owner(Alone::of(table), look),
+            _ => look(None),
         }
     }
 
     /// Gives back room that growth left over. Does nothing where memory is short.
     pub(crate) fn shrink_to_fit(&mut self, account: &Arc<Account>) {
         let (len, capacity) = match self {
-            Content::Buf(buf) => (buf.len(), buf.capacity()),
+            Content::Buf(buf, _) => (buf.len(), buf.capacity()),
             Content::Chunk(chunk) => match Arc::get_mut(chunk) {
                 Some(chunk) => (chunk.data_end(), chunk.capacity()),
                 None => return,
@@ -475,9 +500,14 @@ impl Content {
             _ => return,
         };
         let exact = Memory::cost(len.max(1));
-        if capacity > exact + exact / 8
-            && let Ok(fresh) = Fresh::copied(self.dense().unwrap_or(&[]), account)
-        {
+        if capacity <= exact + exact / 8 {
+            return;
+        }
+        let fresh = match self.dense() {
+            Ok(Some(bytes)) => Fresh::copied(&bytes, account),
+            _ => return,
+        };
+        if let Ok(fresh) = fresh {
             // The quota does not change, so this cannot fail either.
             drop(self.install(fresh));
         }
@@ -486,7 +516,7 @@ impl Content {
     /// Whether new content of `len` bytes can be written over this one without any allocation.
     pub(crate) fn fits_in_place(&mut self, len: usize) -> bool {
         match self {
-            Content::Buf(buf) => {
+            Content::Buf(buf, _) => {
                 len > INLINE_MAX && len <= buf.len() && Buf::class_size(len) == buf.capacity()
             }
             Content::Chunk(chunk) => Arc::get_mut(chunk)
@@ -498,7 +528,7 @@ impl Content {
     /// Replaces the content where [`Content::fits_in_place`] says that it fits.
     pub(crate) fn overwrite(&mut self, from: &[u8], account: &Account) {
         match self {
-            Content::Buf(buf) => {
+            Content::Buf(buf, _) => {
                 account.quota.release((buf.len() - from.len()) as u64);
                 buf.set_len(from.len());
                 buf.copy_from_slice(from);
@@ -513,7 +543,8 @@ impl Content {
     }
 
     /// Gives the content up and what the inode paid for it.
-    pub(crate) fn release(self, account: &Account) {
+    pub(crate) fn release(mut self, account: &Account) {
+        self.untrack(account);
         let (quota, resident) = self.charge();
         drop(self);
         account.release(quota, resident);
@@ -529,51 +560,19 @@ impl Content {
     }
 }
 
+pub(super) fn cold_len(len: [u8; 3]) -> u32 {
+    u32::from_le_bytes([len[0], len[1], len[2], 0])
+}
+
+pub(super) fn cold_len_bytes(len: u32) -> [u8; 3] {
+    let [first, second, third, _] = len.to_le_bytes();
+    [first, second, third]
+}
+
 /// Whether a write at `offset` leaves a whole block without data behind the end.
 fn leaves_hole(len: u64, offset: u64) -> bool {
     let block = BLOCK as u64;
     offset > len && len.next_multiple_of(block) < offset / block * block
-}
-
-impl Shared {
-    pub(crate) fn len(&self) -> u64 {
-        match self {
-            Shared::Chunk(chunk) => chunk.data_end() as u64,
-            Shared::Table(table) => table.len(),
-        }
-    }
-
-    /// Reads at `offset` and returns how many bytes there were.
-    pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> usize {
-        match self {
-            Shared::Table(table) => table.read(offset, to),
-            Shared::Chunk(chunk) => {
-                let len = chunk.data_end() as u64;
-                let count = (to.len() as u64).min(len.saturating_sub(offset)) as usize;
-                if count > 0 {
-                    chunk.read(offset as usize, &mut to[..count]);
-                }
-                count
-            }
-        }
-    }
-
-    /// Where the bytes lie, if they lie in one piece. Valid for as long as `self` lives.
-    pub(crate) fn contiguous(&self) -> Option<(*const u8, usize)> {
-        match self {
-            Shared::Chunk(chunk) => chunk
-                .dense_bytes()
-                .map(|bytes| (bytes.as_ptr(), bytes.len())),
-            Shared::Table(table) => table.contiguous_bytes(),
-        }
-    }
-
-    pub(crate) fn into_content(self) -> Content {
-        match self {
-            Shared::Chunk(chunk) => Content::Chunk(chunk),
-            Shared::Table(table) => Content::Table(table),
-        }
-    }
 }
 
 impl fmt::Debug for Content {
@@ -581,8 +580,9 @@ impl fmt::Debug for Content {
         let form = match self {
             Content::Empty => "empty",
             Content::Inline { .. } => "inline",
-            Content::Buf(_) => "buffer",
-            Content::Foreign(_) => "foreign",
+            Content::Buf(..) => "buffer",
+            Content::Foreign(..) => "foreign",
+            Content::Cold { .. } => "cold content",
             Content::Chunk(_) => "chunk",
             Content::Table(_) => "table",
         };

@@ -9,9 +9,11 @@ use crate::base::error::Fault;
 use crate::base::sync::Arc;
 use crate::memory::budget::{Account, Charge};
 use crate::memory::chunk::{Adopted, CHUNK, Chunk, Memory, Owner};
-use crate::memory::content::{BUF_MAX, Content, INLINE_MAX, Shared};
+use crate::memory::content::{BUF_MAX, Content, INLINE_MAX};
 use crate::memory::foreign::Foreign;
 use crate::memory::pool::{Buf, Slot};
+use crate::memory::residence::Run;
+use crate::memory::small::with_reclaim;
 use crate::memory::table::Table;
 
 /// Up to here copying a Rust buffer costs less than counting references to it, in bytes.
@@ -40,6 +42,7 @@ impl<'a> Fresh<'a> {
         if from.len() > CHUNK {
             let table = copied_run(from.len(), account, |to, at| {
                 to.copy_from_slice(&from[at..at + to.len()]);
+                Ok(())
             })?;
             return Ok(Fresh {
                 content: Content::Table(Arc::new(table)),
@@ -52,13 +55,19 @@ impl<'a> Fresh<'a> {
     }
 
     /// A Rust buffer by reference; a very small one is copied.
-    pub(crate) fn bytes(bytes: Bytes, account: &'a Arc<Account>) -> Result<Self, Fault> {
+    pub(crate) fn bytes(
+        bytes: Bytes,
+        account: &'a Arc<Account>,
+        may_wait: bool,
+    ) -> Result<Self, Fault> {
         let len = bytes.len();
         if len <= COPY_MAX {
-            return Self::copied(&bytes, account);
+            return with_reclaim(account, may_wait, || Self::copied(&bytes, account));
         }
-        let slots = Table::reserve_for(account, len.div_ceil(CHUNK))?;
-        let charge = Charge::reserve(account, 0, len as u64)?;
+        let (slots, charge) = with_reclaim(account, may_wait, || {
+            let slots = Table::reserve_for(account, len.div_ceil(CHUNK))?;
+            Ok((slots, Charge::reserve(account, 0, len as u64)?))
+        })?;
         let owner = Owner::Rust(bytes);
         let content = if len <= CHUNK {
             Content::Chunk(Arc::new(Chunk::dense(Memory::Owned(owner), len, charge)))
@@ -69,13 +78,19 @@ impl<'a> Fresh<'a> {
     }
 
     /// A buffer of another runtime by reference, at any size.
-    pub(crate) fn foreign(foreign: Foreign, account: &'a Arc<Account>) -> Result<Self, Fault> {
+    pub(crate) fn foreign(
+        foreign: Foreign,
+        account: &'a Arc<Account>,
+        may_wait: bool,
+    ) -> Result<Self, Fault> {
         if foreign.is_empty() {
             return Ok(Self::empty(account));
         }
-        account.budget.reserve(foreign.len() as u64)?;
+        with_reclaim(account, may_wait, || {
+            account.budget.reserve(foreign.len() as u64)
+        })?;
         Ok(Fresh {
-            content: Content::Foreign(foreign),
+            content: Content::Foreign(foreign, None),
             account,
         })
     }
@@ -102,7 +117,7 @@ impl<'a> Fresh<'a> {
             let mut buf = Buf::alloc(room).inspect_err(|_| account.release(0, cost))?;
             buf.set_len(len);
             fill(&mut buf);
-            let content = Content::Buf(buf);
+            let content = Content::Buf(buf, None);
             return Ok(Fresh { content, account });
         }
         let charge = Charge::from_reserved(account, 0, cost);
@@ -112,6 +127,16 @@ impl<'a> Fresh<'a> {
         }
         let content = Content::Chunk(Arc::new(Chunk::dense(memory, len, charge)));
         Ok(Fresh { content, account })
+    }
+
+    /// One chunk of content that is built chunk by chunk.
+    pub(crate) fn chunk(from: &[u8], account: &Arc<Account>) -> Result<Chunk, Fault> {
+        let charge = Charge::reserve(account, 0, Memory::cost(from.len()) as u64)?;
+        let mut memory = Memory::alloc(from.len())?;
+        if let Some(bytes) = memory.writable() {
+            bytes[..from.len()].copy_from_slice(from);
+        }
+        Ok(Chunk::dense(memory, from.len(), charge))
     }
 
     /// The content; whoever takes it takes over its memory charge.
@@ -133,18 +158,24 @@ impl Drop for Fresh<'_> {
 pub(crate) fn copied_run(
     len: usize,
     account: &Arc<Account>,
-    mut fill: impl FnMut(&mut [u8], usize),
+    mut fill: impl FnMut(&mut [u8], usize) -> Result<(), Fault>,
 ) -> Result<Table, Fault> {
     let count = len.div_ceil(CHUNK);
     let table = Table::reserve_for(account, count)?;
     let mut charge = Charge::reserve(account, 0, (count * CHUNK) as u64)?;
     let mut chunks = Vec::with_capacity(count);
+    let run = Arc::new(Run::default());
     for (index, mut slot) in Slot::alloc_run(count)?.into_iter().enumerate() {
         let at = index * CHUNK;
         let part = (len - at).min(CHUNK);
-        fill(&mut slot[..part], at);
+        fill(&mut slot[..part], at)?;
         let share = charge.split(0, CHUNK as u64);
-        chunks.push(Arc::new(Chunk::dense(Memory::Slot(slot), part, share)));
+        chunks.push(Arc::new(Chunk::in_run(
+            Memory::Slot(slot),
+            part,
+            share,
+            &run,
+        )));
     }
     Ok(Table::new(chunks, len as u64, true, table))
 }
@@ -158,33 +189,35 @@ pub(crate) fn adopted_table(owner: Owner, mut charge: Charge, table: Charge) -> 
     let armed = charge.quota() > 0;
     let resident = charge.take_resident();
     let adopted = Adopted::from_reserved(owner, account.budget.clone(), resident);
+    let run = Arc::new(Run::default());
     let chunks = (0..len.div_ceil(CHUNK))
         .map(|index| {
             let start = index * CHUNK;
             let part = (len - start).min(CHUNK);
             let share = charge.split(if armed { part as u64 } else { 0 }, 0);
             let memory = Memory::Slice(adopted.clone(), start, part);
-            Arc::new(Chunk::dense(memory, part, share))
+            Arc::new(Chunk::in_run(memory, part, share, &run))
         })
         .collect();
     Table::new(chunks, len as u64, true, table)
 }
 
-/// A contiguous copy of a table that is charged to the memory budget only.
-pub(crate) fn private_copy(table: &Table, account: &Arc<Account>) -> Result<Shared, Fault> {
-    let len = table.len() as usize;
+/// A contiguous copy of `len` bytes that is charged to the memory budget only; `fill` is called
+/// with parts of it and where they are.
+pub(crate) fn private_copy(
+    len: usize,
+    account: &Arc<Account>,
+    mut fill: impl FnMut(&mut [u8], usize) -> Result<(), Fault>,
+) -> Result<Content, Fault> {
     if len <= CHUNK {
         let room = len.max(1);
         let charge = Charge::reserve(account, 0, Memory::cost(room) as u64)?;
         let mut memory = Memory::alloc(room)?;
         if let Some(bytes) = memory.writable() {
-            table.read(0, &mut bytes[..len]);
+            fill(&mut bytes[..len], 0)?;
         }
         let chunk = Chunk::dense(memory, len, charge);
-        return Ok(Shared::Chunk(Arc::new(chunk)));
+        return Ok(Content::Chunk(Arc::new(chunk)));
     }
-    let copy = copied_run(len, account, |to, at| {
-        table.read(at as u64, to);
-    })?;
-    Ok(Shared::Table(Arc::new(copy)))
+    copied_run(len, account, fill).map(|run| Content::Table(Arc::new(run)))
 }

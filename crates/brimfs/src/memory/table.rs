@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::memory::budget::{Account, Charge};
-use crate::memory::chunk::{CHUNK, Chunk, Extent, Memory, Owner, Span};
-use crate::memory::fresh::copied_run;
+use crate::memory::chunk::{CHUNK, Chunk, Extent, Memory, Span};
+use crate::memory::residence::Alone;
+use crate::memory::shared::Missing;
 use crate::memory::slots::{SPARSE_ENTRY, Slots};
 
 /// The largest file, in bytes.
@@ -19,24 +20,24 @@ pub(crate) const MAX_LEN: u64 = i64::MAX as u64;
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Table {
-    len: u64,
-    slots: Slots,
+    pub(super) len: u64,
+    pub(super) slots: Slots,
     /// Whether the chunks lie one behind the other in memory and are all data.
-    contiguous: bool,
+    pub(super) contiguous: bool,
     charge: Charge,
 }
 
 /// The part of a byte range that falls into one chunk.
 #[derive(Clone, Copy, Debug)]
-struct Piece {
-    index: u64,
-    start: usize,
-    end: usize,
+pub(crate) struct Piece {
+    pub(crate) index: u64,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
     /// Where the piece begins within the whole range.
-    at: usize,
+    pub(crate) at: usize,
 }
 
-fn pieces(offset: u64, len: u64) -> impl Iterator<Item = Piece> {
+pub(crate) fn pieces(offset: u64, len: u64) -> impl Iterator<Item = Piece> {
     let end = offset + len;
     let mut at = offset;
     std::iter::from_fn(move || {
@@ -124,24 +125,27 @@ impl Table {
         self.slots.get(index)
     }
 
-    /// The whole content, if it lies in one piece.
-    pub(crate) fn contiguous_bytes(&self) -> Option<(*const u8, usize)> {
-        let first = self.slots.get(0)?.dense_bytes()?;
-        let whole = self.contiguous || first.len() as u64 == self.len;
-        whole.then_some((first.as_ptr(), self.len as usize))
-    }
-
-    /// Reads at `offset`; returns how many bytes there were.
-    pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> usize {
+    /// Reads at `offset`; returns how many bytes there were. `alone` is about the table itself.
+    pub(crate) fn read(&self, alone: Alone, offset: u64, to: &mut [u8]) -> Result<usize, Missing> {
         let len = (to.len() as u64).min(self.len.saturating_sub(offset));
         for piece in pieces(offset, len) {
             let part = &mut to[piece.at..piece.at + piece.end - piece.start];
-            match self.slots.get(piece.index) {
-                Some(chunk) => chunk.read(piece.start, part),
-                None => part.fill(0),
-            }
+            let Some(chunk) = self.slots.get(piece.index) else {
+                part.fill(0);
+                continue;
+            };
+            let hold = Chunk::look(chunk, alone);
+            chunk
+                .read(&hold, piece.start, part)
+                .map_err(|(extent, cold)| Missing {
+                    done: piece.at + extent.start - piece.start,
+                    len: extent.end - extent.start,
+                    index: piece.index,
+                    start: extent.start,
+                    cold,
+                })?;
         }
-        len as usize
+        Ok(len as usize)
     }
 
     /// Writes at `offset`. All or nothing.
@@ -199,21 +203,20 @@ impl Table {
         index: u64,
         memory: Memory,
         len: usize,
-        resident: u64,
+        mut charge: Charge,
     ) -> Result<(), Fault> {
         let end = index * CHUNK as u64 + len as u64;
         let old = self.slots.get_mut(index).and_then(Arc::get_mut);
         let inherits = old.is_some();
         let inherited = old.map_or(0, |chunk| chunk.quota());
-        let account = self.charge.account();
-        let charge = Charge::reserve(account, len as u64 - inherited, resident)?;
+        charge.grow_quota(len as u64 - inherited)?;
         self.reserve_slots(end, 1)?;
         self.replace(index, Chunk::dense(memory, len, charge), inherits);
         self.grow_len(end);
         Ok(())
     }
 
-    fn grow_len(&mut self, end: u64) {
+    pub(super) fn grow_len(&mut self, end: u64) {
         if end > self.len {
             self.len = end;
         }
@@ -258,6 +261,7 @@ impl Table {
             start: piece.start,
             end: piece.end,
             replaced,
+            dropped: 0,
         };
         // A file that grows chunk by chunk gets whole chunks; a lone one grows by doubling.
         let streams = piece.index > 0 && self.slots.get(piece.index - 1).is_some();
@@ -276,8 +280,10 @@ impl Table {
             });
         };
         let had = slot.data_end();
+        let missing = || Fault::miss(piece.index);
         let Some(chunk) = Arc::get_mut(slot) else {
-            let chunk = slot.copy_for(CHUNK, room(had), span, 0)?;
+            let copy = slot.copy_for(CHUNK, room(had), span, 0)?;
+            let chunk = copy.ok_or_else(missing)?;
             return Ok(Prepared::Fresh {
                 chunk,
                 inherits: false,
@@ -289,12 +295,11 @@ impl Table {
             return Ok(Prepared::InPlace { quota });
         }
         let inherited = chunk.quota();
-        chunk
-            .copy_for(CHUNK, room(had), span, inherited)
-            .map(|chunk| Prepared::Fresh {
-                chunk,
-                inherits: true,
-            })
+        let copy = chunk.copy_for(CHUNK, room(had), span, inherited)?;
+        Ok(Prepared::Fresh {
+            chunk: copy.ok_or_else(missing)?,
+            inherits: true,
+        })
     }
 
     fn commit(&mut self, index: u64, prepared: Prepared) -> &mut Chunk {
@@ -322,13 +327,21 @@ impl Table {
         self.unshared(index)
     }
 
+    /// As [`Table::replace`] for a chunk that may need less than what it replaces.
+    fn replace_smaller(&mut self, index: u64, chunk: Chunk) {
+        let needed = chunk.quota_needed();
+        self.replace(index, chunk, true)
+            .charge_mut()
+            .shrink_quota(needed);
+    }
+
     fn unshared(&mut self, index: u64) -> &mut Chunk {
         let slot = self.slots.get_mut(index).and_then(Arc::get_mut);
         slot.expect("the chunk was prepared: it is present and nobody shares it")
     }
 
     /// Pays and makes room for `added` more chunks, the last of them at byte `end`.
-    fn reserve_slots(&mut self, end: u64, added: usize) -> Result<(), Fault> {
+    pub(super) fn reserve_slots(&mut self, end: u64, added: usize) -> Result<(), Fault> {
         let last = end.saturating_sub(1) / CHUNK as u64;
         let had = self.slots.footprint();
         match &mut self.slots {
@@ -373,7 +386,10 @@ impl Table {
         {
             match Arc::get_mut(slot) {
                 Some(chunk) => chunk.cut(keep),
-                None => *slot = Arc::new(slot.copy_for(keep, keep, Span::NONE, 0)?),
+                None => {
+                    let copy = slot.copy_for(keep, keep, Span::NONE, 0)?;
+                    *slot = Arc::new(copy.ok_or_else(|| Fault::miss(index))?);
+                }
             }
         }
         self.slots.truncate(len.div_ceil(CHUNK as u64));
@@ -393,16 +409,25 @@ impl Table {
             let (from, to) = range_in_chunk(index, offset, end);
             let slot = self.slots.get_mut(index).expect("listed just now");
             let whole = from == 0 && to >= slot.data_end();
-            let writable = Arc::get_mut(slot).is_some_and(|chunk| chunk.capacity() > 0);
+            let writable = Arc::get_mut(slot)
+                .is_some_and(|chunk| chunk.capacity() > 0 || !chunk.punch_needs_memory(from, to));
             if !whole && !writable {
                 let room = slot.data_end();
+                let missing = || Fault::miss(index);
+                let span = Span {
+                    dropped: slot.punched_whole(from, to),
+                    ..Span::NONE
+                };
                 match Arc::get_mut(slot) {
                     Some(chunk) => {
                         let inherited = chunk.quota();
-                        let copy = chunk.copy_for(CHUNK, room, Span::NONE, inherited)?;
-                        self.replace(index, copy, true);
+                        let copy = chunk.copy_for(CHUNK, room, span, inherited)?;
+                        self.replace_smaller(index, copy.ok_or_else(missing)?);
                     }
-                    None => *slot = Arc::new(slot.copy_for(CHUNK, room, Span::NONE, 0)?),
+                    None => {
+                        let copy = slot.copy_for(CHUNK, room, span, 0)?;
+                        *slot = Arc::new(copy.ok_or_else(missing)?);
+                    }
                 }
             }
         }
@@ -468,39 +493,6 @@ impl Table {
         }
     }
 
-    /// Moves the content into one contiguous run, if nobody shares it and it has no holes.
-    pub(crate) fn gather(&mut self, account: &Arc<Account>) -> Result<bool, Fault> {
-        let mut data = 0;
-        self.for_each_exclusive(|chunk| {
-            if chunk.is_dense() {
-                data += chunk.data_end() as u64;
-            }
-        });
-        if data != self.len || self.len <= CHUNK as u64 {
-            return Ok(false);
-        }
-        let mut run = copied_run(self.len as usize, account, |to, at| {
-            self.read(at as u64, to);
-        })?;
-        self.for_each_exclusive(|chunk| {
-            chunk.charge_mut().take_quota();
-        });
-        run.for_each_exclusive(|chunk| {
-            let needed = chunk.quota_needed();
-            chunk.charge_mut().add_reserved_quota(needed);
-        });
-        *self = run;
-        Ok(true)
-    }
-
-    /// The adopted buffer that the whole content is.
-    pub(crate) fn owner(&self) -> Option<&Owner> {
-        let (adopted, start) = self.slots.get(0)?.slice_of()?;
-        let whole =
-            self.contiguous && start == 0 && adopted.owner.as_slice().len() as u64 == self.len;
-        whole.then_some(&adopted.owner)
-    }
-
     /// Gives back the unused room of a last chunk that is mostly empty.
     pub(crate) fn shrink_tail(&mut self) -> Result<(), Fault> {
         let Some(last) = self.len.checked_sub(1).map(|last| last / CHUNK as u64) else {
@@ -510,12 +502,14 @@ impl Table {
             return Ok(());
         };
         let exact = Memory::cost(chunk.data_end().max(1));
+        // That of a cold chunk is zero.
         if chunk.capacity() <= exact + exact / 8 {
             return Ok(());
         }
         let (room, inherited) = (chunk.data_end().max(1), chunk.quota());
-        let copy = chunk.copy_for(CHUNK, room, Span::NONE, inherited)?;
-        self.replace(last, copy, true);
+        if let Some(copy) = chunk.copy_for(CHUNK, room, Span::NONE, inherited)? {
+            self.replace(last, copy, true);
+        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Cold → memory: a unit comes back, or a part of it goes straight to a reader.
 
-use crate::base::error::{ErrorKind, Fault};
+use crate::base::error::Fault;
 use crate::base::sync::Arc;
 use crate::cold::segment::{ReadError, Store};
 use crate::memory::tier::{Cold, Filled, Installed, Residents};
@@ -35,10 +35,11 @@ impl Mover {
     fn room(&self, holder: &Arc<dyn Residents>, len: usize) -> Result<Filled, Fault> {
         loop {
             match holder.room(len) {
-                Err(fault) if fault.kind() == ErrorKind::MemoryLimit => {
-                    self.make_room(fault.requested().unwrap_or(len as u64))?;
-                }
-                result => return result,
+                Err(fault) => match fault.short_of_memory() {
+                    Some(bytes) => self.make_room(bytes)?,
+                    None => return Err(fault),
+                },
+                filled => return filled,
             }
         }
     }

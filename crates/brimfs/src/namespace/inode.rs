@@ -85,13 +85,26 @@ impl Body {
     }
 }
 
+/// A generation of 60 bits and a priority of 4, which reads 5 where none was set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContentStamp(u64);
+
+impl ContentStamp {
+    const SHIFT: u32 = 60;
+    const DEFAULT_PRIORITY: u64 = 5;
+
+    pub(crate) const fn new(generation: u64) -> Self {
+        ContentStamp(generation)
+    }
+}
+
 /// Everything about a node that changes, behind one lock.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) body: Body,
     pub(crate) times: Times,
-    /// Grows with every change of the content.
-    pub(crate) generation: u64,
+    /// Grows with every change of the content; the priority is in the topmost bits.
+    pub(crate) stamp: ContentStamp,
     pub(crate) links: u32,
     /// Permission bits and flags.
     pub(crate) mode: u16,
@@ -136,7 +149,28 @@ impl State {
     #[inline]
     pub(crate) fn content_changed(&mut self, now: i64) {
         self.times.content_changed(now);
-        self.generation += 1;
+        self.stamp.0 += 1;
+    }
+
+    /// Gives a file that is empty and that nobody knows its content, as if it was born with it.
+    pub(crate) fn fill(&mut self, content: Content) {
+        self.stamp = ContentStamp::new(u64::from(content.len() > 0));
+        self.body = Body::File(content);
+    }
+
+    /// Grows with every change of the content.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.stamp.0 & ((1 << ContentStamp::SHIFT) - 1)
+    }
+
+    pub(crate) fn priority(&self) -> u8 {
+        (self.stamp.0 >> ContentStamp::SHIFT ^ ContentStamp::DEFAULT_PRIORITY) as u8
+    }
+
+    pub(crate) fn set_priority(&mut self, priority: u8) {
+        let bits = (u64::from(priority) ^ ContentStamp::DEFAULT_PRIORITY) & 0xf;
+        self.stamp.0 = bits << ContentStamp::SHIFT | self.generation();
     }
 }
 
@@ -204,6 +238,14 @@ impl Inode {
     #[inline]
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write()
+    }
+
+    pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, State>> {
+        self.state.try_read()
+    }
+
+    pub(crate) fn try_write(&self) -> Option<RwLockWriteGuard<'_, State>> {
+        self.state.try_write()
     }
 
     /// Makes cached paths to this node miss. The state is the node's own, locked: nobody else is here.

@@ -143,7 +143,7 @@ impl Inode {
             ino: self.number(),
             len,
             allocated,
-            generation: state.generation,
+            generation: state.generation(),
             kind: self.kind(),
             mode: u32::from(state.mode & PERMISSIONS),
             uid,

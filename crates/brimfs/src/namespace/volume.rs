@@ -9,9 +9,13 @@ use crate::base::stats::SpreadCounter;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, RwLock, Weak};
 use crate::memory::budget::{Account, Budget, GivesWay, Ledger, UNLIMITED};
+use crate::memory::content::Content;
+use crate::memory::shared::Views;
 use crate::namespace::cache::PathCache;
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
-use crate::namespace::inode::{Body, FileType, INODE_COST, Inode, PERMISSIONS, State};
+use crate::namespace::inode::{
+    Body, ContentStamp, FileType, INODE_COST, Inode, PERMISSIONS, State,
+};
 use crate::namespace::times::{Times, Timestamp};
 
 /// Extended attributes of one node.
@@ -26,6 +30,8 @@ pub(crate) struct Extra {
     charged: u64,
 }
 
+/// The number of nodes that only whoever makes them knows.
+const HIDDEN: u64 = 0;
 /// The root's inode number.
 pub(crate) const ROOT: u64 = 1;
 
@@ -126,7 +132,7 @@ pub(crate) struct Volume {
     /// Handles that are open.
     pub(crate) handles: SpreadCounter,
     /// Views that are alive; they may outlive the volume.
-    pub(crate) views: Arc<AtomicU64>,
+    pub(crate) views: Arc<Views>,
 }
 
 impl Volume {
@@ -171,7 +177,7 @@ impl Volume {
         State {
             body,
             times: Times::new(now),
-            generation,
+            stamp: ContentStamp::new(generation),
             links,
             mode: (mode as u16) & PERMISSIONS,
             owner,
@@ -233,8 +239,18 @@ impl Volume {
         Inode::new(self, number, state)
     }
 
+    /// A file to build content in that nobody finds and nobody counts.
+    pub(crate) fn hidden_node(self: &Arc<Self>) -> Result<Arc<Inode>, Fault> {
+        self.account.budget.reserve(INODE_COST)?;
+        let state = self.state(Body::File(Content::Empty), 0, 0, 0, clock::wall_nanos());
+        Ok(Inode::new(self, HIDDEN, state))
+    }
+
     /// The opposite of `new_node`, when a node is dropped.
     pub(crate) fn forget_node(&self, number: u64, kind: FileType, body_cost: u64) {
+        if number == HIDDEN {
+            return self.account.budget.release(INODE_COST);
+        }
         let cost = if number == ROOT {
             body_cost - DIRECTORY_COST
         } else {

@@ -1,0 +1,156 @@
+//! Content that is larger than memory: written in pieces that can go while the rest comes.
+//!
+//! Only where a tier takes content away; everything else is written in one step. Holds no lock
+//! of a node from one piece to the next.
+
+use crate::base::clock;
+use crate::base::error::{ErrorKind, Fault, LimitInfo};
+use crate::base::sync::Arc;
+use crate::handle::again::retry;
+use crate::handle::node::content_mut;
+use crate::handle::wait::Wait;
+use crate::memory::chunk::CHUNK;
+use crate::memory::content::Content;
+use crate::memory::fresh::Fresh;
+use crate::memory::table::{MAX_LEN, pieces};
+use crate::namespace::inode::Inode;
+
+/// New content larger than this share of the memory limit is built chunk by chunk.
+const SHARE: u64 = 8;
+
+/// Quota that is put aside for a write in pieces. What is left of it goes back.
+struct Earmarked<'a> {
+    node: &'a Inode,
+    left: u64,
+}
+
+impl Earmarked<'_> {
+    /// Gives so much back that one piece can have it.
+    fn release(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.left);
+        self.left -= bytes;
+        self.node.account().quota.release(bytes);
+    }
+}
+
+impl Drop for Earmarked<'_> {
+    fn drop(&mut self) {
+        self.release(self.left);
+    }
+}
+
+impl Inode {
+    /// Whether content of this length has to be built in pieces.
+    #[inline]
+    pub(crate) fn is_built_in_pieces(&self, len: usize) -> bool {
+        len > CHUNK && self.is_large(len)
+    }
+
+    #[cold]
+    fn is_large(&self, len: usize) -> bool {
+        let budget = &self.account().budget;
+        budget.active_tier().is_some() && len as u64 > budget.limit() / SHARE
+    }
+
+    /// Whether a change of this range has to be made in pieces.
+    #[inline]
+    pub(crate) fn is_changed_in_pieces(&self, offset: u64, len: u64) -> bool {
+        let chunk = CHUNK as u64;
+        offset % chunk + len > chunk && self.account().budget.active_tier().is_some()
+    }
+
+    /// New content for a file, in a node that nobody finds: chunk by chunk, and those that are
+    /// there already can go.
+    pub(crate) fn build_in_pieces(&self, bytes: &[u8], wait: Wait) -> Result<Fresh<'_>, Fault> {
+        let account = self.account();
+        let limit = account.quota.limit();
+        if bytes.len() as u64 > limit {
+            let info = LimitInfo {
+                requested: bytes.len() as u64,
+                used: account.quota.used(),
+                limit,
+            };
+            return Err(Fault::limit(ErrorKind::QuotaExceeded, info));
+        }
+        let hidden = self.volume().hidden_node()?;
+        for (index, part) in bytes.chunks(CHUNK).enumerate() {
+            retry(&hidden, wait, || {
+                let chunk = Fresh::chunk(part, account)?;
+                let mut state = hidden.write();
+                content_mut(&mut state)?.push_unpaid(index as u64, chunk, account)?;
+                hidden.track(&mut state, (index * CHUNK) as u64, 1);
+                Ok(())
+            })?;
+        }
+        let mut state = hidden.write();
+        let content = content_mut(&mut state)?.take_unpaid();
+        Ok(Fresh { content, account })
+    }
+
+    /// Writes a range that spans chunks, one after the other; the quota for all of it is put
+    /// aside first.
+    pub(crate) fn write_in_pieces(self: &Arc<Self>, offset: u64, from: &[u8]) -> Result<(), Fault> {
+        let mut quota = self.earmark(offset, from.len() as u64)?;
+        for piece in pieces(offset, from.len() as u64) {
+            let part = &from[piece.at..piece.at + piece.end - piece.start];
+            let at = offset + piece.at as u64;
+            retry(self, Wait::Forever, || {
+                self.change_piece(at, part.len(), &mut quota, |content| {
+                    content.write(at, part, self.account())
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn change_piece(
+        self: &Arc<Self>,
+        offset: u64,
+        len: usize,
+        quota: &mut Earmarked<'_>,
+        change: impl FnOnce(&mut Content) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut state = self.write();
+        let content = content_mut(&mut state)?;
+        let needed = content.quota_for(offset, len as u64).min(quota.left);
+        quota.release(needed);
+        if let Err(fault) = change(content) {
+            // It is needed once more, unless somebody else was faster.
+            if self.account().quota.reserve(needed).is_ok() {
+                quota.left += needed;
+            }
+            return Err(fault);
+        }
+        state.content_changed(clock::wall_nanos());
+        self.track(&mut state, offset, len as u64);
+        Ok(())
+    }
+
+    /// Makes a range data that spans chunks, one after the other.
+    pub(crate) fn allocate_in_pieces(self: &Arc<Self>, offset: u64, len: u64) -> Result<(), Fault> {
+        let mut quota = self.earmark(offset, len)?;
+        for piece in pieces(offset, len) {
+            let (at, part) = (offset + piece.at as u64, piece.end - piece.start);
+            retry(self, Wait::Forever, || {
+                self.change_piece(at, part, &mut quota, |content| {
+                    content.allocate(at, part as u64, self.account())
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn earmark(self: &Arc<Self>, offset: u64, len: u64) -> Result<Earmarked<'_>, Fault> {
+        if offset.checked_add(len).is_none_or(|end| end > MAX_LEN) {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        let left = retry(self, Wait::Forever, || {
+            let mut state = self.write();
+            let content = content_mut(&mut state)?;
+            content.table_mut(self.account())?;
+            Ok(content.quota_for(offset, len))
+        })?;
+        self.account().quota.reserve(left)?;
+        Ok(Earmarked { node: self, left })
+    }
+}

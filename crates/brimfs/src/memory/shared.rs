@@ -1,0 +1,221 @@
+//! References to content that outlive the lock it was found under: reads in flight and views.
+//!
+//! What a reference leads to never changes, but its bytes can go to a cold tier and come back,
+//! unless they are pinned. Calls `memory` only, and no tier.
+
+use std::ops::Deref;
+
+use crate::base::sync::Arc;
+use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::memory::budget::Account;
+use crate::memory::chunk::Chunk;
+use crate::memory::content::Content;
+use crate::memory::residence::{Alone, Pin, Seen};
+use crate::memory::table::Table;
+use crate::memory::tier::Cold;
+
+/// A reference to content that outlives the lock it was taken under.
+#[derive(Clone, Debug)]
+pub(crate) enum Shared {
+    Chunk(Arc<Chunk>),
+    Table(Arc<Table>),
+}
+
+/// Content in one piece, for as long as it is looked at.
+pub(crate) enum Dense<'a> {
+    Slice(&'a [u8]),
+    Chunk(&'a Chunk, Seen<'a>),
+}
+
+impl Deref for Dense<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Dense::Slice(bytes) => bytes,
+            // Both were looked at when this was made.
+            Dense::Chunk(chunk, hold) => chunk.dense_bytes(hold).unwrap_or(&[]),
+        }
+    }
+}
+
+/// Where a read stopped because bytes are cold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missing {
+    /// Bytes that were read before.
+    pub(crate) done: usize,
+    /// Bytes to read from the cold unit now.
+    pub(crate) len: usize,
+    /// The number of the unit.
+    pub(crate) index: u64,
+    /// Where in the unit to read.
+    pub(crate) start: usize,
+    /// The unit's cold bytes; `None` if they came back meanwhile.
+    pub(crate) cold: Option<Cold>,
+}
+
+impl Shared {
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Shared::Chunk(chunk) => chunk.data_end() as u64,
+            Shared::Table(table) => table.len(),
+        }
+    }
+
+    /// Reads at `offset` and returns how many bytes there were.
+    pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> Result<usize, Missing> {
+        match self {
+            Shared::Table(table) => table.read(Alone::of(table), offset, to),
+            Shared::Chunk(chunk) => {
+                let len = chunk.data_end() as u64;
+                let count = (to.len() as u64).min(len.saturating_sub(offset)) as usize;
+                if count > 0 {
+                    let hold = Chunk::look(chunk, Alone::NO);
+                    let start = offset as usize;
+                    chunk
+                        .read(&hold, start, &mut to[..count])
+                        .map_err(|(extent, cold)| Missing {
+                            done: extent.start - start,
+                            len: extent.end - extent.start,
+                            index: 0,
+                            start: extent.start,
+                            cold,
+                        })?;
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    /// Whether one cold chunk is all there is, so that a view of it needs no copy.
+    pub(crate) fn is_one_cold_chunk(&self) -> bool {
+        let chunk = match self {
+            Shared::Chunk(chunk) => Some(chunk),
+            Shared::Table(table) => table.chunk(0).filter(|_| table.is_one_piece()),
+        };
+        chunk.is_some_and(|chunk| chunk.data_end() as u64 == self.len() && chunk.cold().is_some())
+    }
+
+    pub(crate) fn into_content(self) -> Content {
+        match self {
+            Shared::Chunk(chunk) => Content::Chunk(chunk),
+            Shared::Table(table) => Content::Table(table),
+        }
+    }
+}
+
+/// How many views of a filesystem are alive.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    /// Those that pin what they show.
+    pinned: AtomicU64,
+    /// Those that were made while there was no tier: until they are gone nothing is evicted.
+    ///
+    /// A view counts itself here and then looks for a tier; a tier is announced first and looks
+    /// here then: one of both sees the other.
+    unpinned: AtomicU64,
+}
+
+impl Views {
+    pub(crate) fn alive(&self) -> u64 {
+        self.pinned.load(Ordering::Relaxed) + self.unpinned.load(Ordering::Relaxed)
+    }
+
+    /// Whether some view relies on nothing being evicted.
+    pub(crate) fn forbid_evicting(&self) -> bool {
+        self.unpinned.load(Ordering::SeqCst) > 0
+    }
+}
+
+/// Content in one piece that stays where it is for as long as this lives.
+pub(crate) struct Pinned {
+    /// Where it lies; valid while `self` lives.
+    pub(crate) first: *const u8,
+    pub(crate) len: usize,
+    pin: Pin,
+    _content: Shared,
+    views: Arc<Views>,
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let count = match self.pin {
+            Pin::Unneeded => &self.views.unpinned,
+            _ => &self.views.pinned,
+        };
+        count.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Pinned {
+    /// Pins content that lies in one piece; `None` if it does not, or is cold.
+    pub(crate) fn new(content: &Content, account: &Account, views: &Arc<Views>) -> Option<Self> {
+        let Counted { views, is_needed } = Counted::new(account, views);
+        let found = match content {
+            Content::Chunk(chunk) => pin_chunk(chunk, Alone::of(chunk), is_needed),
+            Content::Table(table) => table.pin(Alone::of(table), is_needed),
+            _ => None,
+        };
+        let shared = content.shared();
+        let count = match is_needed {
+            true => &views.pinned,
+            false => &views.unpinned,
+        };
+        match (found, shared) {
+            (Some((first, len, pin)), Some(shared)) => Some(Pinned {
+                first,
+                len,
+                pin,
+                _content: shared,
+                views,
+            }),
+            _ => {
+                count.fetch_sub(1, Ordering::Release);
+                None
+            }
+        }
+    }
+}
+
+/// A view that is counted already.
+struct Counted {
+    views: Arc<Views>,
+    is_needed: bool,
+}
+
+impl Counted {
+    fn new(account: &Account, views: &Arc<Views>) -> Self {
+        let views = views.clone();
+        if !account.budget.has_tier() {
+            views.unpinned.fetch_add(1, Ordering::SeqCst);
+            if !account.budget.has_tier() {
+                return Counted {
+                    views,
+                    is_needed: false,
+                };
+            }
+            views.unpinned.fetch_sub(1, Ordering::Release);
+        }
+        views.pinned.fetch_add(1, Ordering::Relaxed);
+        Counted {
+            views,
+            is_needed: true,
+        }
+    }
+}
+
+/// Pins a chunk by itself and says where its bytes lie.
+pub(crate) fn pin_chunk(
+    chunk: &Arc<Chunk>,
+    outer: Alone,
+    is_needed: bool,
+) -> Option<(*const u8, usize, Pin)> {
+    let pin = match is_needed {
+        true => Chunk::pin(chunk)?,
+        false => Pin::Unneeded,
+    };
+    let hold = Chunk::look(chunk, outer);
+    let bytes = chunk.dense_bytes(&hold)?;
+    Some((bytes.as_ptr(), bytes.len(), pin))
+}

@@ -1,0 +1,338 @@
+//! Content that comes and goes as a whole: small files.
+//!
+//! A small file is a unit of its own: its bytes are named by the inode's number and generation.
+//! A chunk that is all of a file and that nobody shares counts as one too, so that a million
+//! cold files keep no chunks. Calls the tier for slots and locations, never for bytes.
+
+use crate::base::error::Fault;
+use crate::base::sync::Arc;
+use crate::memory::budget::Account;
+use crate::memory::chunk::{CHUNK, Chunk, Memory, Owner};
+use crate::memory::content::{BUF_MAX, Content, cold_len_bytes};
+use crate::memory::residence::{Evicted, NEVER_MAX};
+use crate::memory::tier::{Cold, Filled, Identity, Installed, Location, Slot, Staged, Tier, Unit};
+
+/// What names the bytes of a small file now, and how to find it.
+#[derive(Debug)]
+pub(crate) struct Who<'a> {
+    pub(crate) identity: Identity,
+    pub(crate) account: &'a Arc<Account>,
+    pub(crate) priority: u8,
+}
+
+/// What a unit gave up when it went cold: to be dropped when no lock is held any more.
+#[allow(dead_code, reason = "held for the sake of being dropped")]
+pub(crate) enum Freed {
+    Unit(Evicted),
+    Chunk(Arc<Chunk>),
+}
+
+impl Content {
+    /// Tells the tier that this content is about to be no more.
+    #[inline]
+    pub(crate) fn untrack(&mut self, account: &Account) {
+        match self {
+            Content::Buf(_, slot) | Content::Foreign(_, slot) => {
+                if let (Some(slot), Some(tier)) = (slot.take(), account.budget.tier()) {
+                    tier.remove(slot);
+                }
+            }
+            Content::Cold { location, .. } => {
+                if let Some(tier) = account.budget.tier() {
+                    tier.forget(*location);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes a read of a small file that is tracked.
+    #[inline]
+    pub(crate) fn touch(&self, account: &Account) {
+        if let Content::Buf(_, Some(slot)) | Content::Foreign(_, Some(slot)) = self
+            && let Some(tier) = account.budget.tier()
+        {
+            tier.touch(*slot);
+        }
+    }
+
+    /// The slot of a small file in one buffer.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        match self {
+            Content::Buf(_, slot) | Content::Foreign(_, slot) => *slot,
+            Content::Chunk(chunk) => chunk.slot(),
+            _ => None,
+        }
+    }
+
+    /// Tells the tier about all units that a change of `first..end` (numbers of chunks) touched.
+    pub(crate) fn track(
+        &mut self,
+        tier: &dyn Tier,
+        who: &Who<'_>,
+        (first, end): (u64, u64),
+        unit: impl Fn(u64) -> Unit,
+    ) {
+        if let Content::Foreign(foreign, _) = self
+            && foreign.len() > CHUNK
+        {
+            // Without room for the table it stays one piece, which never goes.
+            drop(self.share_owned(who.account));
+        }
+        let size = self.len() as u32;
+        match self {
+            Content::Buf(_, slot) | Content::Foreign(_, slot) if size as usize > NEVER_MAX => {
+                match slot {
+                    Some(slot) => {
+                        tier.changed(*slot);
+                        tier.resize(*slot, size);
+                    }
+                    None => *slot = tier.admit(unit(0), who.identity, size, who.priority),
+                }
+            }
+            Content::Chunk(chunk) => chunk.admit(tier, || unit(0), who.priority),
+            Content::Table(table) => table.each_in(first, end, |index, chunk| {
+                chunk.admit(tier, || unit(index), who.priority);
+            }),
+            _ => {}
+        }
+    }
+
+    /// Admits what the tier does not know, and says of the rest that it is here.
+    pub(crate) fn introduce(&mut self, tier: &dyn Tier, who: &Who<'_>, unit: impl Fn(u64) -> Unit) {
+        match self {
+            Content::Buf(_, Some(slot)) | Content::Foreign(_, Some(slot)) => {
+                tier.owned(*slot, unit(0));
+            }
+            Content::Cold { location, .. } => tier.owned_cold(*location, unit(0)),
+            Content::Chunk(chunk) => chunk.tell_owner(tier, || unit(0)),
+            Content::Table(table) => table
+                .chunks()
+                .for_each(|(index, chunk)| chunk.tell_owner(tier, || unit(index))),
+            _ => {}
+        }
+        if self.slot().is_none() || matches!(self, Content::Chunk(_)) {
+            self.track(tier, who, (0, u64::MAX), unit);
+        }
+    }
+
+    /// The slot of one unit.
+    pub(crate) fn slot_of(&self, index: u64) -> Option<Slot> {
+        match self {
+            Content::Table(table) => table.chunk(index)?.slot(),
+            other => other.slot(),
+        }
+    }
+
+    /// Calls `visit` with the slot of every unit that has one.
+    pub(crate) fn each_slot(&self, mut visit: impl FnMut(Slot)) {
+        match self {
+            Content::Table(table) => table
+                .chunks()
+                .filter_map(|(_, chunk)| chunk.slot())
+                .for_each(visit),
+            other => {
+                if let Some(slot) = other.slot() {
+                    visit(slot);
+                }
+            }
+        }
+    }
+
+    /// See [`crate::memory::tier::Residents::stage`].
+    pub(crate) fn stage(&self, slot: Slot, index: u64, who: &Who<'_>, to: &mut [u8]) -> Staged {
+        let staged = match self {
+            Content::Buf(..) | Content::Foreign(..) if self.slot() != Some(slot) || index > 0 => {
+                Staged::Gone
+            }
+            Content::Buf(buf, _) => copy_out(buf, who, to),
+            Content::Foreign(foreign, _) => copy_out(foreign, who, to),
+            Content::Chunk(chunk) if index == 0 => chunk.stage(slot, to),
+            Content::Table(table) => match table.chunk(index) {
+                Some(chunk) => chunk.stage(slot, to),
+                None => Staged::Gone,
+            },
+            _ => Staged::Gone,
+        };
+        match (self, staged) {
+            (Content::Chunk(chunk), Staged::Dirty { len, .. }) if is_whole_file(chunk) => {
+                let identity = who.identity;
+                Staged::Dirty { identity, len }
+            }
+            (_, staged) => staged,
+        }
+    }
+
+    /// See [`crate::memory::tier::Residents::commit_cold`]; without an identity and location
+    /// [`crate::memory::tier::Residents::evict_clean`].
+    pub(crate) fn evict(
+        &mut self,
+        slot: Slot,
+        index: u64,
+        who: &Who<'_>,
+        staged: Option<(Identity, Location)>,
+    ) -> Option<Freed> {
+        match (&mut *self, staged) {
+            (Content::Table(table), _) => {
+                let chunk = table.chunk(index)?;
+                chunk.evict(slot, staged).map(Freed::Unit)
+            }
+            (_, Some((identity, location))) if identity == who.identity && index == 0 => {
+                self.evict_whole(slot, who, location)
+            }
+            (Content::Chunk(chunk), _) if index == 0 => chunk.evict(slot, staged).map(Freed::Unit),
+            _ => None,
+        }
+    }
+
+    fn evict_whole(&mut self, slot: Slot, who: &Who<'_>, location: Location) -> Option<Freed> {
+        if self.slot() != Some(slot) {
+            return None;
+        }
+        if let Content::Chunk(chunk) = self {
+            let chunk = Arc::get_mut(chunk)?;
+            if !chunk.is_dense() || chunk.is_kept_cold() {
+                return None;
+            }
+            // From here on the inode pays for the quota itself.
+            chunk.charge_mut().take_quota();
+        }
+        let resident = self.charge().1;
+        let cold = Content::Cold {
+            len: cold_len_bytes(self.len() as u32),
+            version: who.identity.version as u32,
+            location,
+        };
+        let memory = match std::mem::replace(self, cold) {
+            Content::Buf(buf, _) => Memory::Buf(buf),
+            Content::Foreign(foreign, _) => Memory::Owned(Owner::Foreign(foreign)),
+            Content::Chunk(chunk) => return Some(Freed::Chunk(chunk)),
+            _ => Memory::Cold,
+        };
+        Some(Freed::Unit(Evicted {
+            memory,
+            charged: resident,
+            account: who.account.clone(),
+            slot: Some(slot),
+        }))
+    }
+
+    /// The cold bytes of a unit that is cold. The version of `who` does not matter.
+    pub(crate) fn cold(&self, index: u64, who: Identity) -> Option<Cold> {
+        match self {
+            Content::Cold {
+                version, location, ..
+            } if index == 0 => Some(Cold {
+                identity: Identity {
+                    version: u64::from(*version),
+                    ..who
+                },
+                location: *location,
+                len: self.len() as u32,
+            }),
+            Content::Chunk(chunk) if index == 0 => chunk.cold(),
+            Content::Table(table) => table.chunk(index)?.cold(),
+            _ => None,
+        }
+    }
+
+    /// See [`crate::memory::tier::Residents::install`]. Gives back what it did not take.
+    pub(crate) fn install_cold(
+        &mut self,
+        index: u64,
+        identity: Identity,
+        who: &Who<'_>,
+        bytes: Filled,
+    ) -> Result<Installed, Filled> {
+        let wanted = self.cold(index, who.identity);
+        if wanted.is_none_or(|cold| cold.identity != identity) {
+            return Err(bytes);
+        }
+        match self {
+            Content::Chunk(chunk) => chunk.install(identity, bytes)?,
+            Content::Table(table) => match table.chunk(index) {
+                Some(chunk) => chunk.install(identity, bytes)?,
+                None => return Err(bytes),
+            },
+            _ => {
+                let len = self.len() as usize;
+                if bytes.len < len {
+                    return Err(bytes);
+                }
+                let Filled {
+                    memory, mut charge, ..
+                } = bytes;
+                *self = match memory {
+                    Memory::Buf(mut buf) if len <= BUF_MAX => {
+                        buf.set_len(len);
+                        charge.take_resident();
+                        Content::Buf(buf, None)
+                    }
+                    memory => {
+                        // The quota goes over to the chunk.
+                        charge.add_reserved_quota(len as u64);
+                        Content::Chunk(Arc::new(Chunk::dense(memory, len, charge)))
+                    }
+                };
+                return Ok(Installed::Small(None));
+            }
+        }
+        Ok(Installed::Chunk(None))
+    }
+
+    /// See [`crate::memory::tier::Residents::relocate`].
+    pub(crate) fn relocate(&mut self, index: u64, old: Location, new: Location) -> bool {
+        match self {
+            Content::Cold { location, .. } if index == 0 && *location == old => {
+                *location = new;
+                true
+            }
+            Content::Chunk(chunk) if index == 0 => chunk.relocate(old, new),
+            Content::Table(table) => match table.chunk(index) {
+                Some(chunk) => chunk.relocate(old, new),
+                None => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// Whether a chunk that is a file's content is to go as a small file does.
+fn is_whole_file(chunk: &Arc<Chunk>) -> bool {
+    Arc::strong_count(chunk) == 1 && chunk.is_dense()
+}
+
+fn copy_out(from: &[u8], who: &Who<'_>, to: &mut [u8]) -> Staged {
+    match to.get_mut(..from.len()) {
+        Some(to) => {
+            to.copy_from_slice(from);
+            let (identity, len) = (who.identity, from.len());
+            Staged::Dirty { identity, len }
+        }
+        None => Staged::Busy,
+    }
+}
+
+/// Runs what needs memory until it has it, as long as the tier can make room.
+pub(crate) fn with_reclaim<R>(
+    account: &Account,
+    may_wait: bool,
+    mut attempt: impl FnMut() -> Result<R, Fault>,
+) -> Result<R, Fault> {
+    loop {
+        match attempt() {
+            Err(fault) => reclaim(account, may_wait, fault)?,
+            done => return done,
+        }
+    }
+}
+
+/// Makes room if that is what was missing and a tier can; else gives the fault back.
+#[cold]
+pub(crate) fn reclaim(account: &Account, may_wait: bool, fault: Fault) -> Result<(), Fault> {
+    match (fault.short_of_memory(), account.budget.tier()) {
+        (Some(bytes), Some(tier)) if may_wait => tier.reclaim(bytes),
+        (Some(_), Some(_)) => Err(crate::base::error::ErrorKind::WouldBlock.into()),
+        _ => Err(fault),
+    }
+}

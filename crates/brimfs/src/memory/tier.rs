@@ -1,0 +1,253 @@
+//! What a cold tier plugs into: the hooks that it offers and the functions that it may call.
+//!
+//! Owns no bytes and takes no lock. `memory` cannot see whoever moves content to a disk and
+//! back, so both directions are traits: [`Tier`] is installed in a budget and called from here,
+//! [`Residents`] is implemented by inodes and called by the tier.
+//!
+//! A *unit* is what goes and comes as a whole: all of a small file, or one chunk. Its *slot* is
+//! the tier's number for it while it is resident; its *location* is where its bytes lie while
+//! they are cold. Neither means anything here.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use crate::base::error::Fault;
+use crate::base::sync::{Arc, Weak};
+use crate::memory::budget::{Account, Charge};
+use crate::memory::chunk::Memory;
+
+/// The tier's number for a resident unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot(NonZeroU32);
+
+impl Slot {
+    /// Any number but zero.
+    #[must_use]
+    pub fn new(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Slot)
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// Where a cold unit lies. Only the tier knows what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Location(pub [u64; 2]);
+
+/// Names the bytes of a unit as they were when they were staged: no two different contents ever
+/// have the same one.
+///
+/// A small file is `(inode number, number of the filesystem, generation)`. A chunk is
+/// `(CHUNK_OWNER | serial number, place in its first file, version)`, because copies share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// See above.
+    pub owner: u64,
+    /// See above.
+    pub index: u32,
+    /// Changes with the bytes.
+    pub version: u64,
+}
+
+impl Identity {
+    /// Set in the owner of a chunk; inode numbers stay below it.
+    pub const CHUNK_OWNER: u64 = 1 << 63;
+
+    /// Whether this names a chunk and not a small file.
+    #[must_use]
+    pub fn is_chunk(&self) -> bool {
+        self.owner & Self::CHUNK_OWNER != 0
+    }
+}
+
+/// How to get at a unit: 24 bytes to keep.
+#[derive(Clone)]
+pub struct Unit {
+    /// The file that it belongs to.
+    pub holder: Weak<dyn Residents>,
+    /// The number of the chunk; 0 for a small file.
+    pub index: u64,
+}
+
+impl fmt::Debug for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unit({})", self.index)
+    }
+}
+
+/// The bytes of a cold unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cold {
+    /// Whose bytes they are.
+    pub identity: Identity,
+    /// Where they lie.
+    pub location: Location,
+    /// How many were staged.
+    pub len: u32,
+}
+
+/// What [`Residents::stage`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staged {
+    /// The first `len` bytes of the buffer are the unit's.
+    Dirty {
+        /// To be handed to [`Residents::commit_cold`].
+        identity: Identity,
+        /// Number of bytes.
+        len: usize,
+    },
+    /// A cold copy is known already: [`Residents::evict_clean`] costs no I/O.
+    Clean,
+    /// A view shows it.
+    Pinned,
+    /// Somebody works on it just now, or the buffer is too small for it.
+    Busy,
+    /// It is not behind this holder (any more): removed, overwritten, or left to a copy.
+    Gone,
+}
+
+/// What [`Residents::install`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installed {
+    /// Nothing: the unit is no longer cold, or other bytes are. The location is whose it was.
+    Stale,
+    /// A small file is resident. The location is the tier's now, to free or to remember.
+    Small(Option<Slot>),
+    /// A chunk is resident and remembers its location until it changes.
+    Chunk(Option<Slot>),
+}
+
+/// A cold tier, as the layers above a disk see it.
+///
+/// The first seven are called with locks of inodes and chunks held: an implementation may take
+/// only locks under which nothing else is locked and no [`Residents`] is called. The last three
+/// are called without any lock but file locks, and may wait.
+pub trait Tier: Send + Sync + fmt::Debug {
+    /// Whether units are to be tracked. Asked often: one relaxed load.
+    fn is_active(&self) -> bool;
+
+    /// Takes a resident unit into the policy; `None` leaves it untracked, and resident.
+    fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot>;
+
+    /// The unit is gone, or cold. The slot is free for others from here on.
+    fn remove(&self, slot: Slot);
+
+    /// The unit has another size now.
+    fn resize(&self, slot: Slot, size: u32);
+
+    /// The unit was read. Lock-free.
+    fn touch(&self, slot: Slot);
+
+    /// The bytes of the unit changed: what the tier remembers for it is stale.
+    fn changed(&self, slot: Slot);
+
+    /// A cold copy is no longer needed.
+    fn forget(&self, location: Location);
+
+    /// The file of the unit has another priority now.
+    fn prioritize(&self, slot: Slot, priority: u8);
+
+    /// A tracked unit can be reached here (too): its first file may be gone.
+    fn owned(&self, slot: Slot, unit: Unit);
+
+    /// A cold unit can be reached here (too).
+    fn owned_cold(&self, location: Location, unit: Unit);
+
+    /// Makes a unit resident: see [`Residents::cold`] and [`Residents::install`].
+    ///
+    /// Success is asked for again if the unit went once more before the caller came back.
+    fn fault_in(&self, holder: &Arc<dyn Residents>, index: u64) -> Result<(), Fault>;
+
+    /// Reads a part of a cold unit straight to where it is wanted; `false` if the location no
+    /// longer holds these bytes, so that the caller looks again.
+    fn read_cold(
+        &self,
+        holder: &Arc<dyn Residents>,
+        index: u64,
+        cold: Cold,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<bool, Fault>;
+
+    /// Makes room for so many bytes, or says why that is impossible.
+    fn reclaim(&self, bytes: u64) -> Result<(), Fault>;
+}
+
+/// A file, as a tier sees it. Every function returns promptly: where somebody holds a lock that
+/// he may hold for long, it says no.
+pub trait Residents: Send + Sync {
+    /// Copies the bytes of the unit with this slot out.
+    fn stage(&self, slot: Slot, index: u64, to: &mut [u8]) -> Staged;
+
+    /// Makes the unit cold, if its bytes are those that were staged. The location is the file's
+    /// then, and the slot is removed.
+    fn commit_cold(&self, slot: Slot, index: u64, identity: Identity, location: Location) -> bool;
+
+    /// Makes a unit cold whose cold copy is known.
+    fn evict_clean(&self, slot: Slot, index: u64) -> bool;
+
+    /// The unit's cold bytes, if it is cold.
+    fn cold(&self, index: u64) -> Option<Cold>;
+
+    /// Memory for a unit of `len` bytes, charged; `MemoryLimit` if there is none.
+    fn room(&self, len: usize) -> Result<Filled, Fault>;
+
+    /// Puts bytes back that were read from a location.
+    fn install(self: Arc<Self>, index: u64, identity: Identity, bytes: Filled) -> Installed;
+
+    /// The cold copy lies elsewhere from now on.
+    fn relocate(&self, index: u64, old: Location, new: Location) -> bool;
+
+    /// Admits all units of the file that the tier does not know, and says of all others that
+    /// they are here.
+    fn admit_existing(self: Arc<Self>);
+}
+
+/// Charged memory that is to become a unit's.
+pub struct Filled {
+    pub(crate) memory: Memory,
+    pub(crate) len: usize,
+    pub(crate) charge: Charge,
+}
+
+impl Filled {
+    pub(crate) fn new(account: &Arc<Account>, len: usize) -> Result<Self, Fault> {
+        let charge = Charge::reserve(account, 0, Memory::cost(len) as u64)?;
+        Ok(Filled {
+            memory: Memory::alloc(len)?,
+            len,
+            charge,
+        })
+    }
+
+    /// Where to put the bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let len = self.len;
+        match self.memory.writable() {
+            Some(bytes) => &mut bytes[..len],
+            None => &mut [],
+        }
+    }
+}
+
+impl fmt::Debug for Filled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Filled({} bytes)", self.len)
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_per_unit_stays_small() {
+        assert_eq!(size_of::<Unit>(), 24);
+        assert_eq!(size_of::<Option<Slot>>(), 4);
+        assert_eq!(size_of::<Location>(), 16);
+    }
+}

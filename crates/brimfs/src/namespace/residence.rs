@@ -1,0 +1,178 @@
+//! A file as the holder of units that a cold tier moves.
+//!
+//! Finds the unit behind an inode's lock and leaves the rest to `memory`. What a unit gives up
+//! is freed after the lock is released. Never waits for anything but that lock, and where it is
+//! taken for evicting only tries it.
+
+use crate::base::error::Fault;
+use crate::base::sync::Arc;
+use crate::memory::chunk::CHUNK;
+use crate::memory::small::Who;
+use crate::memory::tier::{
+    Cold, Filled, Identity, Installed, Location, Residents, Slot, Staged, Unit,
+};
+use crate::namespace::inode::{Inode, State};
+
+/// The highest priority.
+pub(crate) const PRIORITY_MAX: u8 = 10;
+
+impl Inode {
+    fn who(&self, state: &State) -> Who<'_> {
+        Who {
+            identity: Identity {
+                owner: self.number(),
+                index: self.account().id,
+                version: u64::from(state.generation() as u32),
+            },
+            account: self.account(),
+            priority: state.priority(),
+        }
+    }
+
+    fn unit(self: &Arc<Self>, index: u64) -> Unit {
+        let holder: Arc<dyn Residents> = self.clone();
+        Unit {
+            holder: Arc::downgrade(&holder),
+            index,
+        }
+    }
+
+    /// Tells the tier, if there is one, about a change of `len` bytes at `offset`.
+    #[inline]
+    pub(crate) fn track(self: &Arc<Self>, state: &mut State, offset: u64, len: u64) {
+        if self.account().budget.has_tier() {
+            self.track_slowly(state, offset, len);
+        }
+    }
+
+    #[cold]
+    fn track_slowly(self: &Arc<Self>, state: &mut State, offset: u64, len: u64) {
+        let Some(tier) = self.account().budget.active_tier() else {
+            return;
+        };
+        let who = self.who(state);
+        let chunk = CHUNK as u64;
+        let range = (offset / chunk, offset.saturating_add(len).div_ceil(chunk));
+        if let Some(content) = state.content_mut() {
+            content.track(tier, &who, range, |index| self.unit(index));
+        }
+    }
+
+    /// As [`Residents::admit_existing`], for a caller that has the state.
+    pub(crate) fn introduce(self: &Arc<Self>, state: &mut State) {
+        let Some(tier) = self.account().budget.active_tier() else {
+            return;
+        };
+        let who = self.who(state);
+        if let Some(content) = state.content_mut() {
+            content.introduce(tier, &who, |index| self.unit(index));
+        }
+    }
+
+    /// As [`Inode::introduce`], for a file that was just made, if there is a tier.
+    #[inline]
+    pub(crate) fn introduce_new(self: &Arc<Self>) {
+        if self.account().budget.has_tier() {
+            self.introduce(&mut self.write());
+        }
+    }
+
+    /// How much the file is worth keeping in memory, 0 to 10.
+    pub(crate) fn priority(&self) -> u8 {
+        self.read().priority()
+    }
+
+    /// Sets [`Inode::priority`] and tells the tier.
+    pub(crate) fn set_priority(&self, priority: u8) {
+        let priority = priority.min(PRIORITY_MAX);
+        let mut state = self.write();
+        state.set_priority(priority);
+        if let (Some(content), Some(tier)) = (state.content(), self.account().budget.tier()) {
+            content.each_slot(|slot| tier.prioritize(slot, priority));
+        }
+    }
+
+    fn evict(&self, slot: Slot, index: u64, staged: Option<(Identity, Location)>) -> bool {
+        let Some(mut state) = self.try_write() else {
+            return false;
+        };
+        if self.volume().views.forbid_evicting() {
+            return false;
+        }
+        let who = self.who(&state);
+        let freed = state
+            .content_mut()
+            .and_then(|content| content.evict(slot, index, &who, staged));
+        drop(state);
+        freed.is_some()
+    }
+}
+
+impl Residents for Inode {
+    fn stage(&self, slot: Slot, index: u64, to: &mut [u8]) -> Staged {
+        let Some(state) = self.try_read() else {
+            return Staged::Busy;
+        };
+        if self.volume().views.forbid_evicting() {
+            return Staged::Pinned;
+        }
+        match state.content() {
+            Some(content) => content.stage(slot, index, &self.who(&state), to),
+            None => Staged::Gone,
+        }
+    }
+
+    fn commit_cold(&self, slot: Slot, index: u64, identity: Identity, location: Location) -> bool {
+        self.evict(slot, index, Some((identity, location)))
+    }
+
+    fn evict_clean(&self, slot: Slot, index: u64) -> bool {
+        self.evict(slot, index, None)
+    }
+
+    fn cold(&self, index: u64) -> Option<Cold> {
+        let state = self.read();
+        let who = self.who(&state).identity;
+        state.content()?.cold(index, who)
+    }
+
+    fn room(&self, len: usize) -> Result<Filled, Fault> {
+        Filled::new(self.account(), len)
+    }
+
+    fn install(self: Arc<Self>, index: u64, identity: Identity, bytes: Filled) -> Installed {
+        let mut state = self.write();
+        let who = self.who(&state);
+        let installed = match state.content_mut() {
+            Some(content) => content.install_cold(index, identity, &who, bytes),
+            None => Err(bytes),
+        };
+        let installed = match installed {
+            Ok(installed) => installed,
+            Err(unused) => {
+                drop(state);
+                drop(unused);
+                return Installed::Stale;
+            }
+        };
+        self.track(&mut state, index * CHUNK as u64, 1);
+        let slot = state.content().and_then(|content| content.slot_of(index));
+        match installed {
+            Installed::Small(_) => Installed::Small(slot),
+            _ => Installed::Chunk(slot),
+        }
+    }
+
+    fn relocate(&self, index: u64, old: Location, new: Location) -> bool {
+        let Some(mut state) = self.try_write() else {
+            return false;
+        };
+        state
+            .content_mut()
+            .is_some_and(|content| content.relocate(index, old, new))
+    }
+
+    fn admit_existing(self: Arc<Self>) {
+        self.introduce(&mut self.write());
+    }
+}
