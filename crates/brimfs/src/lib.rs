@@ -38,6 +38,7 @@ pub use handle::open::{LockMode, OpenOptions};
 pub use handle::view::View;
 pub use memory::budget::Budget;
 pub use memory::guard::{GuardAction, GuardWarning, set_guard_warning};
+pub use memory::tier::{DiskUse, TierStats};
 pub use namespace::inode::FileType;
 pub use namespace::meta::{Metadata, XattrMode};
 pub use namespace::path::{AsPath, NAME_MAX};

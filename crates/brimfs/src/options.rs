@@ -1,12 +1,16 @@
 //! How a filesystem is built: every limit has a name.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::handle::wait::Wait;
+use crate::io::disk::Disk;
 use crate::memory::budget::{Budget, UNLIMITED};
 use crate::memory::guard::{self, GuardAction};
+use crate::mover::{SpillPlace, TierSettings};
 
 /// The share of the machine's memory that a filesystem may use unless told otherwise.
 const DEFAULT_SHARE: f64 = 0.8;
@@ -41,6 +45,7 @@ pub struct Builder {
     umask: u32,
     owner: (u32, u32),
     guard: GuardAction,
+    spill: Option<TierSettings>,
 }
 
 /// What a filesystem is made of, checked.
@@ -53,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) umask: u32,
     pub(crate) owner: (u32, u32),
     pub(crate) guard: GuardAction,
+    pub(crate) spill: Option<TierSettings>,
 }
 
 impl Default for Builder {
@@ -65,6 +71,7 @@ impl Default for Builder {
             umask: 0o022,
             owner: guard::process_owner(),
             guard: GuardAction::Warn,
+            spill: None,
         }
     }
 }
@@ -129,6 +136,37 @@ impl Builder {
         self
     }
 
+    /// Lets content that finds no memory go to a disk: to a directory on a real disk that is found
+    /// when it is first needed (`$BRIMFS_SPILL_DIR`, `/var/tmp`, the user's cache directory). What is
+    /// written there is encrypted under a key that exists in memory only, in files without a name.
+    pub fn spill(mut self) -> Self {
+        self.spill_settings().place = SpillPlace::Found;
+        self
+    }
+
+    /// As [`Builder::spill`], to this directory.
+    pub fn spill_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spill_settings().place = SpillPlace::Directory(directory.into());
+        self
+    }
+
+    /// As [`Builder::spill`], with at most so many bytes on the disk. Default: half of what is free.
+    pub fn disk_limit(mut self, bytes: u64) -> Self {
+        self.spill_settings().disk_limit = Some(bytes);
+        self
+    }
+
+    /// As [`Builder::spill_dir`], to a disk that is not the host's, as simulations do.
+    #[doc(hidden)]
+    pub fn spill_disk(mut self, disk: Arc<dyn Disk>, directory: impl Into<PathBuf>) -> Self {
+        self.spill_settings().disk = disk;
+        self.spill_dir(directory)
+    }
+
+    fn spill_settings(&mut self) -> &mut TierSettings {
+        self.spill.get_or_insert_with(TierSettings::default)
+    }
+
     /// Builds the filesystem.
     ///
     /// # Errors
@@ -175,6 +213,7 @@ impl Builder {
             umask: self.umask,
             owner: self.owner,
             guard: self.guard,
+            spill: self.spill,
         })
     }
 }

@@ -31,6 +31,8 @@ use crate::memory::budget::{Account, UNLIMITED};
 use crate::memory::guard::Guard;
 use crate::memory::pool;
 use crate::memory::small::with_reclaim;
+use crate::memory::tier::TierStats;
+use crate::mover::Mover;
 use crate::namespace::inode::{FileType, Inode};
 use crate::namespace::volume::Volume;
 use crate::options::{Builder, Settings};
@@ -111,6 +113,13 @@ impl FileSystem {
     pub(crate) fn from_settings(settings: Settings) -> Result<Self, Fault> {
         fork::watch();
         let guard = Guard::new(settings.guard);
+        if let Some(spill) = settings.spill
+            && !settings.budget.has_tier()
+        {
+            let mover = Mover::new(spill, &settings.budget);
+            mover.activate();
+            settings.budget.install_tier(mover);
+        }
         let account = Arc::new(Account::new(settings.quota, settings.budget, guard));
         let (max_nodes, umask, owner) = (settings.max_nodes, settings.umask, settings.owner);
         let (_, root) = Volume::new(account, max_nodes, umask, owner)?;
@@ -217,6 +226,13 @@ impl FileSystem {
             cached_paths: volume.cache.bytes(),
             recycled: pool::recycled() as u64,
         }
+    }
+
+    /// What spilling has and did; all zeros without it. Of all filesystems that share the budget.
+    #[must_use]
+    pub fn tier_stats(&self) -> TierStats {
+        let tier = self.volume().account.budget.tier();
+        tier.map_or_else(TierStats::default, |tier| tier.stats())
     }
 
     /// Gives freed memory that the process keeps for the next files back to the operating system.

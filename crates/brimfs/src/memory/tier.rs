@@ -175,6 +175,59 @@ pub trait Tier: Send + Sync + fmt::Debug {
 
     /// Makes room for so many bytes, or says why that is impossible.
     fn reclaim(&self, bytes: u64) -> Result<(), Fault>;
+
+    /// What the tier has and did.
+    fn stats(&self) -> TierStats {
+        TierStats::default()
+    }
+}
+
+/// What the tier has and did since it was made. Bytes unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TierStats {
+    /// Content that is cold.
+    pub cold_bytes: u64,
+    /// Cold copies, by number: small files and chunks of larger ones.
+    pub cold_units: u64,
+    /// Units that left memory, by number.
+    pub evictions: u64,
+    /// Those among them that had to be written, by number.
+    pub swaps_out: u64,
+    /// Their bytes.
+    pub swapped_out: u64,
+    /// Units that came back, by number.
+    pub swaps_in: u64,
+    /// Their bytes.
+    pub swapped_in: u64,
+    /// Parts of cold units that were read without coming back, by number.
+    pub reads_through: u64,
+    /// Their bytes.
+    pub read_through: u64,
+    /// Calls that had to wait for memory, by number.
+    pub stalls: u64,
+    /// How long they waited altogether, in nanoseconds.
+    pub stalled: u64,
+    /// How long the longest waited, in nanoseconds.
+    pub longest_stall: u64,
+    /// The disk, once it was needed.
+    pub disk: Option<DiskUse>,
+}
+
+/// What a tier takes on its disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskUse {
+    /// Reserved, whatever lies in it.
+    pub bytes: u64,
+    /// The limit of that.
+    pub limit: u64,
+    /// In use by content that is cold, with headers and seals.
+    pub live: u64,
+    /// Given up and not yet used again.
+    pub dead: u64,
+    /// Written since the tier was made.
+    pub written: u64,
+    /// Read since the tier was made.
+    pub read: u64,
 }
 
 /// A file, as a tier sees it. Every function returns promptly: where somebody holds a lock that

@@ -31,17 +31,19 @@ use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex};
 use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::{Budget, WeakBudget};
-use crate::memory::tier::{Cold, Identity, Location, Residents, Slot, Tier, Unit};
+use crate::memory::tier::{Cold, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
 use crate::policy::Hits;
 
 pub(crate) use settings::{SpillPlace, TierSettings};
-pub(crate) use stats::TierStats;
 
 use books::Books;
 use reclaim::Staging;
 use stats::Counters;
 use tickets::{Ticket, Tickets};
 use watch::Watch;
+
+/// So many units come between two looks at the high mark, about.
+const WATCH_EVERY: u32 = 8;
 
 /// See the module's documentation.
 pub(crate) struct Mover {
@@ -106,12 +108,6 @@ impl Mover {
 
     fn opened(&self) -> Option<Arc<Store>> {
         self.store.lock().clone()
-    }
-
-    /// What the tier has and did. O(segments).
-    pub(crate) fn stats(&self) -> TierStats {
-        let store = self.opened().map(|store| store.stats());
-        self.counters.snapshot(store, &self.tickets.lock())
     }
 
     /// Lets the charge follow what tables and buffers take, as far as there is room.
@@ -187,7 +183,11 @@ impl Tier for Mover {
     }
 
     fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot> {
-        Some(self.books.lock().admit(unit, identity, size, priority))
+        let slot = self.books.lock().admit(unit, identity, size, priority);
+        if slot.get().is_multiple_of(WATCH_EVERY) && self.is_above_high_mark() {
+            self.watch.call();
+        }
+        Some(slot)
     }
 
     fn remove(&self, slot: Slot) {
@@ -243,5 +243,10 @@ impl Tier for Mover {
 
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {
         self.make_room(bytes)
+    }
+
+    fn stats(&self) -> TierStats {
+        let store = self.opened().map(|store| store.stats());
+        self.counters.snapshot(store, &self.tickets.lock())
     }
 }

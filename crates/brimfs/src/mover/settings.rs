@@ -6,6 +6,7 @@ use crate::base::error::Fault;
 use crate::base::sync::Arc;
 use crate::cold::segment::{Compression, Options, Store};
 use crate::io::disk::{ALIGNMENT, Disk};
+use crate::io::real::RealDisk;
 use crate::io::spill_directory;
 use crate::policy::{Policy, PolicyKind, Settings};
 
@@ -35,6 +36,19 @@ pub(crate) struct TierSettings {
     pub(crate) policy: PolicyKind,
     /// Accesses after which a file counts as one priority higher; `None` for never.
     pub(crate) boost_threshold: Option<u8>,
+}
+
+impl Default for TierSettings {
+    fn default() -> Self {
+        TierSettings {
+            disk: Arc::new(RealDisk),
+            place: SpillPlace::Found,
+            disk_limit: None,
+            compression: Compression::None,
+            policy: PolicyKind::default(),
+            boost_threshold: Some(10),
+        }
+    }
 }
 
 impl TierSettings {

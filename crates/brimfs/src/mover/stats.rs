@@ -5,33 +5,9 @@ use std::time::Duration;
 use crate::base::clock;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::cold::segment::StoreStats;
+use crate::memory::tier::{DiskUse, TierStats};
 
 use super::tickets::Tickets;
-
-/// What the tier has and did since it was made. Bytes unless said otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TierStats {
-    /// Content that is cold.
-    pub(crate) cold_bytes: u64,
-    /// Cold copies, by number: small files and chunks of larger ones.
-    pub(crate) cold_units: u64,
-    /// Units that left memory, by number; those among them that had to be written; their bytes.
-    pub(crate) evictions: u64,
-    pub(crate) swaps_out: u64,
-    pub(crate) swapped_out: u64,
-    /// Units that came back, by number; their bytes.
-    pub(crate) swaps_in: u64,
-    pub(crate) swapped_in: u64,
-    /// Parts of cold units that were read without coming back, by number; their bytes.
-    pub(crate) reads_through: u64,
-    pub(crate) read_through: u64,
-    /// Calls that had to wait for memory, by number; how long altogether, in nanoseconds; the longest.
-    pub(crate) stalls: u64,
-    pub(crate) stalled: u64,
-    pub(crate) longest_stall: u64,
-    /// The store, once it was needed.
-    pub(crate) store: Option<StoreStats>,
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -85,7 +61,14 @@ impl Counters {
             stalls: get(&self.stalls),
             stalled: get(&self.stalled),
             longest_stall: get(&self.longest_stall),
-            store,
+            disk: store.map(|store| DiskUse {
+                bytes: store.disk_bytes,
+                limit: store.disk_limit,
+                live: store.live_bytes,
+                dead: store.dead_bytes,
+                written: store.bytes_written,
+                read: store.bytes_read,
+            }),
         }
     }
 }

@@ -76,6 +76,11 @@ fn work(mover: &Weak<Mover>) {
 }
 
 impl Mover {
+    pub(super) fn is_above_high_mark(&self) -> bool {
+        let budget = self.budget.upgrade();
+        budget.is_some_and(|budget| budget.used() > budget.limit() / 100 * HIGH)
+    }
+
     /// Frees memory down to the low mark if it is above the high one.
     fn keep_marks(&self) {
         let Some((used, limit)) = self

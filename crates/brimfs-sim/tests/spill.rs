@@ -1,0 +1,170 @@
+//! Memory that is smaller than what is in it, and a disk for the rest.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use brimfs::{FileSystem, OpenOptions};
+use brimfs_sim::disk::SimDisk;
+
+const MIB: u64 = 1 << 20;
+
+fn spilling(limit: u64) -> FileSystem {
+    let disk = Arc::new(SimDisk::new());
+    FileSystem::builder()
+        .memory_limit(limit)
+        .spill_disk(disk, "/spill")
+        .disk_limit(4 << 30)
+        .build()
+        .expect("a filesystem with a disk")
+}
+
+/// Bytes that depend on who they are for, and compress badly.
+fn content(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn check_limit(fs: &FileSystem) {
+    let stats = fs.stats();
+    assert!(
+        stats.resident_peak <= stats.memory_limit,
+        "{} of {} bytes",
+        stats.resident_peak,
+        stats.memory_limit
+    );
+}
+
+#[test]
+fn small_files_survive_churn_in_half_the_memory_that_they_take() {
+    let fs = spilling(8 * MIB);
+    let len = |file: u64, round: u64| 16_384 - (file as usize % 100) * 7 - round as usize;
+    for round in 0..3 {
+        for file in 0..1024 {
+            let bytes = content(file * 10 + round, len(file, round));
+            fs.write_slice(format!("/f{file}"), &bytes).expect("written");
+        }
+        for step in 0..1024 {
+            let file = step * 389 % 1024;
+            let read = fs.read(format!("/f{file}")).expect("read");
+            let wanted = content(file * 10 + round, len(file, round));
+            assert!(read == wanted, "file {file} in round {round}");
+        }
+        check_limit(&fs);
+        fs.audit().expect("the counters");
+    }
+    let tier = fs.tier_stats();
+    assert!(tier.swaps_out > 1000 && tier.swaps_in > 1000, "{tier:?}");
+    for file in 0..1024 {
+        fs.remove_file(format!("/f{file}")).expect("removed");
+    }
+    assert_eq!(fs.tier_stats().cold_units, 0);
+    assert_eq!(fs.tier_stats().disk.map(|disk| disk.live), Some(0));
+    assert_eq!(fs.stats().quota_used, 0);
+}
+
+#[test]
+fn a_file_larger_than_memory_is_written_read_and_changed_at_random() {
+    let fs = spilling(16 * MIB);
+    let size = 64 * MIB as usize;
+    let mut model = content(7, size);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    let file = options.open(&fs, "/large").expect("opened");
+    for start in (0..size).step_by(300_000) {
+        let end = size.min(start + 300_000);
+        file.write_at(start as u64, &model[start..end]).expect("written");
+    }
+    check_limit(&fs);
+    let mut seed = 1_u64;
+    let mut random = move |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    let mut buffer = vec![0; 3 * MIB as usize];
+    for step in 0..600 {
+        let at = random(size);
+        let len = if step % 20 == 0 { random(3 << 20) } else { random(40_000) }.min(size - at);
+        if step % 3 == 0 {
+            let bytes = content(step, len);
+            file.write_at(at as u64, &bytes).expect("changed");
+            model[at..at + len].copy_from_slice(&bytes);
+        } else {
+            let count = file.read_at(at as u64, &mut buffer[..len]).expect("read");
+            assert_eq!(count, len);
+            assert!(buffer[..len] == model[at..at + len], "{len} bytes at {at}");
+        }
+    }
+    check_limit(&fs);
+    drop(file);
+    fs.audit().expect("the counters");
+}
+
+#[test]
+fn many_threads_share_memory_that_is_too_small() {
+    let fs = spilling(12 * MIB);
+    std::thread::scope(|scope| {
+        for thread in 0..8_u64 {
+            let fs = &fs;
+            scope.spawn(move || {
+                for round in 0..3 {
+                    let mut hashes = Vec::new();
+                    for file in 0..120_u64 {
+                        let seed = thread << 32 | file << 8 | round;
+                        let bytes = content(seed, 1000 + (seed % 37_777) as usize);
+                        hashes.push(hash(&bytes));
+                        let path = format!("/t{thread}-{file}");
+                        fs.write(path, bytes).expect("written");
+                    }
+                    for file in (0..120).rev() {
+                        let path = format!("/t{thread}-{file}");
+                        let bytes = fs.read(path).expect("read");
+                        assert_eq!(hash(&bytes), hashes[file], "file {file} of {thread}");
+                    }
+                }
+            });
+        }
+    });
+    check_limit(&fs);
+    fs.audit().expect("the counters");
+}
+
+#[test]
+fn what_does_not_fit_on_the_disk_either_is_a_clean_error() {
+    let disk = Arc::new(SimDisk::new());
+    let fs = FileSystem::builder()
+        .memory_limit(8 * MIB)
+        .spill_disk(disk, "/spill")
+        .disk_limit(16 * MIB)
+        .build()
+        .expect("a filesystem with a disk");
+    let mut written = 0;
+    let error = loop {
+        let bytes = content(written, 100_000);
+        match fs.write_slice(format!("/f{written}"), &bytes) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 1000, "more than memory and disk together");
+    };
+    assert_eq!(error.errno(), libc::ENOSPC, "{error}");
+    for file in 0..written {
+        let bytes = fs.read(format!("/f{file}")).expect("accepted, so kept");
+        assert!(bytes == content(file, 100_000), "file {file}");
+    }
+    fs.audit().expect("the counters");
+}
