@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use brimfs::{Error, ErrorKind, FileSystem, LockMode, OpenOptions, RenameMode};
+use brimfs::{Budget, Error, ErrorKind, FileSystem, LockMode, OpenOptions, RenameMode};
 use brimfs_sim::run::Plan;
+use brimfs_sim::tier::{Hostile, Manners};
 
 const THREADS: u64 = 32;
 const ROUNDS: u64 = 5_000;
@@ -405,10 +406,29 @@ impl Watchdog {
 
 #[test]
 fn many_threads_agree_about_one_filesystem() {
-    let plan = Plan::from_env(ROUNDS);
+    work_on(&Budget::new(MEMORY), Plan::from_env(ROUNDS), || ());
+}
+
+#[test]
+fn many_threads_agree_while_content_comes_and_goes() {
+    let budget = Budget::new(MEMORY);
+    let tier = Hostile::install(&budget, Manners::ERRATIC, 1);
+    let plan = Plan::from_env(ROUNDS / 5);
+    work_on(&budget, plan, || tier.torment());
+    tier.check_empty().expect("nothing left");
+    let (went, came) = tier.moved();
+    println!("stress: {went} units went, {came} came back");
+    assert!(
+        plan.cases < 100 || (went > 1_000 && came > 100),
+        "{went} {came}"
+    );
+}
+
+/// All threads do their work on a filesystem of this budget, one of them nothing but `torment`.
+fn work_on(budget: &Budget, plan: Plan, torment: impl Fn() + Sync) {
     let builder = FileSystem::builder()
         .quota(QUOTA)
-        .memory_limit(MEMORY)
+        .budget(budget)
         .max_nodes(MAX_NODES);
     let fs = builder.build().expect("a filesystem");
     let empty = fs.stats().resident;
@@ -425,6 +445,12 @@ fn many_threads_agree_about_one_filesystem() {
                 assert!(stats.quota_used <= QUOTA, "{stats:?}");
                 assert!(stats.resident <= MEMORY, "{stats:?}");
                 assert!(stats.nodes <= MAX_NODES, "{stats:?}");
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let tormentor = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                torment();
                 thread::sleep(Duration::from_millis(1));
             }
         });
@@ -460,6 +486,7 @@ fn many_threads_agree_about_one_filesystem() {
             .count();
         done.store(true, Ordering::Relaxed);
         sampler.join().expect("the limits hold");
+        tormentor.join().expect("no panic");
         assert_eq!(failed, 0, "threads failed");
     });
     watchdog.stop();

@@ -41,6 +41,8 @@ pub struct File {
     pub(crate) position: AtomicU64,
     /// What `fill_buf` handed out a part of.
     pub(crate) buffered: Option<View>,
+    /// Where in the file that begins.
+    pub(crate) buffered_at: u64,
     /// The path that it was opened by, for messages.
     path: SmallVec<[u8; 64]>,
 }
@@ -56,6 +58,7 @@ impl File {
             closed: AtomicBool::new(false),
             position: AtomicU64::new(0),
             buffered: None,
+            buffered_at: 0,
             path: SmallVec::from_slice(path),
         }
     }
@@ -109,7 +112,11 @@ impl File {
     }
 
     #[inline]
-    fn reading<R>(&self, op: &'static str, f: impl FnOnce() -> Result<R, Fault>) -> Result<R> {
+    pub(crate) fn reading<R>(
+        &self,
+        op: &'static str,
+        f: impl FnOnce() -> Result<R, Fault>,
+    ) -> Result<R> {
         self.check(self.access.read)
             .and_then(|()| f())
             .map_err(|fault| fault.at(op, &self.path))

@@ -8,10 +8,13 @@ use crate::base::error::{ErrorKind, Fault, LimitInfo};
 use crate::base::sync::Arc;
 use crate::handle::again::retry;
 use crate::handle::node::content_mut;
+use crate::handle::view::View;
 use crate::handle::wait::Wait;
 use crate::memory::chunk::CHUNK;
 use crate::memory::content::Content;
-use crate::memory::fresh::Fresh;
+use crate::memory::fresh::{Fresh, private_copy};
+use crate::memory::shared::Pinned;
+use crate::memory::small::with_reclaim;
 use crate::memory::table::{MAX_LEN, pieces};
 use crate::namespace::inode::Inode;
 
@@ -138,6 +141,29 @@ impl Inode {
             })?;
         }
         Ok(())
+    }
+
+    /// What there is to see from `offset` on, and where it begins: all of the file as a view, or a
+    /// copy of a part of it where all would be too much.
+    pub(crate) fn window(self: &Arc<Self>, offset: u64, len: usize) -> Result<(View, u64), Fault> {
+        let whole = self.read().content().map_or(0, |content| content.len());
+        if !self.is_built_in_pieces(usize::try_from(whole).unwrap_or(usize::MAX)) {
+            return self.view_content().map(|view| (view, 0));
+        }
+        let account = self.account();
+        let len = whole.saturating_sub(offset).min(len as u64) as usize;
+        let mut count = 0;
+        let copy = with_reclaim(account, true, || {
+            private_copy(len, account, |to, at| {
+                let read = self.read_content(offset + at as u64, to)?;
+                to[read..].fill(0);
+                count = at + read;
+                Ok(())
+            })
+        })?;
+        let pinned = Pinned::new(&copy, account, &self.volume().views);
+        let view = View::new(pinned.ok_or(ErrorKind::Unsupported)?);
+        Ok((view.slice(0..count), offset))
     }
 
     fn earmark(self: &Arc<Self>, offset: u64, len: u64) -> Result<Earmarked<'_>, Fault> {

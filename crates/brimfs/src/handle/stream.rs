@@ -113,12 +113,14 @@ impl Seek for File {
 impl BufRead for File {
     /// The bytes at the position: of a file in one piece all that is left of it.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let seen = self.buffered.as_ref().map(|view| view.len() as u64);
-        if seen.is_none_or(|seen| self.position() >= seen && self.len() > seen) {
+        let (at, first) = (self.position(), self.buffered_at);
+        let seen = self.buffered.as_ref().map(|view| first + view.len() as u64);
+        if seen.is_none_or(|seen| at < first || at >= seen && self.len() > seen) {
             self.buffered = None;
-            self.buffered = Some(self.view()?);
+            let (view, first) = self.reading("view", || self.node().window(at, WINDOW))?;
+            (self.buffered, self.buffered_at) = (Some(view), first);
         }
-        let at = usize::try_from(self.position()).unwrap_or(usize::MAX);
+        let at = usize::try_from(at - self.buffered_at).unwrap_or(usize::MAX);
         let bytes: &[u8] = self.buffered.as_deref().unwrap_or(&[]);
         let start = at.min(bytes.len());
         let end = bytes.len().min(start.saturating_add(WINDOW));

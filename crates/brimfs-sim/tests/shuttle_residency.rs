@@ -1,0 +1,258 @@
+//! Schedules of content that is taken away while it is read, written, shown, cut, copied,
+//! removed and closed. Built and run as `shuttle.rs` is.
+#![cfg(feature = "shuttle")]
+
+use brimfs::{Budget, File, FileSystem, LockMode, OpenOptions};
+use brimfs_sim::tier::{Hostile, Manners};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::sync::Arc;
+use shuttle::{Config, Runner, thread};
+
+const SCHEDULES: usize = 1_000;
+const PCT_DEPTH: usize = 3;
+/// Unoptimised code takes more than the 32 KiB that shuttle gives its threads.
+const STACK_BYTES: usize = 1 << 20;
+const MIB: usize = 1 << 20;
+
+/// Content comes back half of the time when it is read.
+const MANNERS: Manners = Manners {
+    refuses: 0,
+    evicts: 100,
+    installs: 50,
+    fails: 0,
+};
+
+fn explore(schedules: usize, scenario: fn()) {
+    let mut config = Config::new();
+    config.stack_size = STACK_BYTES;
+    Runner::new(RandomScheduler::new(schedules), config.clone()).run(scenario);
+    Runner::new(PctScheduler::new(PCT_DEPTH, schedules), config).run(scenario);
+}
+
+/// A filesystem whose content somebody takes away while others work on it.
+#[derive(Clone)]
+struct World {
+    fs: FileSystem,
+    tier: Arc<Hostile>,
+}
+
+type Work = Box<dyn FnOnce(&World) + Send>;
+
+impl World {
+    fn new() -> World {
+        let budget = Budget::new(64 << 20);
+        let tier = Hostile::install(&budget, MANNERS, 1);
+        let fs = FileSystem::builder()
+            .budget(&budget)
+            .lock_timeout(None)
+            .build()
+            .expect("a filesystem");
+        World { fs, tier }
+    }
+
+    fn open(&self, path: &str) -> File {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .lock(LockMode::None)
+            .open(&self.fs, path)
+            .expect("an open file")
+    }
+
+    /// Runs all of it at once, and somebody who takes away all that he can, twice.
+    fn run(&self, works: Vec<Work>) {
+        let world = self.clone();
+        let mut threads = vec![thread::spawn(move || {
+            world.tier.evict_all();
+            world.tier.evict_all();
+        })];
+        for work in works {
+            let world = self.clone();
+            threads.push(thread::spawn(move || work(&world)));
+        }
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        self.tier.check().expect("no complaint");
+        self.fs.audit().expect("a clean audit");
+    }
+
+    /// Removes everything: nothing may be left anywhere.
+    fn end(self) {
+        let names: Vec<_> = self.fs.read_dir("/").expect("the root").collect();
+        for name in names {
+            let path = [b"/".as_slice(), name.name()].concat();
+            self.fs.remove_file(path).expect("removal");
+        }
+        self.fs.clear_caches();
+        self.fs.audit().expect("a clean audit");
+        self.tier.check_empty().expect("nothing left");
+        assert_eq!(self.fs.stats().quota_used, 0);
+    }
+}
+
+#[test]
+fn evicting_against_reading() {
+    explore(SCHEDULES, || {
+        let world = World::new();
+        world.fs.write_slice("/a", &[b'a'; 1_000]).expect("room");
+        world.fs.write("/b", vec![b'b'; 1_000]).expect("room");
+        world.run(vec![
+            Box::new(|world| {
+                assert_eq!(world.fs.read("/a").expect("content"), [b'a'; 1_000][..]);
+                assert_eq!(world.fs.read("/b").expect("content"), [b'b'; 1_000][..]);
+            }),
+            Box::new(|world| {
+                let mut part = [0; 10];
+                let count = world.open("/a").read_at(995, &mut part).expect("a read");
+                assert_eq!(part[..count], [b'a'; 5]);
+            }),
+        ]);
+        world.end();
+    });
+}
+
+#[test]
+fn evicting_against_reading_and_writing_what_copies_share() {
+    explore(SCHEDULES, || {
+        let world = World::new();
+        world.fs.write("/a", vec![b'a'; 1_000]).expect("room");
+        world.fs.copy("/a", "/b").expect("a copy");
+        world.run(vec![
+            Box::new(|world| {
+                assert_eq!(world.fs.read("/b").expect("content"), [b'a'; 1_000][..]);
+                world.open("/b").write_at(0, b"b").expect("a write");
+            }),
+            Box::new(|world| {
+                let mut part = [0; 10];
+                world.open("/a").read_at(0, &mut part).expect("a read");
+                assert_eq!(part, [b'a'; 10]);
+            }),
+        ]);
+        assert_eq!(world.fs.read("/a").expect("content"), [b'a'; 1_000][..]);
+        assert_eq!(world.fs.read("/b").expect("content")[..2], *b"ba");
+        world.end();
+    });
+}
+
+#[test]
+fn evicting_against_writing_and_closing() {
+    explore(SCHEDULES, || {
+        let world = World::new();
+        world.fs.write_slice("/a", &[b'a'; 1_000]).expect("room");
+        world.run(vec![
+            Box::new(|world| {
+                let file = world.open("/a");
+                file.write_at(500, &[b'b'; 1_000]).expect("a write");
+                drop(file);
+            }),
+            Box::new(|world| {
+                world.open("/a").write_at(0, b"c").expect("a write");
+            }),
+        ]);
+        let mut expected = [b'b'; 1_500];
+        expected[..500].fill(b'a');
+        expected[0] = b'c';
+        assert_eq!(world.fs.read("/a").expect("content"), expected[..]);
+        world.end();
+    });
+}
+
+#[test]
+fn evicting_against_views() {
+    explore(SCHEDULES, || {
+        let world = World::new();
+        world.fs.write_slice("/a", &[b'a'; 1_000]).expect("room");
+        world.run(vec![
+            Box::new(|world| {
+                let view = world.fs.view("/a").expect("a view");
+                let before = view.to_vec();
+                thread::yield_now();
+                assert_eq!(view[..], before[..], "a view never changes");
+            }),
+            Box::new(|world| {
+                world.open("/a").write_at(0, b"b").expect("a write");
+            }),
+        ]);
+        assert_eq!(world.fs.read("/a").expect("content")[..2], *b"ba");
+        world.end();
+    });
+}
+
+#[test]
+fn evicting_against_a_view_of_a_run() {
+    explore(SCHEDULES / 10, || {
+        let world = World::new();
+        let content: Vec<u8> = (0..MIB + 500).map(|at| (at % 251) as u8).collect();
+        world.fs.write_slice("/a", &content).expect("room");
+        let expected = content.clone();
+        world.run(vec![Box::new(move |world| {
+            let view = world.fs.view("/a").expect("a view");
+            thread::yield_now();
+            assert!(view[..] == expected[..], "a view never changes");
+        })]);
+        assert!(world.fs.read("/a").expect("content") == content);
+        world.end();
+    });
+}
+
+#[test]
+fn evicting_against_a_view_that_began_before_the_tier() {
+    explore(SCHEDULES, || {
+        let budget = Budget::new(64 << 20);
+        let fs = FileSystem::builder()
+            .budget(&budget)
+            .build()
+            .expect("a filesystem");
+        fs.write("/a", vec![b'a'; 1_000]).expect("room");
+        let viewer = {
+            let fs = fs.clone();
+            thread::spawn(move || {
+                let view = fs.view("/a").expect("a view");
+                thread::yield_now();
+                assert_eq!(view[..], [b'a'; 1_000]);
+            })
+        };
+        let tier = Hostile::install(&budget, MANNERS, 1);
+        let (node, _) = fs.resolve(b"/a").expect("a node");
+        node.residents().admit_existing();
+        tier.evict_all();
+        drop(node);
+        viewer.join().expect("no panic");
+        World { fs, tier }.end();
+    });
+}
+
+#[test]
+fn evicting_against_truncating_and_appending() {
+    explore(SCHEDULES, || {
+        let world = World::new();
+        world.fs.write_slice("/a", &[b'a'; 1_000]).expect("room");
+        world.run(vec![
+            Box::new(|world| world.fs.truncate("/a", 300).expect("a cut")),
+            Box::new(|world| drop(world.fs.append("/a", b"end").expect("an end"))),
+        ]);
+        let bytes = world.fs.read("/a").expect("content");
+        assert!(bytes == [[b'a'; 300].as_slice(), b"end"].concat() || bytes == [b'a'; 300][..]);
+        world.end();
+    });
+}
+
+#[test]
+fn evicting_against_removing_copying_and_replacing() {
+    explore(SCHEDULES, || {
+        let world = World::new();
+        world.fs.write("/a", vec![b'a'; 1_000]).expect("room");
+        world.run(vec![
+            Box::new(|world| drop(world.fs.copy("/a", "/b"))),
+            Box::new(|world| {
+                world.fs.write_slice("/a", &[b'c'; 900]).expect("room");
+                world.fs.remove_file("/a").expect("removal");
+            }),
+        ]);
+        if let Ok(bytes) = world.fs.read("/b") {
+            assert!(bytes == [b'a'; 1_000][..] || bytes == [b'c'; 900][..]);
+        }
+        world.end();
+    });
+}
