@@ -49,6 +49,18 @@ fn check_limit(fs: &FileSystem) {
     );
 }
 
+/// A batch may be under way in the background; what it writes for files that went is given up.
+fn nothing_is_left(fs: &FileSystem) {
+    for _ in 0..500 {
+        let tier = fs.tier_stats();
+        if tier.cold_units == 0 && tier.disk.is_none_or(|disk| disk.live == 0) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{:?}", fs.tier_stats());
+}
+
 #[test]
 fn small_files_survive_churn_in_half_the_memory_that_they_take() {
     let fs = spilling(8 * MIB);
@@ -56,7 +68,8 @@ fn small_files_survive_churn_in_half_the_memory_that_they_take() {
     for round in 0..3 {
         for file in 0..1024 {
             let bytes = content(file * 10 + round, len(file, round));
-            fs.write_slice(format!("/f{file}"), &bytes).expect("written");
+            fs.write_slice(format!("/f{file}"), &bytes)
+                .expect("written");
         }
         for step in 0..1024 {
             let file = step * 389 % 1024;
@@ -72,8 +85,7 @@ fn small_files_survive_churn_in_half_the_memory_that_they_take() {
     for file in 0..1024 {
         fs.remove_file(format!("/f{file}")).expect("removed");
     }
-    assert_eq!(fs.tier_stats().cold_units, 0);
-    assert_eq!(fs.tier_stats().disk.map(|disk| disk.live), Some(0));
+    nothing_is_left(&fs);
     assert_eq!(fs.stats().quota_used, 0);
 }
 
@@ -87,7 +99,8 @@ fn a_file_larger_than_memory_is_written_read_and_changed_at_random() {
     let file = options.open(&fs, "/large").expect("opened");
     for start in (0..size).step_by(300_000) {
         let end = size.min(start + 300_000);
-        file.write_at(start as u64, &model[start..end]).expect("written");
+        file.write_at(start as u64, &model[start..end])
+            .expect("written");
     }
     check_limit(&fs);
     let mut seed = 1_u64;
@@ -98,7 +111,12 @@ fn a_file_larger_than_memory_is_written_read_and_changed_at_random() {
     let mut buffer = vec![0; 3 * MIB as usize];
     for step in 0..600 {
         let at = random(size);
-        let len = if step % 20 == 0 { random(3 << 20) } else { random(40_000) }.min(size - at);
+        let len = if step % 20 == 0 {
+            random(3 << 20)
+        } else {
+            random(40_000)
+        }
+        .min(size - at);
         if step % 3 == 0 {
             let bytes = content(step, len);
             file.write_at(at as u64, &bytes).expect("changed");

@@ -7,6 +7,12 @@ use crate::memory::tier::{Cold, Filled, Installed, Residents};
 
 use super::{Mover, id, split};
 
+/// A unit of at most this many bytes comes back as soon as it is read.
+const SMALL: u32 = 64 << 10;
+/// A larger one comes back when half of it is read at once, or a part of it for the so-manieth time:
+/// a page here and there is not worth a mebibyte.
+const LOOKS: u8 = 8;
+
 impl Mover {
     /// Makes a unit resident. Success too if it is resident already, or gone.
     pub(super) fn fault_in_unit(
@@ -14,21 +20,36 @@ impl Mover {
         holder: &Arc<dyn Residents>,
         index: u64,
     ) -> Result<(), Fault> {
-        let Some(cold) = holder.cold(index) else {
-            return Ok(());
-        };
-        let mut filled = self.room(holder, cold.len as usize)?;
-        if !self.read_checked(holder, index, cold, 0, filled.bytes_mut())? {
-            return Ok(());
+        match holder.cold(index) {
+            Some(cold) => {
+                let room = self.room(holder, cold.len as usize)?;
+                self.bring_back(holder, index, cold, room, |_| {}).map(drop)
+            }
+            None => Ok(()),
         }
+    }
+
+    /// Makes a unit resident and lets `look` see its bytes; false if it is not cold any more.
+    fn bring_back(
+        &self,
+        holder: &Arc<dyn Residents>,
+        index: u64,
+        cold: Cold,
+        mut filled: Filled,
+        look: impl FnOnce(&[u8]),
+    ) -> Result<bool, Fault> {
+        if !self.read_checked(holder, index, cold, 0, filled.bytes_mut())? {
+            return Ok(false);
+        }
+        look(filled.bytes_mut());
         match holder.clone().install(index, cold.identity, filled) {
-            Installed::Stale => return Ok(()),
+            Installed::Stale => return Ok(true),
             Installed::Small(_) => self.forget_location(cold.location),
             Installed::Chunk(Some(slot)) => self.books.lock().set_clean(slot, true),
             Installed::Chunk(None) => {}
         }
         self.counters.faulted_in(u64::from(cold.len));
-        Ok(())
+        Ok(true)
     }
 
     /// Memory for a unit, made by evicting others if there is none.
@@ -53,6 +74,15 @@ impl Mover {
         offset: usize,
         to: &mut [u8],
     ) -> Result<bool, Fault> {
+        let (ticket, _) = split(cold.location);
+        let looks = self.tickets.lock().look(ticket);
+        let wanted = cold.len <= SMALL || to.len() >= cold.len as usize / 2 || looks >= LOOKS;
+        // Reading needs no memory: where there is none, not even by spilling, it goes without.
+        if wanted && let Ok(room) = self.room(holder, cold.len as usize) {
+            return self.bring_back(holder, index, cold, room, |bytes| {
+                to.copy_from_slice(&bytes[offset..offset + to.len()]);
+            });
+        }
         let read = self.read_checked(holder, index, cold, offset, to)?;
         if read {
             self.counters.read_through(to.len() as u64);

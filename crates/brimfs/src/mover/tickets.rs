@@ -12,6 +12,8 @@ enum Entry {
     Taken {
         unit: Unit,
         len: u32,
+        /// How often a part was read, as far as it is counted.
+        looks: u8,
     },
     /// The number of the next free entry, or itself at the end.
     Free(u32),
@@ -32,7 +34,11 @@ impl Tickets {
         let len = len as u32;
         self.count += 1;
         self.bytes += u64::from(len);
-        let entry = Entry::Taken { unit, len };
+        let entry = Entry::Taken {
+            unit,
+            len,
+            looks: 0,
+        };
         let Some(number) = self.free else {
             self.entries.push(entry);
             return Ticket((self.entries.len() - 1) as u32);
@@ -62,6 +68,17 @@ impl Tickets {
         match self.entries.get(ticket.0 as usize)? {
             Entry::Taken { unit, .. } => Some(unit.clone()),
             Entry::Free(_) => None,
+        }
+    }
+
+    /// Counts a look at a part of the copy; returns how many there were before.
+    pub(super) fn look(&mut self, ticket: Ticket) -> u8 {
+        match self.entries.get_mut(ticket.0 as usize) {
+            Some(Entry::Taken { looks, .. }) => {
+                *looks = looks.saturating_add(1);
+                *looks - 1
+            }
+            _ => 0,
         }
     }
 
