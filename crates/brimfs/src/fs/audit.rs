@@ -84,6 +84,8 @@ impl FileSystem {
         }
         sums.resident -= DIRECTORY_COST;
         let stats = self.stats();
+        let tier = volume.account.budget.tier();
+        sums.resident += tier.map_or(0, |tier| tier.charged());
         sums.resident += stats.cached_paths + volume.extras.charged();
         let expect = |what: &str, counted: u64, counter: u64| {
             if counted == counter {

@@ -117,7 +117,7 @@ impl FileSystem {
             && !settings.budget.has_tier()
         {
             let mover = Mover::new(spill, &settings.budget);
-            mover.activate();
+            mover.activate(&settings.budget)?;
             // Whoever was faster has given the budget a tier as good as this one.
             let _ = settings.budget.install_tier(mover);
         }

@@ -176,6 +176,11 @@ pub trait Tier: Send + Sync + fmt::Debug {
     /// Makes room for so many bytes, or says why that is impossible.
     fn reclaim(&self, bytes: u64) -> Result<(), Fault>;
 
+    /// What the tier's own buffers and tables are charged to the budget, in bytes.
+    fn charged(&self) -> u64 {
+        0
+    }
+
     /// What the tier has and did.
     fn stats(&self) -> TierStats {
         TierStats::default()

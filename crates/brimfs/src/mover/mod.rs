@@ -85,15 +85,24 @@ impl Mover {
         mover
     }
 
-    /// From now on units are tracked.
-    pub(crate) fn activate(&self) {
+    /// Pays for the buffers, which are needed when there is no memory left, and tracks units from
+    /// now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MemoryLimit`](crate::ErrorKind::MemoryLimit) if the limit has no room for them.
+    pub(crate) fn activate(&self, budget: &Budget) -> Result<(), Fault> {
+        let fixed = Staging::BYTES + self.settings.store_bytes(budget.limit());
+        budget.reserve(fixed)?;
+        self.charged.fetch_add(fixed, Ordering::Relaxed);
         self.active.store(true, Ordering::Relaxed);
+        self.settle_charge();
+        Ok(())
     }
 
     /// The store, opened at the first call.
     ///
     /// # Errors
-    /// There is no directory to spill to, or no room in the budget for the buffers.
+    /// There is no directory to spill to, or the disk limit is too small.
     fn store(&self) -> Result<Arc<Store>, Fault> {
         let mut store = self.store.lock();
         if let Some(store) = &*store {
@@ -115,9 +124,10 @@ impl Mover {
         let Some(budget) = self.budget.upgrade() else {
             return;
         };
-        let store = self.opened().map_or(0, |store| store.footprint().total());
+        let fixed = Staging::BYTES + self.settings.store_bytes(budget.limit());
+        let index = self.opened().map_or(0, |store| store.footprint().index);
         let tables = self.books.lock().footprint() + self.tickets.lock().footprint();
-        let wanted = store + tables;
+        let wanted = fixed + index + tables;
         let charged = self.charged.load(Ordering::Relaxed);
         if wanted > charged {
             if budget.reserve_spare(wanted - charged).is_ok() {
@@ -243,6 +253,10 @@ impl Tier for Mover {
 
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {
         self.make_room(bytes)
+    }
+
+    fn charged(&self) -> u64 {
+        self.charged.load(Ordering::Relaxed)
     }
 
     fn stats(&self) -> TierStats {

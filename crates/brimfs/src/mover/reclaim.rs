@@ -68,7 +68,6 @@ impl Mover {
         let Some(budget) = self.budget.upgrade() else {
             return Ok(());
         };
-        self.activate();
         let _stall = Stall::begin(&self.counters);
         let mut idle = 0;
         while budget.spare() < bytes {

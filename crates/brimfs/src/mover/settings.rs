@@ -14,7 +14,8 @@ use crate::policy::{Policy, PolicyKind, Settings};
 const FREE_SHARE: u64 = 2;
 /// What the buffers of the store may take of the memory limit: one part in so many.
 const BUFFER_SHARE: u64 = 16;
-const BUFFER_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=280 << 10;
+/// The smallest buffer that transfers well, in bytes.
+const BUFFER_BYTES_LEAST: usize = 64 << 10;
 
 /// Where content is spilled to.
 #[derive(Clone, Debug)]
@@ -58,6 +59,12 @@ impl TierSettings {
         self.policy.build(settings)
     }
 
+    /// Memory that the store's buffers will take, in bytes.
+    pub(super) fn store_bytes(&self, memory_limit: u64) -> u64 {
+        let (buffers, bytes) = buffers(memory_limit);
+        Store::fixed_bytes(buffers, bytes)
+    }
+
     /// Chooses the directory and opens a store in it, with buffers that suit the memory limit.
     pub(super) fn open_store(&self, memory_limit: u64) -> Result<Store, Fault> {
         let wish = match &self.place {
@@ -69,13 +76,18 @@ impl TierSettings {
         let limit = self.disk_limit.unwrap_or(found.place.free / FREE_SHARE);
         let mut options = Options::new(found.path, limit);
         options.compression = self.compression;
-        let share = memory_limit / BUFFER_SHARE / options.buffers as u64;
-        let bytes = share.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end()) as usize;
-        options.buffer_bytes = bytes / ALIGNMENT * ALIGNMENT;
-        if memory_limit < 64 << 20 {
-            options.buffers = 4;
-            options.helpers = 1;
-        }
+        (options.buffers, options.buffer_bytes) = buffers(memory_limit);
         Store::new(self.disk.clone(), options)
     }
+}
+
+/// Number and size of the store's buffers: as many as usual, smaller where memory is small.
+fn buffers(memory_limit: u64) -> (usize, usize) {
+    let usual = Options::new("", 0);
+    let share = memory_limit / BUFFER_SHARE / usual.buffers as u64;
+    let most = usual.buffer_bytes.max(BUFFER_BYTES_LEAST);
+    let bytes = usize::try_from(share)
+        .unwrap_or(most)
+        .clamp(BUFFER_BYTES_LEAST, most);
+    (usual.buffers, bytes / ALIGNMENT * ALIGNMENT)
 }

@@ -43,7 +43,12 @@ impl Buffers {
 
     /// Bytes that all buffers take together.
     pub(super) fn bytes(&self) -> u64 {
-        (self.most * (self.size + ALIGNMENT)) as u64
+        Self::bytes_of(self.most, self.size)
+    }
+
+    /// Bytes that so many buffers of this size take.
+    pub(super) fn bytes_of(number: usize, size: usize) -> u64 {
+        (number * (size + ALIGNMENT)) as u64
     }
 
     pub(super) fn size(&self) -> usize {

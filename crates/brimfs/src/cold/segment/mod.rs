@@ -206,6 +206,12 @@ impl Store {
         stats
     }
 
+    /// The fixed part of [`Store::footprint`] for so many buffers of this size.
+    #[must_use]
+    pub fn fixed_bytes(buffers: usize, buffer_bytes: usize) -> u64 {
+        Buffers::bytes_of(buffers, buffer_bytes) + Self::COMPACTION_BYTES
+    }
+
     /// Memory that the store takes. O(segments).
     pub fn footprint(&self) -> Footprint {
         let indexes = self.table.read();
