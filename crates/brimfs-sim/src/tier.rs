@@ -100,6 +100,11 @@ fn broken() -> Fault {
     Fault::text(ErrorKind::Io, "the disk of this test is broken")
 }
 
+/// Room for the bytes of any unit.
+fn buffer() -> Vec<u8> {
+    vec![0xa5; UNIT_MAX]
+}
+
 impl Hostile {
     /// Installs a new tier in a budget that has none.
     ///
@@ -175,21 +180,23 @@ impl Hostile {
             let wanted = all.into_iter().filter(|_| state.chance(percent));
             wanted.collect()
         };
+        let mut buffer = buffer();
         for slot in slots {
-            self.evict(slot);
+            self.evict(slot, &mut buffer);
         }
     }
 
     /// Takes away all that can go, whatever the manners.
     pub fn evict_all(&self) {
         let slots: Vec<u32> = self.state().slots.keys().copied().collect();
+        let mut buffer = buffer();
         for slot in slots {
-            self.evict(slot);
+            self.evict(slot, &mut buffer);
         }
     }
 
     /// Takes one unit away; `false` if it stays.
-    fn evict(&self, number: u32) -> bool {
+    fn evict(&self, number: u32, buffer: &mut [u8]) -> bool {
         let (slot, unit) = {
             let state = self.state();
             match (Slot::new(number), state.slots.get(&number)) {
@@ -200,15 +207,14 @@ impl Hostile {
         let Some(holder) = unit.holder.upgrade() else {
             return false;
         };
-        let mut buffer = vec![0xa5; UNIT_MAX];
-        let done = match holder.stage(slot, unit.index, &mut buffer) {
+        let done = match holder.stage(slot, unit.index, buffer) {
             Staged::Clean => holder.evict_clean(slot, unit.index),
             Staged::Dirty { identity, len } => {
-                buffer.truncate(len);
+                let bytes = buffer[..len].to_vec();
                 let location = {
                     let mut state = self.state();
                     let location = state.new_location();
-                    state.store.insert(location, (identity, buffer));
+                    state.store.insert(location, (identity, bytes));
                     location
                 };
                 let done = holder.commit_cold(slot, unit.index, identity, location);
@@ -342,9 +348,9 @@ impl Tier for Hostile {
         room.bytes_mut().copy_from_slice(&bytes);
         match holder.clone().install(index, cold.identity, room) {
             Installed::Stale => {}
-            Installed::Small(_) => {
+            Installed::Small { location, .. } => {
                 let mut state = self.state();
-                state.store.remove(&cold.location);
+                state.store.remove(&location);
                 state.moved.1 += 1;
             }
             Installed::Chunk(_) => self.state().moved.1 += 1,
@@ -388,9 +394,10 @@ impl Tier for Hostile {
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {
         let before = self.budget.used();
         let slots: Vec<u32> = self.state().slots.keys().copied().collect();
+        let mut buffer = buffer();
         let mut some = false;
         for slot in slots {
-            some |= self.evict(slot);
+            some |= self.evict(slot, &mut buffer);
             if self.budget.used() + bytes <= before {
                 return Ok(());
             }

@@ -5,7 +5,7 @@
 //! tier every fault is passed on as it is.
 
 use crate::base::error::{ErrorKind, Fault};
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, thread};
 use crate::handle::wait::Wait;
 use crate::memory::shared::{Missing, Shared};
 use crate::memory::small;
@@ -35,7 +35,11 @@ fn retry_slowly<R>(
     mut fault: Fault,
     attempt: &mut dyn FnMut() -> Result<R, Fault>,
 ) -> Result<R, Fault> {
-    for _ in 0..ATTEMPTS {
+    for attempts in 0..ATTEMPTS {
+        if attempts > 0 {
+            // Somebody else is in the way, or faster.
+            thread::yield_now();
+        }
         help(node, wait, fault)?;
         fault = match attempt() {
             Err(fault) => fault,
@@ -91,6 +95,8 @@ pub(crate) fn read_shared(
             let part = &mut to[done..done + len];
             if read_cold(node, index, cold, start, part)? {
                 done += len;
+            } else {
+                thread::yield_now();
             }
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
-use crate::base::sync::{Arc, RwLockReadGuard};
+use crate::base::sync::{Arc, RwLockReadGuard, thread};
 use crate::handle::again::{self, retry};
 use crate::handle::lock::{self, Mode};
 use crate::handle::view::View;
@@ -188,6 +188,7 @@ impl Inode {
             if count == 0 || again::read_cold(self, 0, cold, start, &mut to[..count])? {
                 return Ok(count);
             }
+            thread::yield_now();
         }
     }
 

@@ -469,6 +469,9 @@ impl Chunk {
         if self.punch_needs_memory(start, end) {
             let limit = end.min(data_end);
             let hold = self.body.get_mut();
+            if hold.memory.capacity() == 0 {
+                return false;
+            }
             hold.changed(self.charge.account());
             let Some(bytes) = hold.memory.writable() else {
                 return false;

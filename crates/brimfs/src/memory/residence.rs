@@ -131,6 +131,7 @@ impl Hold {
     /// To be called whenever bytes in memory are about to change.
     #[inline]
     pub(super) fn changed(&mut self, account: &Account) {
+        debug_assert!(!self.is_cold(), "the only copy would be forgotten");
         if let Some(tracked) = &mut self.tracked {
             tracked.version += 1;
             if let Some(tier) = account.budget.tier() {
@@ -522,3 +523,6 @@ impl fmt::Debug for Guarded {
         f.write_str("Guarded")
     }
 }
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests;

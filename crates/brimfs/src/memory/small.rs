@@ -255,6 +255,9 @@ impl Content {
                 None => return Err(bytes),
             },
             _ => {
+                let Content::Cold { location, .. } = *self else {
+                    return Err(bytes);
+                };
                 let len = self.len() as usize;
                 if bytes.len < len {
                     return Err(bytes);
@@ -274,7 +277,8 @@ impl Content {
                         Content::Chunk(Arc::new(Chunk::dense(memory, len, charge)))
                     }
                 };
-                return Ok(Installed::Small(None));
+                let slot = None;
+                return Ok(Installed::Small { slot, location });
             }
         }
         Ok(Installed::Chunk(None))

@@ -115,8 +115,14 @@ pub enum Staged {
 pub enum Installed {
     /// Nothing: the unit is no longer cold, or other bytes are. The location is whose it was.
     Stale,
-    /// A small file is resident. The location is the tier's now, to free or to remember.
-    Small(Option<Slot>),
+    /// A small file is resident.
+    Small {
+        /// If it is tracked.
+        slot: Option<Slot>,
+        /// Where it lay last, perhaps not where the bytes were read from: the tier's now, to free
+        /// or to remember for the slot.
+        location: Location,
+    },
     /// A chunk is resident and remembers its location until it changes.
     Chunk(Option<Slot>),
 }

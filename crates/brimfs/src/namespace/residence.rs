@@ -158,7 +158,7 @@ impl Residents for Inode {
         self.track(&mut state, index * CHUNK as u64, 1);
         let slot = state.content().and_then(|content| content.slot_of(index));
         match installed {
-            Installed::Small(_) => Installed::Small(slot),
+            Installed::Small { location, .. } => Installed::Small { slot, location },
             _ => Installed::Chunk(slot),
         }
     }
