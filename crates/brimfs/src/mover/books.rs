@@ -1,7 +1,7 @@
 //! The policy, and for every slot the unit that has it.
 
 use crate::memory::tier::{Identity, Slot, Unit};
-use crate::policy::{self, Chunk, Explained, Hits, Policy, Victim};
+use crate::policy::{self, Chunk, Hits, Policy, Victim};
 
 use super::settings::TierSettings;
 
@@ -42,10 +42,6 @@ impl Books {
     /// Memory of the policy and this table, in bytes.
     pub(super) fn footprint(&self) -> u64 {
         self.policy.footprint() + (self.entries.capacity() * size_of::<Option<Entry>>()) as u64
-    }
-
-    pub(super) fn set_capacity(&mut self, bytes: u64) {
-        self.policy.set_capacity(bytes);
     }
 
     pub(super) fn admit(
@@ -151,9 +147,5 @@ impl Books {
         if let Some(entry) = self.entry(slot) {
             entry.leaving = true;
         }
-    }
-
-    pub(super) fn explain(&self, slot: Slot) -> Option<Explained> {
-        self.policy.explain(policy_slot(slot)?)
     }
 }

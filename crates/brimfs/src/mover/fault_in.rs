@@ -44,7 +44,7 @@ impl Mover {
         look(filled.bytes_mut());
         match holder.clone().install(index, cold.identity, filled) {
             Installed::Stale => return Ok(true),
-            Installed::Small(_) => self.forget_location(cold.location),
+            Installed::Small { location, .. } => self.forget_location(location),
             Installed::Chunk(Some(slot)) => self.books.lock().set_clean(slot, true),
             Installed::Chunk(None) => {}
         }
