@@ -156,6 +156,19 @@ impl FileSystem {
         path: &[u8],
         mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
+        if self.volume().account.budget.has_tier() {
+            return self.run_again(op, path, &mut body);
+        }
+        self.run_once(op, path, body)
+    }
+
+    #[cold]
+    fn run_again<R>(
+        &self,
+        op: &'static str,
+        path: &[u8],
+        body: &mut dyn FnMut(&Arc<Inode>) -> Result<R, Fault>,
+    ) -> Result<R> {
         self.run_once(op, path, |root| {
             with_reclaim(root.account(), true, || body(root))
         })
@@ -184,6 +197,9 @@ impl FileSystem {
     ) -> Result<R, Fault> {
         self.volume().check()?;
         let root = self.root();
+        if !root.account().budget.has_tier() {
+            return body(root);
+        }
         with_reclaim(root.account(), wait != Wait::Now, || body(root))
     }
 

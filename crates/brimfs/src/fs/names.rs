@@ -416,7 +416,7 @@ impl OpenOptions {
     #[inline]
     pub fn open(&self, fs: &FileSystem, path: impl AsPath) -> Result<File> {
         let path = path.as_path_bytes();
-        fs.run("open", path, |root| {
+        fs.run_once("open", path, |root| {
             self.check()?;
             let wait = self.wait.unwrap_or(fs.wait());
             self.open_path(root, path, wait)

@@ -220,10 +220,9 @@ impl FileSystem {
 
     /// Opens a path; `options` say whether to create.
     pub fn open_with(&self, path: &[u8], options: &OpenOptions, wait: Wait) -> Result<File, Fault> {
-        self.patiently(wait, |root| {
-            options.check()?;
-            options.open_path(root, path, wait)
-        })
+        self.volume().check()?;
+        options.check()?;
+        options.open_path(self.root(), path, wait)
     }
 
     /// Opens a node that exists; `path` is for messages.

@@ -213,7 +213,7 @@ impl Inode {
         let state = self.read();
         let content = content(&state)?;
         let read = content.read(offset, to);
-        content.touch(self.account());
+        content.touch(|| self.account());
         let due = self.note_access(&state);
         drop(state);
         if due {
@@ -234,7 +234,7 @@ impl Inode {
     ) -> Result<R, Fault> {
         let (_locked, state) = self.read_shared(wait)?;
         let content = content(&state)?;
-        content.touch(self.account());
+        content.touch(|| self.account());
         let found = match content {
             Content::Foreign(foreign, _) => look(Stored::Foreign(foreign)),
             content => content.with_owner(|owner| match (owner, content.dense()) {
@@ -274,7 +274,7 @@ impl Inode {
         let (locked, state) = self.read_shared(wait)?;
         let kept = content(&state)?;
         let due = self.note_access(&state);
-        kept.touch(self.account());
+        kept.touch(|| self.account());
         let found = kept.with_owner(|owner| match (owner, kept) {
             (Some(Owner::Rust(bytes)), _) => Some(bytes.clone()),
             (Some(_), _) | (None, Content::Foreign(..)) => None,

@@ -12,6 +12,7 @@ use crate::handle::lock::{Hold, Mode};
 use crate::handle::node::explained;
 use crate::handle::wait::Wait;
 use crate::memory::content::Content;
+use crate::memory::small::with_reclaim;
 use crate::namespace::cache::{Stamp, Why};
 use crate::namespace::inode::{Body, FileType, Inode};
 use crate::namespace::meta::check_mode;
@@ -173,7 +174,7 @@ impl OpenOptions {
                 Spot::Taken(node) => return self.open_node(node, path, wait),
                 Spot::Free(target) => target,
             };
-            match self.create_path(&target, path) {
+            match self.create_path(&target, path, wait) {
                 // Somebody else was faster.
                 Err(fault) if fault.kind() == ErrorKind::AlreadyExists && !self.create_new => {}
                 result => return result,
@@ -181,12 +182,16 @@ impl OpenOptions {
         }
     }
 
-    fn create_path(&self, target: &Target, path: &[u8]) -> Result<File, Fault> {
-        let node = new_file(&target.place.directory, Content::Empty, self.mode)?;
+    fn create_path(&self, target: &Target, path: &[u8], wait: Wait) -> Result<File, Fault> {
+        let directory = &target.place.directory;
+        let (account, may_wait) = (directory.account(), wait != Wait::Now);
+        let node = with_reclaim(account, may_wait, || {
+            new_file(directory, Content::Empty, self.mode)
+        })?;
         // Nobody knows the node yet, so the lock is free.
         let hold = self.hold(&node, Wait::Now)?;
         let file = File::new(node, hold, self.access, path);
-        target.link(file.node(), path).map(|()| file)
+        with_reclaim(account, may_wait, || target.link(file.node(), path)).map(|()| file)
     }
 
     pub(crate) fn open_node(

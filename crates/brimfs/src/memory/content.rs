@@ -25,6 +25,7 @@ use crate::memory::fresh::{Fresh, adopted_table};
 use crate::memory::pool::Buf;
 use crate::memory::residence::Alone;
 use crate::memory::shared::{Dense, Shared};
+use crate::memory::small::{cold_len, cold_len_bytes};
 use crate::memory::table::{MAX_LEN, Table};
 use crate::memory::tier::{Location, Slot};
 
@@ -117,17 +118,13 @@ impl Content {
     /// Reads at `offset` and returns how many bytes there were.
     #[inline]
     pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
-        if let Content::Table(table) = self {
-            let read = table.read(Alone::of(table), offset, to);
-            return read.map_err(|missing| Fault::miss(missing.index));
+        match self {
+            Content::Empty => Ok(0),
+            Content::Inline { len, bytes } => Ok(copy_from(&bytes[..*len as usize], offset, to)),
+            Content::Buf(buf, _) => Ok(copy_from(buf, offset, to)),
+            Content::Foreign(foreign, _) => Ok(copy_from(foreign, offset, to)),
+            _ => self.read_chunks(offset, to),
         }
-        let bytes = self.dense_or_none()?;
-        let start = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        let part = &bytes[start..bytes.len().min(start.saturating_add(to.len()))];
-        to[..part.len()].copy_from_slice(part);
-        Ok(part.len())
     }
 
     /// A reference to the content for reading without a lock, where it can give one as it is.
@@ -560,13 +557,15 @@ impl Content {
     }
 }
 
-pub(super) fn cold_len(len: [u8; 3]) -> u32 {
-    u32::from_le_bytes([len[0], len[1], len[2], 0])
-}
-
-pub(super) fn cold_len_bytes(len: u32) -> [u8; 3] {
-    let [first, second, third, _] = len.to_le_bytes();
-    [first, second, third]
+/// Copies what lies at `offset`; returns how much that is.
+#[inline]
+pub(super) fn copy_from(bytes: &[u8], offset: u64, to: &mut [u8]) -> usize {
+    let start = usize::try_from(offset)
+        .unwrap_or(usize::MAX)
+        .min(bytes.len());
+    let part = &bytes[start..bytes.len().min(start.saturating_add(to.len()))];
+    to[..part.len()].copy_from_slice(part);
+    part.len()
 }
 
 /// Whether a write at `offset` leaves a whole block without data behind the end.

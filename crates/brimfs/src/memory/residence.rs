@@ -153,7 +153,7 @@ impl Hold {
         }
     }
 
-    #[inline]
+    #[cold]
     fn touch(&self, account: &Account) {
         if let Some(tracked) = &self.tracked
             && let Some(slot) = tracked.slot
@@ -307,7 +307,9 @@ impl Chunk {
     #[inline]
     pub(crate) fn look(this: &Arc<Chunk>, outer: Alone) -> Seen<'_> {
         let seen = this.body.look(outer.and(this));
-        seen.touch(this.account());
+        if seen.tracked.is_some() {
+            seen.touch(this.account());
+        }
         seen
     }
 

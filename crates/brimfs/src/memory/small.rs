@@ -8,8 +8,8 @@ use crate::base::error::Fault;
 use crate::base::sync::Arc;
 use crate::memory::budget::Account;
 use crate::memory::chunk::{CHUNK, Chunk, Memory, Owner};
-use crate::memory::content::{BUF_MAX, Content, cold_len_bytes};
-use crate::memory::residence::{Evicted, NEVER_MAX};
+use crate::memory::content::{BUF_MAX, Content, copy_from};
+use crate::memory::residence::{Alone, Evicted, NEVER_MAX};
 use crate::memory::tier::{Cold, Filled, Identity, Installed, Location, Slot, Staged, Tier, Unit};
 
 /// What names the bytes of a small file now, and how to find it.
@@ -28,6 +28,25 @@ pub(crate) enum Freed {
 }
 
 impl Content {
+    /// As [`Content::read`], of what may be cold.
+    #[inline(never)]
+    pub(super) fn read_chunks(&self, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
+        match self {
+            Content::Chunk(chunk) => {
+                let hold = Chunk::look(chunk, Alone::ONLY);
+                match chunk.dense_bytes(&hold) {
+                    Some(bytes) => Ok(copy_from(bytes, offset, to)),
+                    None => Err(Fault::miss(0)),
+                }
+            }
+            Content::Table(table) => {
+                let read = table.read(Alone::of(table), offset, to);
+                read.map_err(|missing| Fault::miss(missing.index))
+            }
+            _ => Err(Fault::miss(0)),
+        }
+    }
+
     /// Tells the tier that this content is about to be no more.
     #[inline]
     pub(crate) fn untrack(&mut self, account: &Account) {
@@ -48,11 +67,9 @@ impl Content {
 
     /// Notes a read of a small file that is tracked.
     #[inline]
-    pub(crate) fn touch(&self, account: &Account) {
-        if let Content::Buf(_, Some(slot)) | Content::Foreign(_, Some(slot)) = self
-            && let Some(tier) = account.budget.tier()
-        {
-            tier.touch(*slot);
+    pub(crate) fn touch<'a>(&self, account: impl FnOnce() -> &'a Arc<Account>) {
+        if let Content::Buf(_, Some(slot)) | Content::Foreign(_, Some(slot)) = self {
+            touch_slowly(account(), *slot);
         }
     }
 
@@ -301,6 +318,13 @@ impl Content {
     }
 }
 
+#[cold]
+fn touch_slowly(account: &Account, slot: Slot) {
+    if let Some(tier) = account.budget.tier() {
+        tier.touch(slot);
+    }
+}
+
 /// Whether a chunk that is a file's content is to go as a small file does.
 fn is_whole_file(chunk: &Arc<Chunk>) -> bool {
     Arc::strong_count(chunk) == 1 && chunk.is_dense()
@@ -318,17 +342,20 @@ fn copy_out(from: &[u8], who: &Who<'_>, to: &mut [u8]) -> Staged {
 }
 
 /// Runs what needs memory until it has it, as long as the tier can make room.
+#[inline]
 pub(crate) fn with_reclaim<R>(
     account: &Account,
     may_wait: bool,
     mut attempt: impl FnMut() -> Result<R, Fault>,
 ) -> Result<R, Fault> {
-    loop {
-        match attempt() {
-            Err(fault) => reclaim(account, may_wait, fault)?,
-            done => return done,
+    let mut result = attempt();
+    while result.is_err() && account.budget.has_tier() {
+        if let Err(fault) = result {
+            reclaim(account, may_wait, fault)?;
         }
+        result = attempt();
     }
+    result
 }
 
 /// Makes room if that is what was missing and a tier can; else gives the fault back.
@@ -339,4 +366,13 @@ pub(crate) fn reclaim(account: &Account, may_wait: bool, fault: Fault) -> Result
         (Some(_), Some(_)) => Err(crate::base::error::ErrorKind::WouldBlock.into()),
         _ => Err(fault),
     }
+}
+
+pub(super) fn cold_len(len: [u8; 3]) -> u32 {
+    u32::from_le_bytes([len[0], len[1], len[2], 0])
+}
+
+pub(super) fn cold_len_bytes(len: u32) -> [u8; 3] {
+    let [first, second, third, _] = len.to_le_bytes();
+    [first, second, third]
 }
