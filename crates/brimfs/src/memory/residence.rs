@@ -169,6 +169,7 @@ pub(crate) struct Guarded(RwLock<Hold>);
 
 /// A look at a chunk's hold.
 pub(crate) enum Seen<'a> {
+    #[cfg(not(feature = "shuttle"))]
     Alone(&'a Hold),
     Locked(RwLockReadGuard<'a, Hold>),
 }
@@ -179,6 +180,7 @@ impl Deref for Seen<'_> {
     #[inline]
     fn deref(&self) -> &Hold {
         match self {
+            #[cfg(not(feature = "shuttle"))]
             Seen::Alone(hold) => hold,
             Seen::Locked(guard) => guard,
         }

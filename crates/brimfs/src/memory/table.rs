@@ -58,6 +58,10 @@ pub(crate) fn pieces(offset: u64, len: u64) -> impl Iterator<Item = Piece> {
 }
 
 /// What has to happen to one chunk before it can be written, paid for but not yet visible.
+#[cfg_attr(
+    feature = "shuttle",
+    allow(clippy::large_enum_variant, reason = "only shuttle's locks are large")
+)]
 enum Prepared {
     InPlace {
         quota: u64,
