@@ -10,6 +10,14 @@ mod chosen {
     pub use std::sync::{Arc, Weak, atomic};
     pub use std::thread;
     pub use std::thread_local;
+
+    /// Starts a thread of a scope; false if the system has none to give.
+    pub fn spawn_scoped<'scope>(
+        scope: &'scope thread::Scope<'scope, '_>,
+        work: impl FnOnce() + Send + 'scope,
+    ) -> bool {
+        thread::Builder::new().spawn_scoped(scope, work).is_ok()
+    }
 }
 
 #[cfg(feature = "shuttle")]
@@ -19,6 +27,15 @@ mod chosen {
     pub use shuttle::thread_local;
     // There is no condition variable here: park and unpark threads instead.
     pub use shuttle_parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+    /// Starts a thread of a scope, of which shuttle has any number.
+    pub fn spawn_scoped<'scope>(
+        scope: &'scope thread::Scope<'scope, '_>,
+        work: impl FnOnce() + Send + 'scope,
+    ) -> bool {
+        scope.spawn(work);
+        true
+    }
 }
 
 pub use chosen::*;

@@ -1,7 +1,7 @@
 //! Threads that help one call and are gone when it returns.
 
 use crate::base::sync::atomic::{AtomicUsize, Ordering};
-use crate::base::sync::{Mutex, thread};
+use crate::base::sync::{Mutex, spawn_scoped, thread};
 
 /// A job's own input, taken out by the thread that does the job.
 pub(super) type Slot<T> = Mutex<T>;
@@ -34,7 +34,7 @@ pub(super) fn share<T: Send>(
     };
     thread::scope(|scope| {
         for _ in 0..helpers {
-            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+            if !spawn_scoped(scope, work) {
                 break;
             }
         }
