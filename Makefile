@@ -103,10 +103,10 @@ test-schedules: $(STAMPS)/nextest ## Schedules of the locks, explored by shuttle
 	export CARGO_TARGET_DIR=$(SHUTTLE_TARGET); \
 	if command -v cargo-nextest >/dev/null; then \
 		cargo nextest run $(SHUTTLE) --profile $(NEXTEST_PROFILE) \
-			--filterset 'test(schedules) | binary(shuttle)'; \
+			--filterset 'test(schedules) | binary(/^shuttle/)'; \
 	else \
 		cargo test $(SHUTTLE) --lib schedules; \
-		cargo test $(SHUTTLE) --test shuttle; \
+		cargo test $(SHUTTLE) --test shuttle --test shuttle_residency; \
 	fi
 
 .PHONY: test-python
