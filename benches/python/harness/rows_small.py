@@ -109,8 +109,8 @@ def _content_rows() -> list[Row]:
              lambda peer, scale: _read(peer, scale, whole=False, fresh=False)),
         _row("write_bytes", "`write_bytes` 4 KiB of `bytes`, overwriting 1,000 files", times(50),
              lambda peer, scale: _write(peer, scale, bytes(BLOCK), new=False)),
-        _row("write_bytearray", "`write_bytes` 4 KiB of `bytearray`, overwriting 1,000 files", times(20),
-             lambda peer, scale: _write(peer, scale, bytearray(BLOCK), new=False)),
+        _row("write_bytearray", "`write_bytes` 4 KiB of `bytearray`, overwriting 1,000 files",
+             times(20), lambda peer, scale: _write(peer, scale, bytearray(BLOCK), new=False)),
         _row("write_bytes_new", "`write_bytes` 4 KiB of `bytes`, new files", times(1),
              lambda peer, scale: _write(peer, scale, bytes(BLOCK), new=True)),
         _row("write_bytearray_new", "`write_bytes` 4 KiB of `bytearray`, new files", times(1),
@@ -170,7 +170,8 @@ def _write(peer: Candidate, scale: Scale, content: bytes | bytearray, *, new: bo
 
 def _name_rows() -> list[Row]:
     return [
-        _row("create_remove", "create an empty file + remove it, 1,000 names", times(20), _create_remove),
+        _row("create_remove", "create an empty file + remove it, 1,000 names", times(20),
+             _create_remove),
         _row("create_remove_handle", "create through a handle + remove", times(1), _create_handle),
         _row("rename", "rename a file", times(8), _rename),
         _row("listdir_warm", "`listdir` of 1,000, warm name cache", times(1),
