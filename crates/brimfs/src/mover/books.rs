@@ -137,6 +137,14 @@ impl Books {
         }
     }
 
+    /// The unit was not looked at: it is the first to be offered again.
+    pub(super) fn put_back(&mut self, slot: Slot) {
+        if let Some(slot) = policy_slot(slot) {
+            self.policy.refuse(slot);
+            self.policy.release(slot);
+        }
+    }
+
     /// Refused units may be offered again.
     pub(super) fn release_refused(&mut self) {
         self.policy.release_refused();

@@ -124,7 +124,7 @@ impl Mover {
             };
             if victim.size as usize > staging.len() - used && used > 0 {
                 // It goes first in the next batch.
-                self.books.lock().refuse(slot);
+                self.books.lock().put_back(slot);
                 break;
             }
             match self.take(victim, slot, unit, &mut staging[used..]) {

@@ -57,8 +57,9 @@ impl Watch {
     }
 
     /// Lets the thread end. It is not waited for: it may be the one that drops the mover.
-    pub(super) fn detach(&self) {
-        if let Some(worker) = self.worker.lock().take()
+    pub(super) fn detach(&mut self) {
+        // In a forked child the lock may be held for ever.
+        if let Some(worker) = self.worker.get_mut().take()
             && worker.born == fork::generation()
         {
             worker.thread.thread().unpark();
