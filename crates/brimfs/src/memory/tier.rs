@@ -8,6 +8,7 @@
 //! the tier's number for it while it is resident; its *location* is where its bytes lie while
 //! they are cold. Neither means anything here.
 
+use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -132,7 +133,7 @@ pub enum Installed {
 /// The first seven are called with locks of inodes and chunks held: an implementation may take
 /// only locks under which nothing else is locked and no [`Residents`] is called. The last three
 /// are called without any lock but file locks, and may wait.
-pub trait Tier: Send + Sync + fmt::Debug {
+pub trait Tier: Any + Send + Sync + fmt::Debug {
     /// Whether units are to be tracked. Asked often: one relaxed load.
     fn is_active(&self) -> bool;
 
@@ -256,6 +257,9 @@ pub trait Residents: Send + Sync {
 
     /// The unit's cold bytes, if it is cold.
     fn cold(&self, index: u64) -> Option<Cold>;
+
+    /// The first unit from number `from` on that is cold, and its cold bytes.
+    fn next_cold(&self, from: u64) -> Option<(u64, Cold)>;
 
     /// Memory for a unit of `len` bytes, charged; `MemoryLimit` if there is none.
     fn room(&self, len: usize) -> Result<Filled, Fault>;
