@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::sync::{Arc, Mutex};
+use crate::cold::segment::Compression;
 use crate::fs::FileSystem;
 use crate::handle::wait::Wait;
 use crate::io::disk::Disk;
@@ -13,6 +14,7 @@ use crate::memory::budget::{Budget, WeakBudget};
 use crate::memory::guard::{self, GuardAction};
 use crate::memory::ledger::UNLIMITED;
 use crate::mover::{Mover, SpillPlace, TierSettings};
+use crate::policy::PolicyKind;
 
 /// The share of the machine's memory that a filesystem may use unless told otherwise.
 const DEFAULT_SHARE: f64 = 0.8;
@@ -166,6 +168,33 @@ impl Builder {
     /// As [`Builder::spill`], with at most so many bytes on the disk. Default: half of what is free.
     pub fn disk_limit(mut self, bytes: u64) -> Self {
         self.spill_settings().disk_limit = Some(bytes);
+        self
+    }
+
+    /// As [`Builder::spill`], with content compressed on its way to the disk. Default: none.
+    ///
+    /// For capacity, not for speed: LZ4 packs text at a quarter of what a fast disk writes.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.spill_settings().compression = compression;
+        self
+    }
+
+    /// As [`Builder::spill`], and what leaves memory first is chosen so. Default:
+    /// [`PolicyKind::G2`], the only one that heeds priorities.
+    ///
+    /// Filesystems that share a budget share the policy of the one that was built first.
+    pub fn policy(mut self, policy: PolicyKind) -> Self {
+        self.spill_settings().policy = policy;
+        self
+    }
+
+    /// As [`Builder::spill`]; after so many accesses a file counts one priority higher, to at most
+    /// 8, until it is accessed less. `None` switches that off. Default: 10. [`PolicyKind::G2`] only.
+    ///
+    /// What is counted is halved whenever the policy looks at the file because it might go. A file of
+    /// more than one chunk (1 MiB) is counted chunk by chunk.
+    pub fn priority_boost_threshold(mut self, accesses: Option<u8>) -> Self {
+        self.spill_settings().boost_threshold = accesses;
         self
     }
 

@@ -11,13 +11,16 @@
 
 mod attributes;
 mod audit;
+mod explain;
 mod names;
 mod node;
+mod tiering;
 mod trees;
 mod whole;
 
 use std::fmt;
 
+pub use explain::{Explanation, Kept, LastSpill, Score};
 pub use node::{CacheCharge, Node, NodeTicket};
 
 #[allow(unused_imports, reason = "the documentation links to it")]

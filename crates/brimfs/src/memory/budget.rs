@@ -358,15 +358,17 @@ impl Budget {
 
     #[cold]
     fn reserve_hard(&self, bytes: u64, fault: Fault) -> Result<(), Fault> {
+        match self.empty_caches() {
+            0 => Err(fault),
+            _ => self.reserve_spare(bytes),
+        }
+    }
+
+    /// Lets all caches give way; returns how many bytes that frees.
+    pub(crate) fn empty_caches(&self) -> u64 {
         let caches: Vec<_> = self.0.caches.lock().clone();
-        let mut freed = 0;
-        for cache in caches.iter().filter_map(Weak::upgrade) {
-            freed += cache.give_way();
-        }
-        if freed == 0 {
-            return Err(fault);
-        }
-        self.reserve_spare(bytes)
+        let alive = caches.iter().filter_map(Weak::upgrade);
+        alive.map(|cache| cache.give_way()).sum()
     }
 
     /// Registers memory that gives way when the limit is reached.

@@ -17,5 +17,6 @@ pub(crate) mod run;
 pub(crate) mod shared;
 pub(crate) mod slots;
 pub(crate) mod small;
+pub(crate) mod survey;
 pub(crate) mod table;
 pub(crate) mod tier;

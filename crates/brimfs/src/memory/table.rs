@@ -124,6 +124,11 @@ impl Table {
         self.slots.iter()
     }
 
+    /// The chunks from this number on, in file order.
+    pub(crate) fn chunks_from(&self, first: u64) -> impl Iterator<Item = (u64, &Arc<Chunk>)> {
+        self.slots.iter_from(first)
+    }
+
     #[inline]
     pub(crate) fn chunk(&self, index: u64) -> Option<&Arc<Chunk>> {
         self.slots.get(index)

@@ -275,6 +275,9 @@ pub trait Residents: Send + Sync {
     /// The unit's cold bytes, if it is cold.
     fn cold(&self, index: u64) -> Option<Cold>;
 
+    /// The first unit from number `from` on that is cold, and its cold bytes.
+    fn next_cold(&self, from: u64) -> Option<(u64, Cold)>;
+
     /// Memory for a unit of `len` bytes, charged; `MemoryLimit` if there is none.
     fn room(&self, len: usize) -> Result<Filled, Fault>;
 

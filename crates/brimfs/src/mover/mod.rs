@@ -10,8 +10,10 @@
 //! |---|---|
 //! | `reclaim` | memory → cold: batches of victims, direct and in the background |
 //! | `fault_in` | cold → memory, or straight to a reader |
+//! | `gc` | memory → cold down to a target, because somebody says so |
 //! | `compact` | gives dead space of the store back |
 //! | `census` | takes in what was there before the tier was needed |
+//! | `explain` | why a unit is where it is |
 //!
 //! Lock order: `staging`, which is held while a batch is written; then locks of
 //! files, inside of [`Residents`]; then `books` and `tickets`, which are leaves.
@@ -19,7 +21,9 @@
 mod books;
 mod census;
 mod compact;
+mod explain;
 mod fault_in;
+mod gc;
 mod reclaim;
 mod settings;
 mod stats;
@@ -36,6 +40,9 @@ use crate::memory::budget::{Budget, WeakBudget};
 use crate::memory::tier::{Cold, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
 use crate::policy::Hits;
 
+pub use explain::SpillCause;
+pub(crate) use explain::{Ranking, Spill};
+pub use gc::{GcReport, Moved};
 pub(crate) use settings::{SpillPlace, TierSettings};
 
 use books::Books;

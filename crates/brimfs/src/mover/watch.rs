@@ -11,6 +11,7 @@ use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak, thread};
 
 use super::Mover;
+use super::explain::SpillCause;
 
 /// The marks, in hundredths of the memory limit.
 const HIGH: u64 = 95;
@@ -105,7 +106,9 @@ impl Mover {
         if used > limit / 100 * HIGH {
             let low = limit / 100 * LOW;
             // Nobody waits for this; whoever meets the disk's error in the foreground hears of it.
-            drop(self.evict(used - low, |spare| spare >= limit - low));
+            drop(self.evict(SpillCause::Background, used - low, |spare| {
+                spare >= limit - low
+            }));
         }
         drop(self.compact_if_due());
     }

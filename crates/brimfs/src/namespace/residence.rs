@@ -13,9 +13,7 @@ use crate::memory::tier::{
 };
 use crate::namespace::inode::{Inode, State};
 use crate::namespace::walk::Cursor;
-
-/// The highest priority.
-pub(crate) const PRIORITY_MAX: u8 = 10;
+use crate::policy::PRIORITY_DEFAULT;
 
 impl Inode {
     fn who(&self, state: &State) -> Who<'_> {
@@ -26,7 +24,7 @@ impl Inode {
                 version: u64::from(state.generation() as u32),
             },
             account: self.account(),
-            priority: state.priority(),
+            priority: state.kept_priority(),
         }
     }
 
@@ -67,6 +65,10 @@ impl Inode {
         if let Some(content) = state.content_mut() {
             content.introduce(tier, &who, |index| self.unit(index));
         }
+        // Content that was built aside was admitted like anybody's.
+        if state.kept_priority() != PRIORITY_DEFAULT {
+            self.tell_priority(state);
+        }
     }
 
     /// As [`Inode::introduce`], for a file that was just made, if there is a tier.
@@ -74,21 +76,6 @@ impl Inode {
     pub(crate) fn introduce_new(self: &Arc<Self>) {
         if self.account().budget.is_tracking() {
             self.introduce(&mut self.write());
-        }
-    }
-
-    /// How much the file is worth keeping in memory, 0 to 10.
-    pub(crate) fn priority(&self) -> u8 {
-        self.read().priority()
-    }
-
-    /// Sets [`Inode::priority`] and tells the tier.
-    pub(crate) fn set_priority(&self, priority: u8) {
-        let priority = priority.min(PRIORITY_MAX);
-        let mut state = self.write();
-        state.set_priority(priority);
-        if let (Some(content), Some(tier)) = (state.content(), self.account().budget.tier()) {
-            content.each_slot(|slot| tier.prioritize(slot, priority));
         }
     }
 
@@ -128,6 +115,12 @@ impl Residents for Inode {
         let state = self.read();
         let who = self.who(&state).identity;
         state.content()?.cold(index, who)
+    }
+
+    fn next_cold(&self, from: u64) -> Option<(u64, Cold)> {
+        let state = self.read();
+        let who = self.who(&state).identity;
+        state.content()?.next_cold(from, who)
     }
 
     fn room(&self, len: usize) -> Result<Filled, Fault> {

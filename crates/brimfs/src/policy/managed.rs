@@ -251,6 +251,7 @@ impl<O: Order> Policy for Managed<O> {
         };
         let (value, left) = self.order.value(&self.shelf, slot);
         Some(Explained {
+            size: entry.size,
             standing,
             queue: if entry.is_main() {
                 Queue::Main
@@ -261,6 +262,7 @@ impl<O: Order> Policy for Managed<O> {
             accesses: self.shelf.hits.count(slot),
             priority: entry.priority(),
             priority_counted: self.shelf.counted_priority(slot),
+            priority_expected: self.shelf.expected_priority(slot),
             clean: entry.is_clean(),
             value,
             left,

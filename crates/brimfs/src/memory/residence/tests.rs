@@ -89,6 +89,10 @@ impl Residents for Nobody {
     fn cold(&self, _: u64) -> Option<Cold> {
         None
     }
+    fn next_cold(&self, _: u64) -> Option<(u64, Cold)> {
+        None
+    }
+
     fn room(&self, _: usize) -> Result<Filled, Fault> {
         Err(Fault::miss(0))
     }
