@@ -434,7 +434,7 @@ impl Inode {
 
     /// Writes at the end, wherever that is; returns where that was.
     pub(crate) fn append_content(self: &Arc<Self>, from: &[u8]) -> Result<u64, Fault> {
-        if from.len() > CHUNK / 2 && self.account().budget.active_tier().is_some() {
+        if from.len() > CHUNK / 2 && self.is_appended_in_pieces(from.len()) {
             return self.append_in_pieces(from);
         }
         retry(self, Wait::Forever, || {

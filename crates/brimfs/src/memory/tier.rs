@@ -140,6 +140,9 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
     /// Memory begins to fill: the tier will be needed before long. Called once.
     fn prepare(&self) {}
 
+    /// The tier is needed at once: tracks units from now on. Called without any lock but file locks.
+    fn wake(&self) {}
+
     /// Everything may be gone: the tier gives back what it took, if that is so.
     fn rest(&self) {}
 

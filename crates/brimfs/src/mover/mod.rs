@@ -212,6 +212,12 @@ impl Tier for Mover {
         self.watch.call();
     }
 
+    fn wake(&self) {
+        self.activate();
+        // The walk that admits what is there.
+        self.watch.call();
+    }
+
     fn rest(&self) {
         Mover::rest(self);
     }
