@@ -145,7 +145,10 @@ fn what_is_wrong_with_a_path_is_in_the_result() -> Result<()> {
 
 #[test]
 fn without_a_disk_all_is_there_already() -> Result<()> {
-    let fs = FileSystem::builder().memory_limit(16 * MIB).build()?;
+    let fs = FileSystem::builder()
+        .memory_limit(16 * MIB)
+        .spill(false)
+        .build()?;
     fs.write("/a", "a")?;
     let preload = fs.preload(["/a", "/b"], None)?;
     let report = preload.result().expect("done at once");

@@ -28,6 +28,15 @@ fn content(seed: usize, len: usize) -> Vec<u8> {
         .collect()
 }
 
+/// Spills something: before that nothing is tracked.
+fn wake(fs: &FileSystem) {
+    fs.write_slice("/ballast", &content(0, 64 * KIB))
+        .expect("written");
+    fs.set_priority("/ballast", 0).expect("a file");
+    fs.gc(less(fs, 1)).expect("collected");
+    assert!(fs.explain("/ballast").expect("a file").cold.units > 0);
+}
+
 /// Files of so many bytes, named by their number.
 fn fill(fs: &FileSystem, count: usize, len: usize) {
     for file in 0..count {
@@ -186,6 +195,7 @@ fn what_has_the_lower_priority_is_spilled_first() -> Result<()> {
 #[test]
 fn what_was_built_in_pieces_has_the_priority_too() -> Result<()> {
     let fs = spilling(16 * MIB);
+    wake(&fs);
     fs.write_with_priority("/large", content(1, 4 << 20), 8)?;
     let why = fs.explain("/large")?;
     assert_eq!((why.resident.units, why.priority_counted), (4, 8), "{why}");
@@ -204,6 +214,7 @@ fn a_file_that_is_accessed_often_counts_one_priority_higher() -> Result<()> {
             .spill_disk(Arc::new(SimDisk::new()), "/spill")
             .priority_boost_threshold(threshold)
             .build()?;
+        wake(&fs);
         fs.write_slice("/a", &content(1, 4096))?;
         for _ in 0..reads {
             fs.read("/a")?;
@@ -311,7 +322,10 @@ fn gc_leaves_what_a_view_shows() -> Result<()> {
 
 #[test]
 fn gc_without_a_disk_gives_caches_and_recycled_memory_back() -> Result<()> {
-    let fs = FileSystem::builder().memory_limit(64 * MIB).build()?;
+    let fs = FileSystem::builder()
+        .memory_limit(64 * MIB)
+        .spill(false)
+        .build()?;
     fill(&fs, 1000, 4 * KIB);
     for file in 0..1000 {
         assert!(fs.exists(format!("/f{file}")));
@@ -360,11 +374,17 @@ fn an_error_of_the_disk_is_one_of_gc_and_harms_nothing() -> Result<()> {
 
 #[test]
 fn explain_says_where_a_file_is_and_why() -> Result<()> {
-    let fs = FileSystem::builder().memory_limit(64 * MIB).build()?;
+    let fs = FileSystem::builder()
+        .memory_limit(64 * MIB)
+        .spill(false)
+        .build()?;
     fs.write_slice("/a", &content(1, 4096))?;
     assert_eq!(fs.explain("/a")?.kept, Some(Kept::NoDisk));
 
     let fs = spilling(16 * MIB);
+    fs.write_slice("/early", &content(1, 4096))?;
+    assert_eq!(fs.explain("/early")?.kept, Some(Kept::NeverShort));
+    wake(&fs);
     fs.write("/small", "small")?;
     fs.write_slice("/a", &content(1, 4096))?;
     fs.write_slice("/pinned", &content(1, 4096))?;

@@ -54,6 +54,7 @@ pub use policy::{PolicyKind, UnknownPolicy};
 #[doc(hidden)]
 pub mod face {
     pub use crate::base::error::Fault;
+    pub use crate::base::long_wait::set_wait_hook;
     pub use crate::fs::{CacheCharge, Node, NodeTicket};
     pub use crate::handle::node::{Source, Stored};
     pub use crate::handle::wait::{Wait, set_interrupt_check};

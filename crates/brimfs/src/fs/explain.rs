@@ -27,7 +27,7 @@ pub enum Kept {
     NeverShort,
     /// Up to 128 bytes stay: knowing where they are would cost as much.
     Small,
-    /// A view shows it, or a view that was made before spilling began is alive.
+    /// A view shows it.
     Viewed,
     /// By [`FileSystem::pin`] or by its priority.
     Pinned,
@@ -143,9 +143,8 @@ impl FileSystem {
         let content = node::content(&state)?;
         let mut inquiry = Inquiry::new(self.mover(), path, &state);
         content.survey(|unit| inquiry.unit(unit));
-        let is_viewed = self.volume().views.forbid_evicting();
         let is_active = self.volume().account.budget.active_tier().is_some();
-        Ok(inquiry.conclude(content.len(), is_active, is_viewed))
+        Ok(inquiry.conclude(content.len(), is_active))
     }
 }
 
@@ -230,8 +229,7 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    fn conclude(mut self, len: u64, is_active: bool, is_viewed: bool) -> Explanation {
-        let is_viewed = is_viewed || self.is_viewed;
+    fn conclude(mut self, len: u64, is_active: bool) -> Explanation {
         let found = &mut self.found;
         found.len = len;
         found.holes = len.saturating_sub(found.resident.bytes + found.cold.bytes);
@@ -239,7 +237,7 @@ impl<'a> Inquiry<'a> {
             None => Kept::NoDisk,
             _ if !self.is_large => Kept::Small,
             _ if !is_active => Kept::NeverShort,
-            _ if is_viewed => Kept::Viewed,
+            _ if self.is_viewed => Kept::Viewed,
             _ if found.pinned => Kept::Pinned,
             _ if found.score.is_some() => Kept::Worth,
             _ => Kept::Busy,

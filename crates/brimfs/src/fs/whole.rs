@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
@@ -15,7 +16,7 @@ use crate::memory::content::Content;
 use crate::memory::fresh::Fresh;
 use crate::memory::shared::Shared;
 use crate::memory::small::with_reclaim;
-use crate::namespace::inode::{FileType, Inode, PERMISSIONS};
+use crate::namespace::inode::{Body, FileType, Inode, PERMISSIONS};
 use crate::namespace::path::AsPath;
 use crate::namespace::resolve::{self, Place};
 use crate::namespace::tree;
@@ -52,23 +53,13 @@ fn create_with<'a>(
     let may_wait = wait != Wait::Now;
     let directory = &target.place.directory;
     let content = Content::deposit(fresh)?;
-    let node = if account.budget.has_tier() {
-        // Trying again needs the content: it comes when the node is there.
-        match with_reclaim(account, may_wait, || {
-            new_file(directory, Content::Empty, 0o666)
-        }) {
-            Ok(node) => {
-                node.write().fill(content);
-                node
-            }
-            Err(fault) => {
-                content.release(account);
-                return Err(fault);
-            }
-        }
-    } else {
-        new_file(directory, content, 0o666)?
-    };
+    let volume = directory.volume();
+    if let Err(fault) = with_reclaim(account, may_wait, || volume.reserve_file()) {
+        content.release(account);
+        return Err(fault);
+    }
+    let mode = 0o666 & !volume.umask;
+    let node = volume.new_reserved_node(Body::File(content), mode, clock::wall_nanos());
     if let Some(priority) = priority {
         node.set_priority(priority);
     }

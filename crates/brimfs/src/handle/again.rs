@@ -5,6 +5,7 @@
 //! tier every fault is passed on as it is.
 
 use crate::base::error::{ErrorKind, Fault};
+use crate::base::long_wait::long_wait;
 use crate::base::sync::{Arc, thread};
 use crate::handle::wait::Wait;
 use crate::memory::shared::{Missing, Shared};
@@ -57,7 +58,7 @@ fn help(node: &Arc<Inode>, wait: Wait, fault: Fault) -> Result<(), Fault> {
     };
     match account.budget.tier() {
         Some(_) if wait == Wait::Now => Err(ErrorKind::WouldBlock.into()),
-        Some(tier) => tier.fault_in(&holder(node), index),
+        Some(tier) => long_wait(|| tier.fault_in(&holder(node), index)),
         None => Err(fault),
     }
 }
@@ -112,7 +113,7 @@ pub(crate) fn read_cold(
     to: &mut [u8],
 ) -> Result<bool, Fault> {
     match node.account().budget.tier() {
-        Some(tier) => tier.read_cold(&holder(node), index, cold, offset, to),
+        Some(tier) => long_wait(|| tier.read_cold(&holder(node), index, cold, offset, to)),
         None => Err(Fault::miss(index)),
     }
 }

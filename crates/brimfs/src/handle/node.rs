@@ -9,7 +9,7 @@ use crate::handle::again::{self, retry};
 use crate::handle::lock::{self, Mode};
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
-use crate::memory::budget::Charge;
+use crate::memory::account::Charge;
 use crate::memory::chunk::{CHUNK, Owner};
 use crate::memory::content::{BUF_MAX, Content};
 use crate::memory::foreign::Foreign;
@@ -398,9 +398,7 @@ impl Inode {
         let mut state = self.write();
         content_mut(&mut state)?.install(fresh)?;
         state.content_changed(clock::wall_nanos());
-        if self.account().budget.has_tier() {
-            self.introduce(&mut state);
-        }
+        self.introduce(&mut state);
         Ok(())
     }
 

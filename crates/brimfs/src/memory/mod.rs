@@ -2,12 +2,15 @@
 //!
 //! Knows no names, no paths and no disk.
 
+pub(crate) mod account;
 pub(crate) mod budget;
 pub(crate) mod chunk;
 pub(crate) mod content;
+mod draw;
 pub(crate) mod foreign;
 pub(crate) mod fresh;
 pub(crate) mod guard;
+pub(crate) mod ledger;
 pub(crate) mod pool;
 pub(crate) mod residence;
 pub(crate) mod run;

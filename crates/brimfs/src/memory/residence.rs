@@ -18,7 +18,7 @@ use std::ops::Deref;
 
 use crate::base::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use crate::memory::budget::Account;
+use crate::memory::account::Account;
 use crate::memory::chunk::{Adopted, Chunk, Memory};
 use crate::memory::survey::Place;
 use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
@@ -289,7 +289,7 @@ pub(crate) enum Pin {
     /// Of a chunk that the owner of the pin keeps alive.
     Chunk(Arc<Chunk>),
     Run(Arc<Run>),
-    /// There was no tier when the view was made: the count of such views keeps everything.
+    /// There is no tier.
     Unneeded,
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
-use crate::memory::budget::{Account, Charge};
+use crate::memory::account::{Account, Charge};
 use crate::memory::chunk::{CHUNK, Chunk, Extent, Memory, Span};
 use crate::memory::residence::Alone;
 use crate::memory::shared::Missing;

@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 
 use crate::base::error::Fault;
 use crate::base::sync::{Arc, Weak};
-use crate::memory::budget::{Account, Charge};
+use crate::memory::account::{Account, Charge};
 use crate::memory::chunk::Memory;
 
 /// The tier's number for a resident unit.
@@ -140,12 +140,18 @@ impl Installed {
 
 /// A cold tier, as the layers above a disk see it.
 ///
-/// The first seven are called with locks of inodes and chunks held: an implementation may take
-/// only locks under which nothing else is locked and no [`Residents`] is called. The last three
-/// are called without any lock but file locks, and may wait.
+/// Those before `fault_in` are called with locks of inodes and chunks held: an implementation may take
+/// only locks under which nothing else is locked and no [`Residents`] is called. It and
+/// those after it are called without any lock but file locks, and may wait.
 pub trait Tier: Any + Send + Sync + fmt::Debug {
-    /// Whether units are to be tracked. Asked often: one relaxed load.
+    /// Whether units are to be tracked from the start. Asked once, when the tier is installed.
     fn is_active(&self) -> bool;
+
+    /// Memory begins to fill: the tier will be needed before long. Called once.
+    fn prepare(&self) {}
+
+    /// Everything may be gone: the tier gives back what it took, if that is so.
+    fn rest(&self) {}
 
     /// Takes a resident unit into the policy; `None` leaves it untracked, and resident.
     fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot>;
@@ -192,6 +198,17 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
 
     /// Makes room for so many bytes, or says why that is impossible.
     fn reclaim(&self, bytes: u64) -> Result<(), Fault>;
+
+    /// Takes content away until no more than so many bytes are in use, if that is possible.
+    ///
+    /// # Errors
+    /// What the disk says if it takes no more.
+    fn shrink(&self, _used: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// The memory limit is another now.
+    fn limit_changed(&self, _limit: u64) {}
 
     /// What the tier's own buffers and tables are charged to the budget, in bytes.
     fn charged(&self) -> u64 {
@@ -287,8 +304,8 @@ pub trait Residents: Send + Sync {
     /// The cold copy lies elsewhere from now on.
     fn relocate(&self, index: u64, old: Location, new: Location) -> bool;
 
-    /// Admits all units of the file that the tier does not know, and says of all others that
-    /// they are here.
+    /// Admits all units of the file, or of all files below a directory, that the tier does not
+    /// know, and says of all others that they are here.
     fn admit_existing(self: Arc<Self>);
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Books {
     policy: Box<dyn Policy>,
     /// By the slot's number.
     entries: Vec<Option<Entry>>,
+    admissions: u64,
 }
 
 impl Books {
@@ -38,6 +39,7 @@ impl Books {
         Books {
             policy: settings.policy(limit),
             entries: Vec::new(),
+            admissions: 0,
         }
     }
 
@@ -64,6 +66,7 @@ impl Books {
             priority,
             clean: false,
         });
+        self.admissions += 1;
         let at = slot.get() as usize;
         if at >= self.entries.len() {
             self.entries.resize_with(at + 1, || None);
@@ -73,6 +76,25 @@ impl Books {
             leaving: false,
         });
         Slot::new(slot.get()).expect("slots of the policy are never zero")
+    }
+
+    pub(super) fn set_capacity(&mut self, bytes: u64) {
+        self.policy.set_capacity(bytes);
+    }
+
+    /// Forgets everything, if there is nothing but memories of what is gone.
+    pub(super) fn start_over(&mut self) -> bool {
+        let is_empty = self.policy.is_empty();
+        if is_empty {
+            self.policy.start_over();
+            self.entries = Vec::new();
+        }
+        is_empty
+    }
+
+    /// How many units were ever admitted.
+    pub(super) fn admissions(&self) -> u64 {
+        self.admissions
     }
 
     fn entry(&mut self, slot: Slot) -> Option<&mut Entry> {

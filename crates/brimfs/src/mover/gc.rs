@@ -156,7 +156,8 @@ impl Mover {
     /// Spills until no more than `target` bytes of the budget are in use, or nothing is left that
     /// can go; pinned units last. Says what went, and how many pinned units were among it.
     pub(crate) fn spill_down(&self, budget: &Budget, target: u64) -> Result<(Evicted, u64), Fault> {
-        self.settle_charge();
+        self.activate();
+        self.take_census();
         let mut all = self.spill_chosen(budget, target, &mut Choice::Unpinned)?;
         let mut pinned = 0;
         if budget.used() > target {
@@ -185,9 +186,9 @@ impl Mover {
                 self.tickets.lock().spill_for(SpillCause::Gc);
                 let batch = self.evict_batch(&mut staging, wanted, choice);
                 self.books.lock().release_refused();
+                self.settle_charge();
                 batch?
             };
-            self.settle_charge();
             if batch.units() == 0 {
                 // Others hold what could go: writes in flight, units that come in.
                 idle += 1;

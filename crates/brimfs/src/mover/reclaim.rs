@@ -4,6 +4,8 @@
 //! again, and evicts for himself what is still missing, so nobody waits for
 //! more than a batch that helps him, and everybody for the disk's speed.
 
+use std::time::Duration;
+
 use crate::base::error::{ErrorKind, Fault, LimitInfo};
 use crate::base::sync::{Arc, thread};
 use crate::cold::segment::{Extent, RECORD_MAX, Record, Store};
@@ -12,6 +14,7 @@ use crate::memory::chunk::Memory;
 use crate::memory::tier::{Identity, Slot, Staged, Unit};
 use crate::policy::Victim;
 
+use super::census::Found;
 use super::explain::SpillCause;
 use super::gc::{Choice, Evicted};
 use super::stats::Stall;
@@ -23,6 +26,8 @@ const BATCH_BYTES: usize = RECORD_MAX;
 const BATCH_UNITS: usize = 1024;
 /// How often a direct reclaim that frees nothing lets others run before it gives up.
 pub(super) const PATIENCE: u32 = 64;
+/// Time between two looks at what a walk that somebody else makes has found.
+const CENSUS_NAP: Duration = Duration::from_millis(1);
 
 /// The buffer that victims are copied to; kept from one batch to the next.
 #[derive(Debug, Default)]
@@ -72,6 +77,7 @@ impl Mover {
             return Ok(());
         };
         let _stall = Stall::begin(&self.counters);
+        self.activate();
         let mut idle = 0;
         while budget.spare() < bytes {
             if bytes > budget.limit() {
@@ -81,7 +87,11 @@ impl Mover {
             let freed = self.evict(SpillCause::Demand, wanted, |spare| spare >= bytes)?;
             idle = if freed == 0 { idle + 1 } else { 0 };
             if idle > PATIENCE {
-                return Err(refusal(&budget, bytes));
+                match self.take_census() {
+                    Found::More => idle = 0,
+                    Found::Busy => thread::sleep(CENSUS_NAP),
+                    Found::Nothing => return Err(refusal(&budget, bytes)),
+                }
             }
             if idle > 0 {
                 // Others hold what could go: views, writes in flight, units that come in.
@@ -89,6 +99,29 @@ impl Mover {
             }
         }
         Ok(())
+    }
+
+    /// Frees memory until no more than `target` bytes are in use, or nothing can be evicted.
+    ///
+    /// # Errors
+    /// What the disk says if it takes no more.
+    pub(super) fn shrink_to(&self, target: u64) -> Result<(), Fault> {
+        let Some(budget) = self.budget.upgrade() else {
+            return Ok(());
+        };
+        if budget.used() <= target {
+            return Ok(());
+        }
+        self.activate();
+        self.take_census();
+        loop {
+            let excess = budget.used().saturating_sub(target);
+            if excess == 0
+                || self.evict(SpillCause::Limit, excess, |_| budget.used() <= target)? == 0
+            {
+                return Ok(());
+            }
+        }
     }
 
     /// Evicts until `wanted` bytes were freed, or until `enough` says of the spare bytes that
@@ -119,7 +152,6 @@ impl Mover {
             }
         }
         self.books.lock().release_refused();
-        drop(staging);
         self.settle_charge();
         result.map(|()| freed)
     }

@@ -74,10 +74,21 @@ impl Watch {
 
 fn work(mover: &Weak<Mover>) {
     while let Some(mover) = mover.upgrade() {
-        mover.watch.called.store(false, Ordering::Release);
-        mover.keep_marks();
+        if mover.watch.called.swap(false, Ordering::AcqRel) {
+            mover.activate();
+        }
+        let is_awake = mover.charged.load(Ordering::Relaxed) > 0;
+        if is_awake {
+            if mover.lacks_census() {
+                mover.take_census();
+            }
+            mover.keep_marks();
+        }
         drop(mover);
-        thread::park_timeout(NAP);
+        match is_awake {
+            true => thread::park_timeout(NAP),
+            false => thread::park(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::base::fork;
 use crate::base::lock_word::LockWord;
 use crate::base::sync::atomic::{AtomicU32, Ordering};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use crate::memory::budget::Account;
+use crate::memory::account::Account;
 use crate::memory::content::Content;
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
 use crate::namespace::times::Times;
@@ -157,13 +157,6 @@ impl State {
     pub(crate) fn content_changed(&mut self, now: i64) {
         self.times.content_changed(now);
         self.stamp.0 += 1;
-    }
-
-    /// Gives a file that is empty and that nobody knows its content, as if it was born with it.
-    pub(crate) fn fill(&mut self, content: Content) {
-        let generation = u64::from(content.len() > 0);
-        self.stamp.replace(ContentStamp::GENERATION, generation);
-        self.body = Body::File(content);
     }
 
     /// Grows with every change of the content.

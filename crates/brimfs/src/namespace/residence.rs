@@ -12,6 +12,7 @@ use crate::memory::tier::{
     Cold, Filled, Identity, Installed, Location, Residents, Slot, Staged, Unit,
 };
 use crate::namespace::inode::{Inode, State};
+use crate::namespace::walk::Cursor;
 use crate::policy::PRIORITY_DEFAULT;
 
 impl Inode {
@@ -38,12 +39,11 @@ impl Inode {
     /// Tells the tier, if there is one, about a change of `len` bytes at `offset`.
     #[inline]
     pub(crate) fn track(self: &Arc<Self>, state: &mut State, offset: u64, len: u64) {
-        if self.account().budget.has_tier() {
+        if self.account().budget.is_tracking() {
             self.track_slowly(state, offset, len);
         }
     }
 
-    #[cold]
     fn track_slowly(self: &Arc<Self>, state: &mut State, offset: u64, len: u64) {
         let Some(tier) = self.account().budget.active_tier() else {
             return;
@@ -74,7 +74,7 @@ impl Inode {
     /// As [`Inode::introduce`], for a file that was just made, if there is a tier.
     #[inline]
     pub(crate) fn introduce_new(self: &Arc<Self>) {
-        if self.account().budget.has_tier() {
+        if self.account().budget.is_tracking() {
             self.introduce(&mut self.write());
         }
     }
@@ -83,9 +83,6 @@ impl Inode {
         let Some(mut state) = self.try_write() else {
             return false;
         };
-        if self.volume().views.forbid_evicting() {
-            return false;
-        }
         let who = self.who(&state);
         let freed = state
             .content_mut()
@@ -100,9 +97,6 @@ impl Residents for Inode {
         let Some(state) = self.try_read() else {
             return Staged::Busy;
         };
-        if self.volume().views.forbid_evicting() {
-            return Staged::Pinned;
-        }
         match state.content() {
             Some(content) => content.stage(slot, index, &self.who(&state), to),
             None => Staged::Gone,
@@ -166,6 +160,19 @@ impl Residents for Inode {
     }
 
     fn admit_existing(self: Arc<Self>) {
-        self.introduce(&mut self.write());
+        let mut pending = vec![self];
+        while let Some(node) = pending.pop() {
+            match Cursor::new(node.clone()) {
+                Ok(names) => {
+                    for (_, child) in names {
+                        match child.is_directory() {
+                            true => pending.push(child),
+                            false => child.introduce(&mut child.write()),
+                        }
+                    }
+                }
+                Err(_) => node.introduce(&mut node.write()),
+            }
+        }
     }
 }

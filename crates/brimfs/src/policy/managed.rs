@@ -64,6 +64,7 @@ pub(crate) trait Order: Debug + Send + Sized {
 pub(crate) struct Managed<O> {
     pub(crate) shelf: Shelf,
     pub(crate) order: O,
+    settings: Settings,
 }
 
 impl<O: Order> Managed<O> {
@@ -71,6 +72,7 @@ impl<O: Order> Managed<O> {
         Managed {
             shelf: Shelf::new(settings, O::RINGS),
             order: O::new(settings),
+            settings,
         }
     }
 
@@ -215,6 +217,16 @@ impl<O: Order> Policy for Managed<O> {
 
     fn set_capacity(&mut self, bytes: u64) {
         self.shelf.capacity = bytes;
+    }
+
+    fn start_over(&mut self) {
+        let settings = Settings {
+            capacity: self.shelf.capacity,
+            ..self.settings
+        };
+        let hits = self.shelf.hits.clone();
+        self.shelf = Shelf::with_hits(settings, O::RINGS, hits);
+        self.order = O::new(settings);
     }
 
     fn len(&self) -> u32 {

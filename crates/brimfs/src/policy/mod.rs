@@ -306,6 +306,9 @@ pub trait Policy: fmt::Debug + Send {
     /// From now on chunks may take so many bytes. Evicts nothing by itself: the caller asks for victims.
     fn set_capacity(&mut self, bytes: u64);
 
+    /// Forgets all chunks and ghosts. Only the counters of accesses keep their memory.
+    fn start_over(&mut self);
+
     /// Chunks that have a slot.
     fn len(&self) -> u32;
 

@@ -32,15 +32,21 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     pub(crate) fn new(settings: Settings, rings: usize) -> Self {
-        let threshold = settings.boost_threshold.map(|threshold| threshold.max(1));
+        let threshold = settings.boost_threshold.unwrap_or(1);
+        let hits = Hits::new(threshold.max(ACCESSES_COUNTED));
+        Self::with_hits(settings, rings, hits)
+    }
+
+    /// As [`Shelf::new`], with counters that were those of another one.
+    pub(crate) fn with_hits(settings: Settings, rings: usize, hits: Hits) -> Self {
         Shelf {
             table: Table::new(),
             rings: Rings::new(rings + 2),
-            hits: Hits::new(threshold.unwrap_or(1).max(ACCESSES_COUNTED)),
+            hits,
             scale: Scale::new(settings.swap_in_cost),
             capacity: settings.capacity,
             dirty_counts: settings.dirty_counts,
-            boost_threshold: threshold,
+            boost_threshold: settings.boost_threshold.map(|threshold| threshold.max(1)),
             refused: rings,
         }
     }

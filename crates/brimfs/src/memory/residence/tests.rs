@@ -5,9 +5,10 @@ use std::sync::Mutex as Notes;
 use super::*;
 use crate::base::error::Fault;
 use crate::base::sync::Weak;
-use crate::memory::budget::{Budget, UNLIMITED};
+use crate::memory::budget::Budget;
 use crate::memory::chunk::{BLOCK, CHUNK, Span};
 use crate::memory::guard::{Guard, GuardAction};
+use crate::memory::ledger::UNLIMITED;
 use crate::memory::tier::{Installed, Residents};
 
 #[derive(Debug, Default)]
