@@ -14,34 +14,27 @@ fn spilling(limit: u64) -> FileSystem {
 }
 
 fn spilling_to(disk: &Arc<SimDisk>, limit: u64) -> FileSystem {
-    let fs = FileSystem::builder()
+    FileSystem::builder()
         .memory_limit(limit)
         .spill_disk(disk.clone(), "/spill")
         .disk_limit(1 << 30)
         .build()
-        .expect("a filesystem with a disk");
-    awake(&fs);
-    fs
-}
-
-/// Memory that begins to fill makes the tier look at every access.
-fn awake(fs: &FileSystem) {
-    let len = fs.stats().memory_limit as usize / 5;
-    fs.write_slice("/filler", &content(0, len)).expect("room");
-    let is_asleep = || {
-        let why = fs.explain("/filler").expect("a file");
-        why.kept == Some(Kept::NeverShort)
-    };
-    while is_asleep() {
-        std::thread::yield_now();
-    }
-    fs.remove_file("/filler").expect("removed");
+        .expect("a filesystem with a disk")
 }
 
 fn content(seed: usize, len: usize) -> Vec<u8> {
     (0..len)
         .map(|at| (at * 31 + seed * 17 + at / 251) as u8)
         .collect()
+}
+
+/// Spills something: before that nothing is tracked.
+fn wake(fs: &FileSystem) {
+    fs.write_slice("/ballast", &content(0, 64 * KIB))
+        .expect("written");
+    fs.set_priority("/ballast", 0).expect("a file");
+    fs.gc(less(fs, 1)).expect("collected");
+    assert!(fs.explain("/ballast").expect("a file").cold.units > 0);
 }
 
 /// Files of so many bytes, named by their number.
@@ -202,6 +195,7 @@ fn what_has_the_lower_priority_is_spilled_first() -> Result<()> {
 #[test]
 fn what_was_built_in_pieces_has_the_priority_too() -> Result<()> {
     let fs = spilling(16 * MIB);
+    wake(&fs);
     fs.write_with_priority("/large", content(1, 4 << 20), 8)?;
     let why = fs.explain("/large")?;
     assert_eq!((why.resident.units, why.priority_counted), (4, 8), "{why}");
@@ -220,7 +214,7 @@ fn a_file_that_is_accessed_often_counts_one_priority_higher() -> Result<()> {
             .spill_disk(Arc::new(SimDisk::new()), "/spill")
             .priority_boost_threshold(threshold)
             .build()?;
-        awake(&fs);
+        wake(&fs);
         fs.write_slice("/a", &content(1, 4096))?;
         for _ in 0..reads {
             fs.read("/a")?;
@@ -328,8 +322,10 @@ fn gc_leaves_what_a_view_shows() -> Result<()> {
 
 #[test]
 fn gc_without_a_disk_gives_caches_and_recycled_memory_back() -> Result<()> {
-    let builder = FileSystem::builder().memory_limit(64 * MIB);
-    let fs = builder.spill(false).build()?;
+    let fs = FileSystem::builder()
+        .memory_limit(64 * MIB)
+        .spill(false)
+        .build()?;
     fill(&fs, 1000, 4 * KIB);
     for file in 0..1000 {
         assert!(fs.exists(format!("/f{file}")));
@@ -378,12 +374,17 @@ fn an_error_of_the_disk_is_one_of_gc_and_harms_nothing() -> Result<()> {
 
 #[test]
 fn explain_says_where_a_file_is_and_why() -> Result<()> {
-    let builder = FileSystem::builder().memory_limit(64 * MIB);
-    let fs = builder.spill(false).build()?;
+    let fs = FileSystem::builder()
+        .memory_limit(64 * MIB)
+        .spill(false)
+        .build()?;
     fs.write_slice("/a", &content(1, 4096))?;
     assert_eq!(fs.explain("/a")?.kept, Some(Kept::NoDisk));
 
     let fs = spilling(16 * MIB);
+    fs.write_slice("/early", &content(1, 4096))?;
+    assert_eq!(fs.explain("/early")?.kept, Some(Kept::NeverShort));
+    wake(&fs);
     fs.write("/small", "small")?;
     fs.write_slice("/a", &content(1, 4096))?;
     fs.write_slice("/pinned", &content(1, 4096))?;

@@ -40,7 +40,7 @@ pub use handle::view::View;
 pub use memory::budget::Budget;
 pub use memory::guard::{GuardAction, GuardWarning, set_guard_warning};
 pub use memory::tier::{DiskUse, TierStats};
-pub use mover::{GcReport, Moved, SpillCause};
+pub use mover::{GcReport, Moved, Preload, PreloadReport, SpillCause};
 pub use namespace::inode::FileType;
 pub use namespace::meta::{Metadata, XattrMode};
 pub use namespace::path::{AsPath, NAME_MAX};

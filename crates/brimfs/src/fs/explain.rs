@@ -27,7 +27,7 @@ pub enum Kept {
     NeverShort,
     /// Up to 128 bytes stay: knowing where they are would cost as much.
     Small,
-    /// A view shows it, or a view that was made before spilling began is alive.
+    /// A view shows it.
     Viewed,
     /// By [`FileSystem::pin`] or by its priority.
     Pinned,

@@ -253,6 +253,9 @@ impl FileSystem {
         if volume.check().is_err() || !volume.close() {
             return;
         }
+        if let Some(mover) = self.mover() {
+            mover.cancel_preloads(volume.account.id);
+        }
         volume.cache.clear();
         let nodes: Vec<_> = {
             let mut state = self.root().write();

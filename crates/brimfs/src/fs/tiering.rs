@@ -6,11 +6,13 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::fs::whole;
 use crate::handle::node::Source;
 use crate::memory::pool;
-use crate::mover::{GcReport, Mover};
+use crate::memory::tier::Residents;
+use crate::mover::{GcReport, Mover, Preload, Wish, preloaded};
 use crate::namespace::inode::Inode;
 use crate::namespace::path::AsPath;
 use crate::namespace::priority::check_priority;
@@ -107,6 +109,61 @@ impl FileSystem {
             check_priority(priority)?;
             whole::write_path_as(root, path, source, Some(priority), self.wait()).map(drop)
         })
+    }
+
+    /// Brings files into memory ahead of use, in the background and in the order given. With a
+    /// priority they have that from now on; `None` leaves it as it is.
+    ///
+    /// Counts as an access. Room is made as for a read: what is worth least by its priority and its
+    /// accesses goes first. One preload brings in at most what memory holds below its high mark (95 % of
+    /// the limit) beside nodes, names and other things that stay, so that it does not push out what it
+    /// brought in itself: files that do not fit any more get [`ErrorKind::MemoryLimit`] in the result.
+    /// Preloads run one after the other, all filesystems of a budget in one queue. Paths are looked up
+    /// at once: O(paths), then the calling thread is free.
+    ///
+    /// ```
+    /// let fs = brimfs::FileSystem::new()?;
+    /// fs.write("/model.bin", vec![0; 4096])?;
+    /// let preload = fs.preload(["/model.bin", "/missing"], Some(8))?;
+    /// assert!(preload.wait(None));
+    /// let report = preload.result().unwrap();
+    /// assert_eq!((report.files, report.errors.len()), (1, 1));
+    /// # Ok::<(), brimfs::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a priority above 10, [`ErrorKind::Closed`] and
+    /// [`ErrorKind::Forked`]. What is wrong with a path or a file is in [`PreloadReport::errors`].
+    ///
+    /// [`PreloadReport::errors`]: crate::PreloadReport::errors
+    pub fn preload<P: AsPath>(
+        &self,
+        paths: impl IntoIterator<Item = P>,
+        priority: Option<u8>,
+    ) -> Result<Preload> {
+        self.volume()
+            .check()
+            .and_then(|()| priority.map_or(Ok(()), check_priority))
+            .map_err(|fault| fault.during("preload"))?;
+        let wish = |path: P| self.wish(path.as_path_bytes(), priority);
+        let wishes = paths.into_iter().map(wish).collect();
+        let owner = self.volume().account.id;
+        Ok(match self.mover() {
+            Some(mover) => mover.preload(owner, wishes),
+            None => preloaded(owner, wishes),
+        })
+    }
+
+    fn wish(&self, path: &[u8], priority: Option<u8>) -> Wish {
+        let file = whole::file(self.root(), path).map(|node| {
+            priority.inspect(|priority| node.set_priority(*priority));
+            let file: Arc<dyn Residents> = node;
+            Arc::downgrade(&file)
+        });
+        Wish {
+            path: path.into(),
+            file,
+        }
     }
 
     /// Makes memory free at once: spills what is least worth keeping until no more than `target` of the

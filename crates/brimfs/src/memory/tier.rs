@@ -128,6 +128,16 @@ pub enum Installed {
     Chunk(Option<Slot>),
 }
 
+impl Installed {
+    /// Of a unit that is resident now and tracked.
+    pub(crate) fn slot(self) -> Option<Slot> {
+        match self {
+            Installed::Stale => None,
+            Installed::Small { slot, .. } | Installed::Chunk(slot) => slot,
+        }
+    }
+}
+
 /// A cold tier, as the layers above a disk see it.
 ///
 /// Those before `fault_in` are called with locks of inodes and chunks held: an implementation may take
@@ -217,10 +227,13 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
 /// What the tier has and did since it was made. Bytes unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TierStats {
-    /// Content that is cold.
+    /// Content of which there is a copy on the disk; of chunks of large files that came back and were
+    /// not changed since, beside that in memory.
     pub cold_bytes: u64,
-    /// Cold copies, by number: small files and chunks of larger ones.
+    /// Those copies, by number: small files and chunks of larger ones.
     pub cold_units: u64,
+    /// Files that they are of, by number.
+    pub cold_files: u64,
     /// Units that left memory, by number.
     pub evictions: u64,
     /// Those among them that had to be written, by number.
@@ -231,6 +244,10 @@ pub struct TierStats {
     pub swaps_in: u64,
     /// Their bytes.
     pub swapped_in: u64,
+    /// Those among them that [`FileSystem::preload`](crate::FileSystem::preload) brought in, by number.
+    pub preloads: u64,
+    /// Their bytes.
+    pub preloaded: u64,
     /// Parts of cold units that were read without coming back, by number.
     pub reads_through: u64,
     /// Their bytes.

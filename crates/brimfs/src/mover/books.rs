@@ -190,6 +190,11 @@ impl Books {
         Some((victim, slot, self.entry(slot)?.unit.clone()))
     }
 
+    /// Content of all units, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.policy.bytes()
+    }
+
     pub(super) fn explain(&self, slot: Slot) -> Option<Explained> {
         self.policy.explain(policy_slot(slot)?)
     }

@@ -13,6 +13,13 @@ const SMALL: u32 = 64 << 10;
 /// a page here and there is not worth a mebibyte.
 const LOOKS: u8 = 8;
 
+/// A unit on its way into memory.
+pub(super) struct Coming {
+    pub(super) index: u64,
+    pub(super) cold: Cold,
+    pub(super) filled: Filled,
+}
+
 impl Mover {
     /// Makes a unit resident. Success too if it is resident already, or gone.
     pub(super) fn fault_in_unit(
@@ -42,18 +49,37 @@ impl Mover {
             return Ok(false);
         }
         look(filled.bytes_mut());
-        match holder.clone().install(index, cold.identity, filled) {
-            Installed::Stale => return Ok(true),
+        self.arrive(
+            holder,
+            Coming {
+                index,
+                cold,
+                filled,
+            },
+        );
+        Ok(true)
+    }
+
+    /// Gives a unit that was read to its file, which may have no use for it any more.
+    pub(super) fn arrive(&self, holder: &Arc<dyn Residents>, unit: Coming) -> Installed {
+        let Coming {
+            index,
+            cold,
+            filled,
+        } = unit;
+        let installed = holder.clone().install(index, cold.identity, filled);
+        match installed {
+            Installed::Stale => return installed,
             Installed::Small { location, .. } => self.forget_location(location),
             Installed::Chunk(Some(slot)) => self.books.lock().set_clean(slot, true),
             Installed::Chunk(None) => {}
         }
         self.counters.faulted_in(u64::from(cold.len));
-        Ok(true)
+        installed
     }
 
     /// Memory for a unit, made by evicting others if there is none.
-    fn room(&self, holder: &Arc<dyn Residents>, len: usize) -> Result<Filled, Fault> {
+    pub(super) fn room(&self, holder: &Arc<dyn Residents>, len: usize) -> Result<Filled, Fault> {
         loop {
             match holder.room(len) {
                 Err(fault) => match fault.short_of_memory() {

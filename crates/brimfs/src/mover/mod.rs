@@ -11,12 +11,14 @@
 //! | `reclaim` | memory → cold: batches of victims, direct and in the background |
 //! | `fault_in` | cold → memory, or straight to a reader |
 //! | `gc` | memory → cold down to a target, because somebody says so |
+//! | `preload` | cold → memory ahead of use, in the background |
 //! | `compact` | gives dead space of the store back |
 //! | `census` | takes in what was there before the tier was needed |
 //! | `explain` | why a unit is where it is |
 //!
 //! Lock order: `staging`, which is held while a batch is written; then locks of
 //! files, inside of [`Residents`]; then `books` and `tickets`, which are leaves.
+//! `preloads` is taken with none of them held, and a task's own lock under it or alone.
 
 mod books;
 mod census;
@@ -24,6 +26,7 @@ mod compact;
 mod explain;
 mod fault_in;
 mod gc;
+mod preload;
 mod reclaim;
 mod settings;
 mod stats;
@@ -43,10 +46,13 @@ use crate::policy::Hits;
 pub use explain::SpillCause;
 pub(crate) use explain::{Ranking, Spill};
 pub use gc::{GcReport, Moved};
+pub use preload::{Preload, PreloadReport};
+pub(crate) use preload::{Wish, preloaded};
 pub(crate) use settings::{SpillPlace, TierSettings};
 
 use books::Books;
 use census::Census;
+use preload::Preloads;
 use reclaim::Staging;
 use stats::Counters;
 use tickets::{Ticket, Tickets};
@@ -74,6 +80,7 @@ pub(crate) struct Mover {
     /// What buffers and tables of the tier are charged, in bytes.
     charged: AtomicU64,
     counters: Counters,
+    preloads: Mutex<Preloads>,
     watch: Watch,
 }
 
@@ -108,6 +115,7 @@ impl Mover {
             staging: Mutex::new(Staging::default()),
             charged: AtomicU64::new(0),
             counters: Counters::default(),
+            preloads: Mutex::default(),
             watch: Watch::default(),
         });
         mover.watch.attach(&mover);
@@ -169,6 +177,7 @@ impl Mover {
 impl Drop for Mover {
     fn drop(&mut self) {
         self.watch.detach();
+        self.preloads.get_mut().abandon();
         // A budget that is gone has given everything back.
         if let Some(budget) = self.budget.upgrade() {
             budget.release(*self.charged.get_mut());

@@ -14,7 +14,7 @@ use super::Mover;
 use super::explain::SpillCause;
 
 /// The marks, in hundredths of the memory limit.
-const HIGH: u64 = 95;
+pub(super) const HIGH: u64 = 95;
 const LOW: u64 = 90;
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_millis(500);
@@ -38,6 +38,10 @@ impl Watch {
         *self.mover.lock() = Arc::downgrade(mover);
     }
 
+    pub(super) fn mover(&self) -> Weak<Mover> {
+        self.mover.lock().clone()
+    }
+
     /// Wakes the thread, and starts it if there is none. Does not wait for anything long.
     pub(super) fn call(&self) {
         if self.called.swap(true, Ordering::AcqRel) {
@@ -50,7 +54,7 @@ impl Watch {
             worker.thread.thread().unpark();
             return;
         }
-        let mover = self.mover.lock().clone();
+        let mover = self.mover();
         *worker = Some(Worker {
             thread: thread::spawn(move || work(&mover)),
             born: fork::generation(),
