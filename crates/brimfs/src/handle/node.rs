@@ -16,7 +16,7 @@ use crate::memory::foreign::Foreign;
 use crate::memory::fresh::{Fresh, private_copy};
 use crate::memory::shared::{Pinned, Shared};
 use crate::memory::small::with_reclaim;
-use crate::memory::tier::Residents;
+use crate::memory::tier::{Cold, ColdPart, Residents};
 use crate::namespace::inode::{Inode, State};
 
 /// The file lock, held for the length of a call.
@@ -165,6 +165,7 @@ impl Inode {
     /// Reads content of which something is cold. What it sees is of one moment.
     #[cold]
     fn read_cold(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
+        let mut failed: Option<(Cold, Fault)> = None;
         loop {
             let (cold, len) = {
                 let state = self.read();
@@ -182,13 +183,21 @@ impl Inode {
                 (Residents::cold(&**self, 0), len)
             };
             let Some(cold) = cold else { continue };
+            if let Some((_, fault)) = failed.take_if(|(before, _)| *before == cold) {
+                return Err(fault);
+            }
             let len = len.min(u64::from(cold.len));
             let count = len.saturating_sub(offset).min(to.len() as u64) as usize;
             let start = offset.min(len) as usize;
-            if count == 0 || again::read_cold(self, 0, cold, start, &mut to[..count])? {
-                return Ok(count);
+            let mut part = ColdPart::new(0, cold, start, &mut to[..count]);
+            if count > 0 {
+                again::read_cold(self, std::slice::from_mut(&mut part))?;
             }
-            thread::yield_now();
+            match part.result {
+                Some(Err(fault)) => failed = Some((cold, fault)),
+                None if count > 0 => thread::yield_now(),
+                _ => return Ok(count),
+            }
         }
     }
 

@@ -13,7 +13,7 @@
 //! | `compact` | gives dead space of the store back |
 //!
 //! Lock order: `staging`, which is held while a batch is written; then locks of
-//! files, inside of [`Residents`]; then `books` and `tickets`, which are leaves.
+//! files, inside of [`Residents`]; then `books`, `tickets` and `streams`, which are leaves.
 
 mod books;
 mod compact;
@@ -21,6 +21,7 @@ mod fault_in;
 mod reclaim;
 mod settings;
 mod stats;
+mod streams;
 mod tickets;
 mod watch;
 
@@ -31,7 +32,7 @@ use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex};
 use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::{Budget, WeakBudget};
-use crate::memory::tier::{Cold, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
+use crate::memory::tier::{ColdPart, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
 use crate::policy::Hits;
 
 pub(crate) use settings::{SpillPlace, TierSettings};
@@ -39,6 +40,7 @@ pub(crate) use settings::{SpillPlace, TierSettings};
 use books::Books;
 use reclaim::Staging;
 use stats::Counters;
+use streams::Streams;
 use tickets::{Ticket, Tickets};
 use watch::Watch;
 
@@ -55,6 +57,7 @@ pub(crate) struct Mover {
     books: Mutex<Books>,
     hits: Hits,
     tickets: Mutex<Tickets>,
+    streams: Mutex<Streams>,
     /// Held by whoever evicts.
     staging: Mutex<Staging>,
     /// What buffers and tables of the tier are charged, in bytes.
@@ -76,6 +79,7 @@ impl Mover {
             books: Mutex::new(books),
             hits,
             tickets: Mutex::new(Tickets::default()),
+            streams: Mutex::new(Streams::default()),
             staging: Mutex::new(Staging::default()),
             charged: AtomicU64::new(0),
             counters: Counters::default(),
@@ -240,15 +244,8 @@ impl Tier for Mover {
         self.fault_in_unit(holder, index)
     }
 
-    fn read_cold(
-        &self,
-        holder: &Arc<dyn Residents>,
-        index: u64,
-        cold: Cold,
-        offset: usize,
-        to: &mut [u8],
-    ) -> Result<bool, Fault> {
-        self.read_part(holder, index, cold, offset, to)
+    fn read_cold(&self, holder: &Arc<dyn Residents>, parts: &mut [ColdPart<'_>]) {
+        self.read_parts(holder, parts);
     }
 
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {
