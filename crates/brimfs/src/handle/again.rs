@@ -8,10 +8,11 @@ use smallvec::SmallVec;
 
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::{Arc, thread};
+use crate::handle::node::content;
 use crate::handle::wait::Wait;
 use crate::memory::shared::{Missing, Shared};
 use crate::memory::small;
-use crate::memory::tier::{ColdPart, Residents};
+use crate::memory::tier::{Cold, ColdPart, Residents};
 use crate::namespace::inode::Inode;
 
 /// So often a tier may claim to have helped before it counts as broken.
@@ -167,7 +168,7 @@ fn read_missing(
 }
 
 /// Reads parts of cold units, where there is a tier.
-pub(crate) fn read_cold(node: &Arc<Inode>, parts: &mut [ColdPart<'_>]) -> Result<(), Fault> {
+fn read_cold(node: &Arc<Inode>, parts: &mut [ColdPart<'_>]) -> Result<(), Fault> {
     match (node.account().budget.tier(), parts.first()) {
         (_, None) => Ok(()),
         (Some(tier), _) => {
@@ -175,5 +176,46 @@ pub(crate) fn read_cold(node: &Arc<Inode>, parts: &mut [ColdPart<'_>]) -> Result
             Ok(())
         }
         (None, Some(part)) => Err(Fault::miss(part.index)),
+    }
+}
+
+impl Inode {
+    /// Reads content of which something is cold. What it sees is of one moment.
+    #[cold]
+    pub(crate) fn read_cold(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
+        let mut failed: Option<(Cold, Fault)> = None;
+        loop {
+            let (cold, len) = {
+                let state = self.read();
+                let content = content(&state)?;
+                if let Some(shared) = content.shared() {
+                    drop(state);
+                    return read_shared(self, &shared, offset, to);
+                }
+                match content.read(offset, to) {
+                    Err(fault) if fault.missing().is_some() => {}
+                    done => return done,
+                }
+                drop(state);
+                let len = self.read().content().map_or(0, |content| content.len());
+                (Residents::cold(&**self, 0), len)
+            };
+            let Some(cold) = cold else { continue };
+            if let Some((_, fault)) = failed.take_if(|(before, _)| *before == cold) {
+                return Err(fault);
+            }
+            let len = len.min(u64::from(cold.len));
+            let count = len.saturating_sub(offset).min(to.len() as u64) as usize;
+            let start = offset.min(len) as usize;
+            let mut part = ColdPart::new(0, cold, start, &mut to[..count]);
+            if count > 0 {
+                read_cold(self, std::slice::from_mut(&mut part))?;
+            }
+            match part.result {
+                Some(Err(fault)) => failed = Some((cold, fault)),
+                None if count > 0 => thread::yield_now(),
+                _ => return Ok(count),
+            }
+        }
     }
 }
