@@ -136,6 +136,28 @@ fn what_is_read_here_and_there_is_not_read_ahead() {
 }
 
 #[test]
+fn chunks_come_back_where_pages_of_few_of_them_are_wanted() {
+    let world = World::new(LIMIT);
+    let file = world.open("/large");
+    file.write_at(0, &content(100 * MIB)).expect("it spills");
+    world.push_out(LIMIT);
+    let mut got = [0; 4096];
+    // From the end to the beginning, so that nothing looks like reading on.
+    let mut look = |chunks: usize| {
+        let before = world.fs.tier_stats().swaps_in;
+        for step in (0..6000).rev() {
+            let place = step % chunks * MIB + step / chunks * 4096 % MIB;
+            file.read_at(place as u64, &mut got).expect("a read");
+        }
+        world.fs.tier_stats().swaps_in - before
+    };
+    assert!(look(100) < 10, "none is read more than the others");
+    assert!(look(20) >= 18, "these are");
+    drop(file);
+    world.end();
+}
+
+#[test]
 fn a_guess_evicts_nothing() {
     let limit = 16 * MIB;
     let world = World::new(limit);

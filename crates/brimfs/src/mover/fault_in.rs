@@ -15,9 +15,12 @@ use super::{Mover, id, split};
 
 /// A unit of at most this many bytes comes back as soon as it is read.
 const SMALL: u32 = 64 << 10;
-/// A larger one comes back when half of it is read at once, or a part of it for the so-manieth time:
-/// a page here and there is not worth a mebibyte.
-const LOOKS: u8 = 8;
+/// A larger one comes back when half of it is read at once, or when parts of it were read so often
+/// lately: reading 1 MiB takes as long as sixteen pages.
+const LOOKS: u8 = 16;
+/// Lately is the time of so many looks for each chunk that memory has room for. So a chunk comes back
+/// if it is looked at more often than it would have to be to stay.
+const LOOKS_TERM: u64 = 8;
 /// For what one read brings back at once no more than this share of the limit is evicted.
 const READ_SHARE: u64 = 16;
 /// A guess takes no more than this share of what is free.
@@ -131,11 +134,9 @@ impl Mover {
         let mut worth: Few<(u64, Cold)> = SmallVec::new();
         for unit in parts.chunk_by(|a, b| a.cold.location == b.cold.location) {
             let (index, cold) = (unit[0].index, unit[0].cold);
-            let (ticket, _) = split(cold.location);
-            let looks = self.tickets.lock().look(ticket);
             let wanted: usize = unit.iter().map(|part| part.to.len()).sum();
-            let half = wanted >= cold.len as usize / 2;
-            if is_stream || cold.len <= SMALL || half || looks >= LOOKS {
+            let is_much = cold.len <= SMALL || wanted >= cold.len as usize / 2;
+            if is_stream || is_much || self.is_looked_at_often(cold) {
                 worth.push((index, cold));
             }
         }
@@ -156,6 +157,13 @@ impl Mover {
             }
         }
         coming
+    }
+
+    fn is_looked_at_often(&self, cold: Cold) -> bool {
+        let limit = self.budget.upgrade().map_or(0, |budget| budget.limit());
+        let (ticket, _) = split(cold.location);
+        let term = limit / CHUNK as u64 * LOOKS_TERM;
+        self.tickets.lock().look(ticket, term) >= LOOKS
     }
 
     /// Evicts for several units at once, within reason.
@@ -210,8 +218,12 @@ impl Mover {
         match holder.clone().install(index, cold.identity, filled) {
             Installed::Stale => return false,
             Installed::Small { location, .. } => self.forget_location(location),
-            Installed::Chunk(Some(slot)) => self.books.lock().set_clean(slot, true),
-            Installed::Chunk(None) => {}
+            Installed::Chunk(slot) => {
+                self.tickets.lock().forget_looks(split(cold.location).0);
+                if let Some(slot) = slot {
+                    self.books.lock().set_clean(slot, true);
+                }
+            }
         }
         self.counters.faulted_in(u64::from(cold.len));
         true
