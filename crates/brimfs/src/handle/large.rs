@@ -11,34 +11,25 @@ use crate::handle::node::content_mut;
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
 use crate::memory::chunk::CHUNK;
-use crate::memory::content::Content;
 use crate::memory::fresh::{Fresh, private_copy};
 use crate::memory::shared::Pinned;
 use crate::memory::small::with_reclaim;
-use crate::memory::table::{MAX_LEN, pieces};
+use crate::memory::table::{MAX_LEN, Table, pieces};
 use crate::namespace::inode::Inode;
 
 /// New content larger than this share of the memory limit is built chunk by chunk.
 const SHARE: u64 = 8;
 
-/// Quota that is put aside for a write in pieces. What is left of it goes back.
+/// Quota that is put aside for a write in pieces, which take it from here: it is never free in
+/// between. What is left goes back.
 struct Earmarked<'a> {
     node: &'a Inode,
     left: u64,
 }
 
-impl Earmarked<'_> {
-    /// Gives so much back that one piece can have it.
-    fn release(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.left);
-        self.left -= bytes;
-        self.node.account().quota.release(bytes);
-    }
-}
-
 impl Drop for Earmarked<'_> {
     fn drop(&mut self) {
-        self.release(self.left);
+        self.node.account().quota.release(self.left);
     }
 }
 
@@ -98,8 +89,8 @@ impl Inode {
             let part = &from[piece.at..piece.at + piece.end - piece.start];
             let at = offset + piece.at as u64;
             retry(self, Wait::Forever, || {
-                self.change_piece(at, part.len(), &mut quota, |content| {
-                    content.write(at, part, self.account())
+                self.change_piece(at, part.len(), |table| {
+                    table.write(at, part, &mut quota.left)
                 })
             })?;
         }
@@ -110,20 +101,10 @@ impl Inode {
         self: &Arc<Self>,
         offset: u64,
         len: usize,
-        quota: &mut Earmarked<'_>,
-        change: impl FnOnce(&mut Content) -> Result<(), Fault>,
+        change: impl FnOnce(&mut Table) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let mut state = self.write();
-        let content = content_mut(&mut state)?;
-        let needed = content.quota_for(offset, len as u64).min(quota.left);
-        quota.release(needed);
-        if let Err(fault) = change(content) {
-            // It is needed once more, unless somebody else was faster.
-            if self.account().quota.reserve(needed).is_ok() {
-                quota.left += needed;
-            }
-            return Err(fault);
-        }
+        change(content_mut(&mut state)?.table_mut(self.account())?)?;
         state.content_changed(clock::wall_nanos());
         self.track(&mut state, offset, len as u64);
         Ok(())
@@ -135,8 +116,8 @@ impl Inode {
         for piece in pieces(offset, len) {
             let (at, part) = (offset + piece.at as u64, piece.end - piece.start);
             retry(self, Wait::Forever, || {
-                self.change_piece(at, part, &mut quota, |content| {
-                    content.allocate(at, part as u64, self.account())
+                self.change_piece(at, part, |table| {
+                    table.allocate(at, part as u64, &mut quota.left)
                 })
             })?;
         }

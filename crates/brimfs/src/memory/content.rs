@@ -280,7 +280,7 @@ impl Content {
             || end.max(len) > CHUNK as u64
             || leaves_hole(len, offset)
         {
-            return self.table_mut(account)?.write(offset, from);
+            return self.table_mut(account)?.write(offset, from, &mut 0);
         }
         self.write_dense(len as usize, offset as usize, from, account)
     }
@@ -317,7 +317,7 @@ impl Content {
                     && chunk.capacity() >= new_len
                 {
                     let more = chunk.quota_for(offset, end);
-                    chunk.charge_mut().grow_quota(more)?;
+                    chunk.charge_mut().grow_quota(more, &mut 0)?;
                     chunk.write(offset, from);
                     return Ok(());
                 }
@@ -422,7 +422,7 @@ impl Content {
         if covered && own {
             return Ok(());
         }
-        self.table_mut(account)?.allocate(offset, len)
+        self.table_mut(account)?.allocate(offset, len, &mut 0)
     }
 
     /// Makes a range read as zeros and gives back the blocks that it covers.
