@@ -145,6 +145,11 @@ impl Books {
         }
     }
 
+    /// The memory limit, of which pinned units may take a half.
+    pub(super) fn set_limit(&mut self, bytes: u64) {
+        self.policy.set_capacity(bytes);
+    }
+
     /// Refused units may be offered again.
     pub(super) fn release_refused(&mut self) {
         self.policy.release_refused();

@@ -91,14 +91,13 @@ impl Mover {
     /// there are enough. Returns how many were freed: fewer if there is nothing left that can go.
     pub(super) fn evict(&self, wanted: u64, enough: impl Fn(u64) -> bool) -> Result<u64, Fault> {
         let mut staging = self.staging.lock();
-        let spare = || {
-            self.budget
-                .upgrade()
-                .map_or(u64::MAX, |budget| budget.spare())
+        let Some(budget) = self.budget.upgrade() else {
+            return Ok(0);
         };
+        self.books.lock().set_limit(budget.limit());
         let mut freed = 0;
         let mut result = Ok(());
-        while freed < wanted && !enough(spare()) {
+        while freed < wanted && !enough(budget.spare()) {
             match self.evict_batch(staging.bytes()?, wanted - freed) {
                 Ok(0) => break,
                 Ok(more) => freed += more,

@@ -56,6 +56,7 @@ impl TierSettings {
     pub(super) fn policy(&self, limit: u64) -> Box<dyn Policy> {
         let mut settings = Settings::new(limit);
         settings.boost_threshold = self.boost_threshold;
+        settings.pins = true;
         self.policy.build(settings)
     }
 

@@ -27,6 +27,10 @@
 //! [`Policy::release`] or [`Policy::release_refused`] puts it back where it stood: first in line among
 //! its equals. Both are O(1) per refusal.
 //!
+//! With [`Settings::pins`] chunks of the two highest priorities are parked as *pinned* and never offered, as long as
+//! they take no more than half of the capacity. What is beyond that is queued, and counts as [`PRIORITY_BOOSTED_MAX`];
+//! it is pinned when there is room by the time its turn comes.
+//!
 //! A slot that no chunk has is answered with `false` or `None` and changes nothing.
 //!
 //! # Memory
@@ -56,7 +60,8 @@ use std::str::FromStr;
 
 pub use hits::Hits;
 pub use score::{
-    PRIORITY_BOOSTED_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, SWAP_IN_COST_DEFAULT, weight,
+    PRIORITY_BOOSTED_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_PINNED, SWAP_IN_COST_DEFAULT,
+    weight,
 };
 pub use table::Slot;
 
@@ -104,16 +109,20 @@ pub struct Settings {
     /// writes go in batches). G2 only. Off by default: on public traces and generated loads with 5 to 60 % of
     /// writes it saved at most 3.6 % of the cost of a cell, mostly nothing, and lost up to 6 % in others.
     pub dirty_counts: bool,
+    /// Whether chunks from [`PRIORITY_PINNED`] on are not offered as victims while they take no more than half of
+    /// the capacity, to the byte. Off by default: then their priority is a weight like any other.
+    pub pins: bool,
 }
 
 impl Settings {
-    /// The defaults for so many bytes: swap-in cost 128 KiB, boost after 10 accesses, dirty like clean.
+    /// The defaults for so many bytes: swap-in cost 128 KiB, boost after 10 accesses, dirty like clean, no pins.
     pub fn new(capacity: u64) -> Self {
         Settings {
             capacity,
             swap_in_cost: SWAP_IN_COST_DEFAULT,
             boost_threshold: Some(10),
             dirty_counts: false,
+            pins: false,
         }
     }
 }
@@ -216,6 +225,8 @@ pub enum Standing {
     Leaving,
     /// Refused or held.
     Parked,
+    /// Not to be offered, because of its priority.
+    Pinned,
 }
 
 /// Why a chunk stands where it stands.
@@ -264,6 +275,9 @@ pub trait Policy: fmt::Debug + Send {
     /// Chunks found touched are queued anew on the way, each at most once per touch; so the cost is O(1) amortised
     /// over touches, and bounded while others keep touching.
     fn victim(&mut self) -> Option<Victim>;
+
+    /// Offers the chunk that was pinned last, for a caller that asks for those too. `None` if none is pinned.
+    fn pinned_victim(&mut self) -> Option<Victim>;
 
     /// The chunk went; it is remembered as a ghost. The slot is free. Also for chunks that were not
     /// offered, if the caller chose them itself.

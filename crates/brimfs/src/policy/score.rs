@@ -20,7 +20,9 @@
 pub const PRIORITY_MAX: u8 = 10;
 /// The priority of what nobody gave one; its weight is √2.
 pub const PRIORITY_DEFAULT: u8 = 5;
-/// The highest priority that the automatic boost leads to.
+/// From this priority on chunks can be pinned.
+pub const PRIORITY_PINNED: u8 = 9;
+/// The highest priority that the automatic boost leads to, and as what pinned ones count that are too many.
 pub const PRIORITY_BOOSTED_MAX: u8 = 8;
 
 /// The swap-in latency times the disk's bandwidth, in bytes, unless told otherwise.

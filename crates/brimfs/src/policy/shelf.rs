@@ -2,8 +2,8 @@
 
 use crate::policy::hits::Touches;
 use crate::policy::ring::Rings;
-use crate::policy::score::{PRIORITY_BOOSTED_MAX, Scale};
-use crate::policy::table::{KEY_MAX, Place, Slot, Table};
+use crate::policy::score::{PRIORITY_BOOSTED_MAX, PRIORITY_PINNED, Scale};
+use crate::policy::table::{KEY_MAX, KEY_PINNED, Place, Slot, Table};
 use crate::policy::{Chunk, Hits, Settings, Victim};
 
 /// Accesses between two looks that any policy tells apart.
@@ -21,21 +21,30 @@ pub(crate) struct Shelf {
     /// As in [`Settings`].
     pub(crate) dirty_counts: bool,
     boost_threshold: Option<u8>,
-    /// The ring of refused chunks; that of held ones is the next.
+    /// As in [`Settings`].
+    pins: bool,
+    /// Bytes of the pinned chunks.
+    pinned: u64,
+    /// The ring of refused chunks; those of held and of pinned ones are the next.
     refused: usize,
 }
+
+/// Pinned chunks may take the capacity over this.
+const PIN_SHARE: u64 = 2;
 
 impl Shelf {
     pub(crate) fn new(settings: Settings, rings: usize) -> Self {
         let threshold = settings.boost_threshold.map(|threshold| threshold.max(1));
         Shelf {
             table: Table::new(),
-            rings: Rings::new(rings + 2),
+            rings: Rings::new(rings + 3),
             hits: Hits::new(threshold.unwrap_or(1).max(ACCESSES_COUNTED)),
             scale: Scale::new(settings.swap_in_cost),
             capacity: settings.capacity,
             dirty_counts: settings.dirty_counts,
             boost_threshold: threshold,
+            pins: settings.pins,
+            pinned: 0,
             refused: rings,
         }
     }
@@ -64,11 +73,13 @@ impl Shelf {
         touches
     }
 
-    /// The priority that counts: one higher while the chunk is warm.
+    /// The priority that counts: one higher while the chunk is warm, and that of a pinned chunk
+    /// that is one too many.
     pub(crate) fn counted_priority(&self, slot: Slot) -> u8 {
         let entry = self.table.entry(slot.get());
         let priority = entry.priority();
         match self.boost_threshold {
+            _ if self.pins && priority >= PRIORITY_PINNED => PRIORITY_BOOSTED_MAX,
             Some(threshold) if entry.warmth() >= threshold && priority < PRIORITY_BOOSTED_MAX => {
                 priority + 1
             }
@@ -101,8 +112,41 @@ impl Shelf {
 
     /// Takes a parked chunk out of its ring.
     pub(crate) fn unpark(&mut self, slot: Slot) {
+        if self.is_pinned(slot) {
+            self.pinned -= u64::from(self.table.entry(slot.get()).size);
+            self.forget_place(slot);
+        }
         self.rings.unlink(&mut self.table, slot);
         self.table.entry_mut(slot.get()).set_place(Place::Leaving);
+    }
+
+    /// Parks a chunk outside the queues among the pinned ones, if it is to be and there is room for it.
+    pub(crate) fn pin(&mut self, slot: Slot) -> bool {
+        let entry = self.table.entry_mut(slot.get());
+        let after = self.pinned + u64::from(entry.size);
+        if !self.pins || entry.priority() < PRIORITY_PINNED || after > self.capacity / PIN_SHARE {
+            return false;
+        }
+        entry.set_key(KEY_PINNED);
+        self.pinned = after;
+        self.park(slot, self.refused + 2);
+        true
+    }
+
+    pub(crate) fn is_pinned(&self, slot: Slot) -> bool {
+        let entry = self.table.entry(slot.get());
+        entry.place() == Place::Parked && entry.key() == KEY_PINNED
+    }
+
+    /// The chunk that was pinned last.
+    pub(crate) fn last_pinned(&self) -> Option<Slot> {
+        self.rings.tail(self.refused + 2)
+    }
+
+    /// As [`Shelf::last_pinned`], if the pinned chunks are too many.
+    pub(crate) fn pinned_too_many(&self) -> Option<Slot> {
+        let excess = self.pinned > self.capacity / PIN_SHARE;
+        self.last_pinned().filter(|_| excess)
     }
 
     /// The chunk that was refused last and is still parked.
@@ -110,14 +154,14 @@ impl Shelf {
         self.rings.tail(self.refused)
     }
 
-    /// A chunk outside the queues has changed too much to go back to where it was. The highest key,
-    /// which no queue gives, says so.
+    /// A chunk outside the queues has no place to go back to, or changed too much for it. The
+    /// highest keys, which no queue gives, say so.
     pub(crate) fn forget_place(&mut self, slot: Slot) {
         self.table.entry_mut(slot.get()).set_key(KEY_MAX);
     }
 
     pub(crate) fn has_forgotten_place(&self, slot: Slot) -> bool {
-        self.table.entry(slot.get()).key() == KEY_MAX
+        self.table.entry(slot.get()).key() >= KEY_PINNED
     }
 
     /// The memory that all of this takes, in bytes.

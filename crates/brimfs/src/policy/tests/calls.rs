@@ -281,6 +281,7 @@ proptest! {
                 swap_in_cost: cost,
                 boost_threshold: boost,
                 dirty_counts,
+                pins: false,
             });
             let mut checked = Checked {
                 policy,
