@@ -156,7 +156,7 @@ impl Run<'_> {
             swap_in_cost,
             boost_threshold: None,
             dirty_counts: told.dirty,
-            pins: false,
+            pin_ceiling: 0,
         });
         let hits = policy.hits().clone();
         let objects = self.trace.objects.len();

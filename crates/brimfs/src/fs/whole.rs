@@ -7,8 +7,9 @@ use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::handle::again::retry;
 use crate::handle::lock::Mode;
-use crate::handle::node::{self, Locked, Source};
+use crate::handle::node::{self, Locked};
 use crate::handle::open::{self, Spot, Target, new_file};
+use crate::handle::source::Source;
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
 use crate::memory::content::Content;
@@ -44,10 +45,12 @@ fn file_spot(root: &Arc<Inode>, path: &[u8]) -> Result<Spot, Fault> {
 fn create_with<'a>(
     target: &Target,
     path: &[u8],
-    fresh: Fresh<'a>,
+    mut fresh: Fresh<'a>,
     wait: Wait,
 ) -> Result<Option<Fresh<'a>>, Fault> {
     let account = fresh.account;
+    // Given back last, when what was made with it can go.
+    let loan = fresh.loan.take();
     let may_wait = wait != Wait::Now;
     let directory = &target.place.directory;
     let content = Content::deposit(fresh)?;
@@ -74,8 +77,9 @@ fn create_with<'a>(
             Ok(None)
         }
         Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
-            let mut state = node.write();
-            Ok(Some(node::content_mut(&mut state)?.withdraw(account)))
+            let mut fresh = node::content_mut(&mut node.write())?.withdraw(account);
+            fresh.loan = loan;
+            Ok(Some(fresh))
         }
         Err(fault) => Err(fault),
     }
@@ -101,6 +105,7 @@ pub(crate) fn write_path(
         target = match file_spot(root, path)? {
             Spot::Free(target) => target,
             Spot::Taken(node) => {
+                let fresh = root.repay(fresh)?;
                 let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
                 return node.install_content(fresh).map(|()| false);
             }

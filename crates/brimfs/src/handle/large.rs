@@ -11,6 +11,7 @@ use crate::handle::node::content_mut;
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
 use crate::memory::chunk::CHUNK;
+use crate::memory::content::Content;
 use crate::memory::fresh::{Fresh, private_copy};
 use crate::memory::shared::Pinned;
 use crate::memory::small::with_reclaim;
@@ -66,7 +67,7 @@ impl Inode {
             };
             return Err(Fault::limit(ErrorKind::QuotaExceeded, info));
         }
-        let hidden = self.volume().hidden_node()?;
+        let hidden = self.hidden_beside()?;
         for (index, part) in bytes.chunks(CHUNK).enumerate() {
             retry(&hidden, wait, || {
                 let chunk = Fresh::chunk(part, account)?;
@@ -78,7 +79,36 @@ impl Inode {
         }
         let mut state = hidden.write();
         let content = content_mut(&mut state)?.take_unpaid();
-        Ok(Fresh { content, account })
+        Ok(Fresh::from((content, account)))
+    }
+
+    fn hidden_beside(&self) -> Result<Arc<Inode>, Fault> {
+        let budget = &self.account().budget;
+        let hidden = with_reclaim(self.account(), true, || self.volume().hidden_node());
+        match hidden {
+            Err(fault) if fault.short_of_memory().is_some() => {
+                let _loan = budget.borrow_kept()?.ok_or(fault)?;
+                self.volume().hidden_node()
+            }
+            hidden => hidden,
+        }
+    }
+
+    /// Lets content in borrowed memory go, for a caller that is going to wait for others.
+    pub(crate) fn repay<'a>(&self, mut fresh: Fresh<'a>) -> Result<Fresh<'a>, Fault> {
+        let Some(loan) = fresh.loan.take() else {
+            return Ok(fresh);
+        };
+        let account = fresh.account;
+        let hidden = self.volume().hidden_node()?;
+        {
+            let mut state = hidden.write();
+            state.fill(Content::deposit(fresh)?);
+            content_mut(&mut state)?.table_mut(account)?;
+            hidden.track(&mut state, 0, 1);
+        }
+        drop(loan);
+        Ok(content_mut(&mut hidden.write())?.withdraw(account))
     }
 
     /// Writes a range that spans chunks, one after the other; the quota for all of it is put

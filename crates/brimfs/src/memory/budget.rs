@@ -3,6 +3,10 @@
 //! Owns the numbers, never the memory. A reservation either fits under the
 //! limit as a whole or changes nothing, so a limit holds at every instant.
 
+mod ceiling;
+mod loan;
+mod names;
+
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -12,6 +16,8 @@ use crate::base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak};
 use crate::memory::guard::Guard;
 use crate::memory::tier::Tier;
+
+pub(crate) use loan::Loan;
 
 /// A limit with its counter and its peak.
 pub(crate) struct Ledger {
@@ -42,10 +48,14 @@ impl Ledger {
         self.add(amount).map(drop)
     }
 
-    /// Reserves, and returns what is in use then. The order is that of [`Draw`].
     #[inline]
     fn add(&self, amount: u64) -> Result<u64, Fault> {
-        let limit = self.limit.load(Ordering::Relaxed);
+        self.add_within(amount, self.limit())
+    }
+
+    /// Reserves, and returns what is in use then. The order is that of [`Draw`].
+    #[inline]
+    fn add_within(&self, amount: u64, limit: u64) -> Result<u64, Fault> {
         let mut used = self.used.load(Ordering::Relaxed);
         loop {
             let Some(after) = used.checked_add(amount).filter(|after| *after <= limit) else {
@@ -146,7 +156,10 @@ impl fmt::Debug for Ledger {
 pub struct Budget(Arc<Shares>);
 
 struct Shares {
+    /// Its limit is less than the budget's by what is kept back.
     ledger: Ledger,
+    kept: loan::Kept,
+    names: names::Names,
     /// The machine, for budgets that are shares of it.
     machine: Option<Draw>,
     caches: Mutex<Vec<Weak<dyn GivesWay>>>,
@@ -268,6 +281,8 @@ impl Budget {
         ceiling::raise(limit);
         Budget(Arc::new(Shares {
             ledger: Ledger::new(limit, ErrorKind::MemoryLimit),
+            kept: loan::Kept::default(),
+            names: names::Names::default(),
             machine,
             caches: Mutex::new(Vec::new()),
             has_tier: AtomicBool::new(false),
@@ -281,7 +296,7 @@ impl Budget {
 
     /// Bytes that are free.
     pub(crate) fn spare(&self) -> u64 {
-        self.limit().saturating_sub(self.used())
+        self.usable().saturating_sub(self.used())
     }
 
     /// Resident bytes charged now.
@@ -299,7 +314,7 @@ impl Budget {
     /// The limit in bytes.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.0.ledger.limit()
+        self.0.limit()
     }
 
     /// Changes the limit.
@@ -310,7 +325,7 @@ impl Budget {
         let before = self.limit();
         self.0
             .ledger
-            .set_limit(limit)
+            .set_limit(limit.saturating_sub(self.0.kept.bytes()))
             .map_err(|fault| fault.during("set the memory limit"))?;
         ceiling::raise(limit);
         ceiling::lower(before);
@@ -353,7 +368,7 @@ impl Budget {
     pub(crate) fn reserve(&self, bytes: u64) -> Result<(), Fault> {
         match self.reserve_spare(bytes) {
             Ok(()) => Ok(()),
-            Err(fault) => self.reserve_hard(bytes, fault),
+            Err(fault) => self.reserve_hard(bytes, fault, true),
         }
     }
 
@@ -363,7 +378,12 @@ impl Budget {
         if bytes == 0 {
             return Ok(());
         }
-        let used = self.0.ledger.add(bytes)?;
+        self.reserve_within(bytes, self.usable())
+    }
+
+    #[inline]
+    fn reserve_within(&self, bytes: u64, limit: u64) -> Result<(), Fault> {
+        let used = self.0.ledger.add_within(bytes, limit)?;
         match &self.0.machine {
             None => Ok(()),
             Some(draw) => draw
@@ -373,16 +393,19 @@ impl Budget {
     }
 
     #[cold]
-    fn reserve_hard(&self, bytes: u64, fault: Fault) -> Result<(), Fault> {
+    fn reserve_hard(&self, bytes: u64, fault: Fault, may_borrow: bool) -> Result<(), Fault> {
         let caches: Vec<_> = self.0.caches.lock().clone();
         let mut freed = 0;
         for cache in caches.iter().filter_map(Weak::upgrade) {
             freed += cache.give_way();
         }
-        if freed == 0 {
-            return Err(fault);
+        if freed > 0 && self.reserve_spare(bytes).is_ok() {
+            return Ok(());
         }
-        self.reserve_spare(bytes)
+        match may_borrow && self.is_lent_to_caller() {
+            true => self.reserve_within(bytes, self.limit()),
+            false => Err(fault),
+        }
     }
 
     /// Registers memory that gives way when the limit is reached.
@@ -404,42 +427,18 @@ impl Budget {
     }
 }
 
+impl Shares {
+    fn limit(&self) -> u64 {
+        self.ledger.limit().saturating_add(self.kept.bytes())
+    }
+}
+
 impl Drop for Shares {
     fn drop(&mut self) {
         if let Some(draw) = &mut self.machine {
             draw.machine.release(*draw.drawn.get_mut());
         }
-        ceiling::lower(self.ledger.limit());
-    }
-}
-
-/// The pool may keep backed what all budgets together allow.
-mod ceiling {
-    use crate::base::sync::atomic::{AtomicU64, Ordering};
-    use crate::memory::pool;
-
-    /// In MiB, so that limits without end can be added up; no lock, so that a forked child that
-    /// drops an inherited budget cannot hang.
-    static SUM_MIB: AtomicU64 = AtomicU64::new(0);
-
-    /// Kept backed even when no budget is left, so that a filesystem for every test case does not
-    /// pay for fresh pages every time, in bytes.
-    const FLOOR: u64 = 16 << 20;
-
-    const fn mib(limit: u64) -> u64 {
-        limit.div_ceil(1 << 20)
-    }
-
-    pub(super) fn raise(limit: u64) {
-        set(SUM_MIB.fetch_add(mib(limit), Ordering::Relaxed) + mib(limit));
-    }
-
-    pub(super) fn lower(limit: u64) {
-        set(SUM_MIB.fetch_sub(mib(limit), Ordering::Relaxed) - mib(limit));
-    }
-
-    fn set(sum_mib: u64) {
-        pool::set_ceiling(sum_mib.saturating_mul(1 << 20).max(FLOOR));
+        ceiling::lower(self.limit());
     }
 }
 

@@ -180,6 +180,7 @@ impl Content {
 
     /// Replaces the content as one step, which needs the quota of the difference only.
     pub(crate) fn install(&mut self, mut fresh: Fresh<'_>) -> Result<(), Fault> {
+        debug_assert!(fresh.loan.is_none(), "given back under a lock");
         let account = fresh.account;
         let freed = self.disarm();
         let needed = fresh.content.allocated_when_armed();
@@ -201,7 +202,7 @@ impl Content {
         let quota = self.disarm();
         account.quota.release(quota);
         let content = std::mem::replace(self, Content::Empty);
-        Fresh { content, account }
+        Fresh::from((content, account))
     }
 
     /// The opposite of [`Content::withdraw`]: books the quota of fresh content.

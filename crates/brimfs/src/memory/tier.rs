@@ -129,14 +129,14 @@ pub enum Installed {
 
 /// A cold tier, as the layers above a disk see it.
 ///
-/// The first seven are called with locks of inodes and chunks held: an implementation may take
-/// only locks under which nothing else is locked and no [`Residents`] is called. The last three
+/// Up to [`Tier::owned_cold`] they are called with locks of inodes and chunks held: an implementation may
+/// take only locks under which nothing else is locked and no [`Residents`] is called. The others
 /// are called without any lock but file locks, and may wait.
 pub trait Tier: Send + Sync + fmt::Debug {
     /// Whether units are to be tracked. Asked often: one relaxed load.
     fn is_active(&self) -> bool;
 
-    /// Takes a resident unit into the policy; `None` leaves it untracked, and resident.
+    /// Takes a resident unit, and the bytes of memory that it takes, into the policy; `None` leaves it untracked, and resident.
     fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot>;
 
     /// The unit is gone, or cold. The slot is free for others from here on.
@@ -181,6 +181,21 @@ pub trait Tier: Send + Sync + fmt::Debug {
 
     /// Makes room for so many bytes, or says why that is impossible.
     fn reclaim(&self, bytes: u64) -> Result<(), Fault>;
+
+    /// As [`Tier::reclaim`], for a caller that can do without: says no as soon as nothing goes.
+    fn try_reclaim(&self, bytes: u64) -> Result<(), Fault> {
+        self.reclaim(bytes)
+    }
+
+    /// A thread is about to borrow the memory that the budget keeps back: as far as possible it has to be free.
+    ///
+    /// An error of the disk here is one of content that was accepted before and could not go.
+    fn lend(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// That thread is done: the units that it had admitted go now, before any others.
+    fn collect(&self) {}
 
     /// What the tier's own buffers and tables are charged to the budget, in bytes.
     fn charged(&self) -> u64 {

@@ -1,8 +1,9 @@
 //! The policy, and for every slot the unit that has it.
 
 use crate::memory::tier::{Identity, Slot, Unit};
-use crate::policy::{self, Chunk, Hits, Policy, Victim};
+use crate::policy::{self, Chunk, Hits, Policy};
 
+use super::reclaim::Candidate;
 use super::settings::TierSettings;
 
 /// A slot of the policy is the same number.
@@ -112,13 +113,13 @@ impl Books {
         }
     }
 
-    /// The next to go, and where it is. Units whose file is gone for good are dropped on the way.
-    pub(super) fn victim(&mut self) -> Option<(Victim, Slot, Unit)> {
+    /// The next to go, and where it is.
+    pub(super) fn victim(&mut self) -> Option<Candidate> {
         loop {
             let victim = self.policy.victim()?;
-            let slot = Slot::new(victim.slot.get())?;
-            match self.entry(slot) {
-                Some(entry) => return Some((victim, slot, entry.unit.clone())),
+            let (slot, size) = (Slot::new(victim.slot.get())?, victim.size);
+            match self.unit(slot) {
+                Some(unit) => return Some(Candidate { slot, size, unit }),
                 None => {
                     debug_assert!(false, "a victim that nobody admitted");
                     self.policy.remove(victim.slot);
@@ -145,9 +146,30 @@ impl Books {
         }
     }
 
-    /// The memory limit, of which pinned units may take a half.
-    pub(super) fn set_limit(&mut self, bytes: u64) {
-        self.policy.set_capacity(bytes);
+    /// The unit that has a slot.
+    pub(super) fn unit(&self, slot: Slot) -> Option<Unit> {
+        let entry = self.entries.get(slot.get() as usize)?.as_ref();
+        entry.map(|entry| entry.unit.clone())
+    }
+
+    /// The unit is not to be offered, until it is released.
+    pub(super) fn hold(&mut self, slot: Slot) {
+        if let Some(slot) = policy_slot(slot) {
+            self.policy.hold(slot);
+        }
+    }
+
+    /// See [`Books::hold`].
+    pub(super) fn release(&mut self, slot: Slot) {
+        if let Some(slot) = policy_slot(slot) {
+            self.policy.release(slot);
+        }
+    }
+
+    /// What units may take, and pinned ones of it.
+    pub(super) fn set_limits(&mut self, limit: u64, pin_ceiling: u64) {
+        self.policy.set_capacity(limit);
+        self.policy.set_pin_ceiling(pin_ceiling.max(1));
     }
 
     /// Refused units may be offered again.

@@ -12,6 +12,8 @@ const SMALL: u32 = 64 << 10;
 /// A larger one comes back when half of it is read at once, or a part of it for the so-manieth time:
 /// a page here and there is not worth a mebibyte.
 const LOOKS: u8 = 8;
+/// So often room is made for a unit, for others to take it.
+const TURNS: u32 = 64;
 
 impl Mover {
     /// Makes a unit resident. Success too if it is resident already, or gone.
@@ -54,15 +56,16 @@ impl Mover {
 
     /// Memory for a unit, made by evicting others if there is none.
     fn room(&self, holder: &Arc<dyn Residents>, len: usize) -> Result<Filled, Fault> {
-        loop {
-            match holder.room(len) {
-                Err(fault) => match fault.short_of_memory() {
-                    Some(bytes) => self.make_room(bytes)?,
-                    None => return Err(fault),
-                },
-                filled => return filled,
-            }
+        let mut filled = holder.room(len);
+        for _ in 0..TURNS {
+            let Err(fault) = &filled else { break };
+            let Some(bytes) = fault.short_of_memory() else {
+                break;
+            };
+            self.try_make_room(bytes)?;
+            filled = holder.room(len);
         }
+        filled
     }
 
     /// See [`Tier::read_cold`](crate::memory::tier::Tier::read_cold).

@@ -11,6 +11,7 @@
 //! | `reclaim` | memory → cold: batches of victims, direct and in the background |
 //! | `fault_in` | cold → memory, or straight to a reader |
 //! | `compact` | gives dead space of the store back |
+//! | `write_through` | new content → cold at once, where nothing else can go |
 //!
 //! Lock order: `staging`, which is held while a batch is written; then locks of
 //! files, inside of [`Residents`]; then `books` and `tickets`, which are leaves.
@@ -23,6 +24,7 @@ mod settings;
 mod stats;
 mod tickets;
 mod watch;
+mod write_through;
 
 use std::fmt;
 
@@ -41,6 +43,7 @@ use reclaim::Staging;
 use stats::Counters;
 use tickets::{Ticket, Tickets};
 use watch::Watch;
+use write_through::Lent;
 
 /// So many units come between two looks at the high mark, about.
 const WATCH_EVERY: u32 = 8;
@@ -61,6 +64,7 @@ pub(crate) struct Mover {
     charged: AtomicU64,
     counters: Counters,
     watch: Watch,
+    lent: Lent,
 }
 
 impl Mover {
@@ -80,6 +84,7 @@ impl Mover {
             charged: AtomicU64::new(0),
             counters: Counters::default(),
             watch: Watch::default(),
+            lent: Lent::default(),
         });
         mover.watch.attach(&mover);
         mover
@@ -94,6 +99,7 @@ impl Mover {
         let fixed = Staging::BYTES + self.settings.store_bytes(budget.limit());
         budget.reserve(fixed)?;
         self.charged.fetch_add(fixed, Ordering::Relaxed);
+        budget.keep_back(write_through::kept(budget.limit().saturating_sub(fixed)));
         self.active.store(true, Ordering::Relaxed);
         self.settle_charge();
         Ok(())
@@ -194,6 +200,7 @@ impl Tier for Mover {
 
     fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot> {
         let slot = self.books.lock().admit(unit, identity, size, priority);
+        self.note_lent(slot, size);
         if slot.get().is_multiple_of(WATCH_EVERY) && self.is_above_high_mark() {
             self.watch.call();
         }
@@ -253,6 +260,18 @@ impl Tier for Mover {
 
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {
         self.make_room(bytes)
+    }
+
+    fn try_reclaim(&self, bytes: u64) -> Result<(), Fault> {
+        self.try_make_room(bytes)
+    }
+
+    fn lend(&self) -> Result<(), Fault> {
+        self.make_ready()
+    }
+
+    fn collect(&self) {
+        self.collect_lent();
     }
 
     fn charged(&self) -> u64 {

@@ -4,13 +4,15 @@
 //! again, and evicts for himself what is still missing, so nobody waits for
 //! more than a batch that helps him, and everybody for the disk's speed.
 
+use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, LimitInfo};
+use crate::base::sync::atomic::Ordering;
 use crate::base::sync::{Arc, thread};
 use crate::cold::segment::{Extent, RECORD_MAX, Record, Store};
 use crate::memory::budget::Budget;
 use crate::memory::tier::{Identity, Slot, Staged, Unit};
-use crate::policy::Victim;
 
+use super::settings::PIN_SHARE;
 use super::stats::Stall;
 use super::tickets::Ticket;
 use super::{Mover, id, location};
@@ -20,6 +22,10 @@ const BATCH_BYTES: usize = RECORD_MAX;
 const BATCH_UNITS: usize = 1024;
 /// How often a direct reclaim that frees nothing lets others run before it gives up.
 const PATIENCE: u32 = 64;
+/// The same for a caller that can do without.
+const HASTE: u32 = 4;
+/// After looking for victims in vain such a caller does not look for so many times as long.
+const STUCK: u32 = 8;
 
 /// The buffer that victims are copied to; kept from one batch to the next.
 #[derive(Debug, Default)]
@@ -31,7 +37,7 @@ impl Staging {
     /// Memory of the buffer, in bytes.
     pub(super) const BYTES: u64 = BATCH_BYTES as u64;
 
-    fn bytes(&mut self) -> Result<&mut [u8], Fault> {
+    pub(super) fn bytes(&mut self) -> Result<&mut [u8], Fault> {
         if self.bytes.is_empty() {
             let room = self.bytes.try_reserve_exact(BATCH_BYTES);
             room.map_err(|_| ErrorKind::OutOfMemory)?;
@@ -41,11 +47,21 @@ impl Staging {
     }
 }
 
+/// A unit that may go.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) slot: Slot,
+    /// The memory that it takes, in bytes.
+    pub(super) size: u32,
+    pub(super) unit: Unit,
+}
+
 /// A victim whose bytes are in the staging buffer.
 struct Copied {
     slot: Slot,
     unit: Unit,
     identity: Identity,
+    size: u32,
     start: usize,
     len: usize,
 }
@@ -55,6 +71,8 @@ enum Fate {
     /// Bytes that are free now.
     Gone(u64),
     Copied(Copied),
+    /// Somebody works on it, or the buffer has no room for it.
+    Busy,
     Stays,
 }
 
@@ -65,18 +83,42 @@ impl Mover {
     /// [`ErrorKind::MemoryLimit`] if that can never be, or if nothing can be evicted; what the disk
     /// says if it takes no more.
     pub(super) fn make_room(&self, bytes: u64) -> Result<(), Fault> {
+        self.make_room_within(bytes, PATIENCE)
+    }
+
+    /// As [`Mover::make_room`], for a caller that can do without. Where much is pinned or viewed, all
+    /// of it is looked at now and then only.
+    pub(super) fn try_make_room(&self, bytes: u64) -> Result<(), Fault> {
+        let begun = clock::monotonic();
+        let budget = self.budget.upgrade();
+        if let Some(budget) = budget.filter(|budget| budget.spare() < bytes)
+            && (begun.as_nanos() as u64) < self.lent.stuck_until.load(Ordering::Relaxed)
+        {
+            return Err(refusal(&budget, bytes));
+        }
+        self.make_room_within(bytes, HASTE).inspect_err(|fault| {
+            if fault.short_of_memory().is_some() {
+                let now = clock::monotonic();
+                let until = now + now.saturating_sub(begun) * STUCK;
+                let until = until.as_nanos() as u64;
+                self.lent.stuck_until.store(until, Ordering::Relaxed);
+            }
+        })
+    }
+
+    fn make_room_within(&self, bytes: u64, patience: u32) -> Result<(), Fault> {
         let Some(budget) = self.budget.upgrade() else {
             return Ok(());
         };
         let _stall = Stall::begin(&self.counters);
         let mut idle = 0;
         while budget.spare() < bytes {
-            if bytes > budget.limit() {
+            if bytes > budget.usable() {
                 return Err(refusal(&budget, bytes));
             }
             let freed = self.evict(bytes.max(BATCH_BYTES as u64), |spare| spare >= bytes)?;
             idle = if freed == 0 { idle + 1 } else { 0 };
-            if idle > PATIENCE {
+            if idle > patience {
                 return Err(refusal(&budget, bytes));
             }
             if idle > 0 {
@@ -94,11 +136,14 @@ impl Mover {
         let Some(budget) = self.budget.upgrade() else {
             return Ok(0);
         };
-        self.books.lock().set_limit(budget.limit());
+        self.books
+            .lock()
+            .set_limits(budget.limit(), self.pin_ceiling(&budget));
         let mut freed = 0;
         let mut result = Ok(());
         while freed < wanted && !enough(budget.spare()) {
-            match self.evict_batch(staging.bytes()?, wanted - freed) {
+            let mut next = || self.books.lock().victim();
+            match self.evict_batch(staging.bytes()?, wanted - freed, &mut next) {
                 Ok(0) => break,
                 Ok(more) => freed += more,
                 Err(fault) => {
@@ -113,27 +158,43 @@ impl Mover {
         result.map(|()| freed)
     }
 
-    /// Gives up victims of `wanted` bytes, or of one batch. Returns how many bytes are free now.
-    fn evict_batch(&self, staging: &mut [u8], wanted: u64) -> Result<u64, Fault> {
+    /// What pinned units may take: half of the limit. Where that is small, what the tier takes itself
+    /// leaves less; an eighth of the rest is then for nodes.
+    fn pin_ceiling(&self, budget: &Budget) -> u64 {
+        let content = budget
+            .usable()
+            .saturating_sub(self.charged.load(Ordering::Relaxed));
+        (budget.limit() / PIN_SHARE).min(content - content / 8)
+    }
+
+    /// Gives up units of `wanted` bytes, or of one batch. Returns how many bytes are free now.
+    pub(super) fn evict_batch(
+        &self,
+        staging: &mut [u8],
+        wanted: u64,
+        next: &mut dyn FnMut() -> Option<Candidate>,
+    ) -> Result<u64, Fault> {
         let mut batch: Vec<Copied> = Vec::new();
         let (mut freed, mut used) = (0, 0);
         while batch.len() < BATCH_UNITS && freed + (used as u64) < wanted {
-            let Some((victim, slot, unit)) = self.books.lock().victim() else {
+            let Some(candidate) = next() else {
                 break;
             };
-            if victim.size as usize > staging.len() - used && used > 0 {
-                // It goes first in the next batch.
-                self.books.lock().put_back(slot);
-                break;
-            }
-            match self.take(victim, slot, unit, &mut staging[used..]) {
+            let slot = candidate.slot;
+            let may_not_fit = used > 0 && candidate.size as usize > staging.len() - used;
+            match self.take(candidate, &mut staging[used..]) {
+                Fate::Busy if may_not_fit => {
+                    // It goes first in the next batch.
+                    self.books.lock().put_back(slot);
+                    break;
+                }
                 Fate::Gone(bytes) => freed += bytes,
                 Fate::Copied(mut copied) => {
                     copied.start = used;
                     used += copied.len;
                     batch.push(copied);
                 }
-                Fate::Stays => self.books.lock().refuse(slot),
+                Fate::Busy | Fate::Stays => self.books.lock().refuse(slot),
             }
         }
         if batch.is_empty() {
@@ -151,7 +212,8 @@ impl Mover {
     }
 
     /// Copies a victim out, or lets it go at once if its cold copy is known.
-    fn take(&self, victim: Victim, slot: Slot, unit: Unit, to: &mut [u8]) -> Fate {
+    fn take(&self, candidate: Candidate, to: &mut [u8]) -> Fate {
+        let Candidate { slot, size, unit } = candidate;
         let Some(holder) = unit.holder.upgrade() else {
             return Fate::Stays;
         };
@@ -160,19 +222,21 @@ impl Mover {
                 slot,
                 unit,
                 identity,
+                size,
                 start: 0,
                 len,
             }),
             Staged::Clean => {
                 self.books.lock().set_leaving(slot);
                 if holder.evict_clean(slot, unit.index) {
-                    self.counters.evicted(u64::from(victim.size), false);
-                    Fate::Gone(u64::from(victim.size))
+                    self.counters.evicted(u64::from(size), false);
+                    Fate::Gone(u64::from(size))
                 } else {
                     Fate::Stays
                 }
             }
-            Staged::Pinned | Staged::Busy | Staged::Gone => Fate::Stays,
+            Staged::Busy => Fate::Busy,
+            Staged::Pinned | Staged::Gone => Fate::Stays,
         }
     }
 
@@ -227,6 +291,7 @@ impl Mover {
             slot,
             unit,
             identity,
+            size,
             len,
             ..
         } = copied;
@@ -237,7 +302,7 @@ impl Mover {
             holder.is_some_and(|holder| holder.commit_cold(slot, unit.index, identity, location));
         if gone {
             self.counters.evicted(len as u64, true);
-            return len as u64;
+            return u64::from(size);
         }
         // It changed meanwhile, or is no more.
         self.forget_location(location);

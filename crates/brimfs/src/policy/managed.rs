@@ -246,6 +246,10 @@ impl<O: Order> Policy for Managed<O> {
         self.shelf.capacity = bytes;
     }
 
+    fn set_pin_ceiling(&mut self, bytes: u64) {
+        self.shelf.pin_ceiling = bytes;
+    }
+
     fn len(&self) -> u32 {
         self.shelf.table.len()
     }

@@ -27,9 +27,9 @@
 //! [`Policy::release`] or [`Policy::release_refused`] puts it back where it stood: first in line among
 //! its equals. Both are O(1) per refusal.
 //!
-//! With [`Settings::pins`] chunks of the two highest priorities are parked as *pinned* and never offered, as long as
-//! they take no more than half of the capacity. What is beyond that is queued, and counts as [`PRIORITY_BOOSTED_MAX`];
-//! it is pinned when there is room by the time its turn comes.
+//! With a [`Settings::pin_ceiling`] chunks of the two highest priorities are parked as *pinned* and never offered, as
+//! long as they take no more than that. What is beyond it is queued, and counts as [`PRIORITY_BOOSTED_MAX`]; it is pinned
+//! if there is room by the time its turn comes.
 //!
 //! A slot that no chunk has is answered with `false` or `None` and changes nothing.
 //!
@@ -109,9 +109,9 @@ pub struct Settings {
     /// writes go in batches). G2 only. Off by default: on public traces and generated loads with 5 to 60 % of
     /// writes it saved at most 3.6 % of the cost of a cell, mostly nothing, and lost up to 6 % in others.
     pub dirty_counts: bool,
-    /// Whether chunks from [`PRIORITY_PINNED`] on are not offered as victims while they take no more than half of
-    /// the capacity, to the byte. Off by default: then their priority is a weight like any other.
-    pub pins: bool,
+    /// How many bytes chunks from [`PRIORITY_PINNED`] on may take before they are offered as victims; see
+    /// [`Policy::set_pin_ceiling`]. 0, the default, makes their priority a weight like any other.
+    pub pin_ceiling: u64,
 }
 
 impl Settings {
@@ -122,7 +122,7 @@ impl Settings {
             swap_in_cost: SWAP_IN_COST_DEFAULT,
             boost_threshold: Some(10),
             dirty_counts: false,
-            pins: false,
+            pin_ceiling: 0,
         }
     }
 }
@@ -312,6 +312,10 @@ pub trait Policy: fmt::Debug + Send {
 
     /// From now on chunks may take so many bytes. Evicts nothing by itself: the caller asks for victims.
     fn set_capacity(&mut self, bytes: u64);
+
+    /// From now on so many bytes of chunks can be pinned, to the byte: those that are too many are queued by the
+    /// next [`Policy::victim`], the last ones first.
+    fn set_pin_ceiling(&mut self, bytes: u64);
 
     /// Chunks that have a slot.
     fn len(&self) -> u32;

@@ -22,15 +22,12 @@ pub(crate) struct Shelf {
     pub(crate) dirty_counts: bool,
     boost_threshold: Option<u8>,
     /// As in [`Settings`].
-    pins: bool,
+    pub(crate) pin_ceiling: u64,
     /// Bytes of the pinned chunks.
     pinned: u64,
     /// The ring of refused chunks; those of held and of pinned ones are the next.
     refused: usize,
 }
-
-/// Pinned chunks may take the capacity over this.
-const PIN_SHARE: u64 = 2;
 
 impl Shelf {
     pub(crate) fn new(settings: Settings, rings: usize) -> Self {
@@ -43,7 +40,7 @@ impl Shelf {
             capacity: settings.capacity,
             dirty_counts: settings.dirty_counts,
             boost_threshold: threshold,
-            pins: settings.pins,
+            pin_ceiling: settings.pin_ceiling,
             pinned: 0,
             refused: rings,
         }
@@ -79,7 +76,7 @@ impl Shelf {
         let entry = self.table.entry(slot.get());
         let priority = entry.priority();
         match self.boost_threshold {
-            _ if self.pins && priority >= PRIORITY_PINNED => PRIORITY_BOOSTED_MAX,
+            _ if self.pin_ceiling > 0 && priority >= PRIORITY_PINNED => PRIORITY_BOOSTED_MAX,
             Some(threshold) if entry.warmth() >= threshold && priority < PRIORITY_BOOSTED_MAX => {
                 priority + 1
             }
@@ -124,7 +121,7 @@ impl Shelf {
     pub(crate) fn pin(&mut self, slot: Slot) -> bool {
         let entry = self.table.entry_mut(slot.get());
         let after = self.pinned + u64::from(entry.size);
-        if !self.pins || entry.priority() < PRIORITY_PINNED || after > self.capacity / PIN_SHARE {
+        if entry.priority() < PRIORITY_PINNED || after > self.pin_ceiling {
             return false;
         }
         entry.set_key(KEY_PINNED);
@@ -145,7 +142,7 @@ impl Shelf {
 
     /// As [`Shelf::last_pinned`], if the pinned chunks are too many.
     pub(crate) fn pinned_too_many(&self) -> Option<Slot> {
-        let excess = self.pinned > self.capacity / PIN_SHARE;
+        let excess = self.pinned > self.pin_ceiling;
         self.last_pinned().filter(|_| excess)
     }
 

@@ -281,7 +281,7 @@ proptest! {
                 swap_in_cost: cost,
                 boost_threshold: boost,
                 dirty_counts,
-                pins: false,
+                pin_ceiling: 0,
             });
             let mut checked = Checked {
                 policy,
