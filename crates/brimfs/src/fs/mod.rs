@@ -11,6 +11,7 @@
 
 mod attributes;
 mod audit;
+mod missing;
 mod names;
 mod node;
 mod trees;
