@@ -129,11 +129,12 @@ pub(crate) fn copy_path(
             Spot::Taken(node) => {
                 let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
                 node.share_content(shared)?;
+                node.note_copy_of(&source);
                 return Ok(len);
             }
             Spot::Free(target) => target,
         };
-        let node = copied_file(&target.place.directory, shared.clone(), mode)?;
+        let node = copied_file(&target.place.directory, &source, shared.clone(), mode)?;
         match target.link(&node, to) {
             // Somebody else was faster.
             Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
@@ -143,9 +144,15 @@ pub(crate) fn copy_path(
 }
 
 /// A new file with shared content and the permissions of what it was copied from.
-fn copied_file(directory: &Inode, shared: Shared, mode: u32) -> Result<Arc<Inode>, Fault> {
+fn copied_file(
+    directory: &Inode,
+    source: &Arc<Inode>,
+    shared: Shared,
+    mode: u32,
+) -> Result<Arc<Inode>, Fault> {
     let node = new_file(directory, shared.into_content(), 0o666)?;
     node.set_mode(mode)?;
+    node.note_copy_of(source);
     Ok(node)
 }
 
@@ -157,7 +164,7 @@ pub(crate) fn copy_into(
     wait: Wait,
 ) -> Result<(), Fault> {
     let (shared, mode) = share(source, wait)?;
-    let node = copied_file(&place.directory, shared, mode)?;
+    let node = copied_file(&place.directory, source, shared, mode)?;
     tree::link(&place.directory, name, &node, None)
 }
 

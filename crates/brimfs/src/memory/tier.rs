@@ -163,6 +163,10 @@ pub trait Tier: Send + Sync + fmt::Debug {
     /// A cold unit can be reached here (too).
     fn owned_cold(&self, location: Location, unit: Unit);
 
+    /// One file was given the content of another, chunk for chunk: what is known by one of both can be
+    /// reached through the other. Called without any lock but file locks.
+    fn copied(&self, _from: &Arc<dyn Residents>, _to: &Arc<dyn Residents>) {}
+
     /// Makes a unit resident: see [`Residents::cold`] and [`Residents::install`].
     ///
     /// Success is asked for again if the unit went once more before the caller came back.

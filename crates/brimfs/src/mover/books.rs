@@ -1,6 +1,7 @@
 //! The policy, and for every slot the unit that has it.
 
-use crate::memory::tier::{Identity, Slot, Unit};
+use crate::base::sync::Weak;
+use crate::memory::tier::{Identity, Residents, Slot, Unit};
 use crate::policy::{self, Chunk, Hits, Policy};
 
 use super::reclaim::Candidate;
@@ -111,6 +112,19 @@ impl Books {
         {
             entry.unit = unit;
         }
+    }
+
+    /// The unit was found through another file.
+    pub(super) fn found(&mut self, slot: Slot, unit: Unit) {
+        if let Some(entry) = self.entry(slot) {
+            entry.unit = unit;
+        }
+    }
+
+    /// Calls `visit` with the file of every unit.
+    pub(super) fn each_holder(&self, visit: impl FnMut(&Weak<dyn Residents>)) {
+        let entries = self.entries.iter().flatten();
+        entries.map(|entry| &entry.unit.holder).for_each(visit);
     }
 
     /// The next to go, and where it is.

@@ -14,11 +14,12 @@
 //! | `write_through` | new content → cold at once, where nothing else can go |
 //!
 //! Lock order: `staging`, which is held while a batch is written; then locks of
-//! files, inside of [`Residents`]; then `books` and `tickets`, which are leaves.
+//! files, inside of [`Residents`]; then `books`, `tickets` and `kin`, which are leaves.
 
 mod books;
 mod compact;
 mod fault_in;
+mod kin;
 mod reclaim;
 mod settings;
 mod stats;
@@ -30,7 +31,7 @@ use std::fmt;
 
 use crate::base::error::Fault;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::base::sync::{Arc, Mutex};
+use crate::base::sync::{Arc, Mutex, Weak};
 use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::{Budget, WeakBudget};
 use crate::memory::tier::{Cold, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
@@ -39,6 +40,7 @@ use crate::policy::Hits;
 pub(crate) use settings::{SpillPlace, TierSettings};
 
 use books::Books;
+use kin::Kin;
 use reclaim::Staging;
 use stats::Counters;
 use tickets::{Ticket, Tickets};
@@ -58,6 +60,7 @@ pub(crate) struct Mover {
     books: Mutex<Books>,
     hits: Hits,
     tickets: Mutex<Tickets>,
+    kin: Mutex<Kin>,
     /// Held by whoever evicts.
     staging: Mutex<Staging>,
     /// What buffers and tables of the tier are charged, in bytes.
@@ -80,6 +83,7 @@ impl Mover {
             books: Mutex::new(books),
             hits,
             tickets: Mutex::new(Tickets::default()),
+            kin: Mutex::default(),
             staging: Mutex::new(Staging::default()),
             charged: AtomicU64::new(0),
             counters: Counters::default(),
@@ -133,7 +137,7 @@ impl Mover {
         let fixed = Staging::BYTES + self.settings.store_bytes(budget.limit());
         let index = self.opened().map_or(0, |store| store.footprint().index);
         let tables = self.books.lock().footprint() + self.tickets.lock().footprint();
-        let wanted = fixed + index + tables;
+        let wanted = fixed + index + tables + self.kin.lock().footprint();
         let charged = self.charged.load(Ordering::Relaxed);
         if wanted > charged {
             if budget.reserve_spare(wanted - charged).is_ok() {
@@ -143,6 +147,29 @@ impl Mover {
             self.charged.fetch_sub(charged - wanted, Ordering::Relaxed);
             budget.release(charged - wanted);
         }
+    }
+
+    fn note_copied(&self, from: &Arc<dyn Residents>, to: &Arc<dyn Residents>) {
+        let is_due = {
+            let mut kin = self.kin.lock();
+            kin.note(&Arc::downgrade(from), &Arc::downgrade(to));
+            kin.is_due()
+        };
+        if is_due {
+            // What is no more by now gets no new units.
+            let mut dead = self.kin.lock().dead();
+            let mut keep = |file: &Weak<dyn Residents>| {
+                dead.remove(&kin::address(file));
+            };
+            self.books.lock().each_holder(&mut keep);
+            self.tickets.lock().each_holder(&mut keep);
+            self.kin.lock().forget(&dead);
+        }
+    }
+
+    /// The files that a unit may be found through, should its own have no part in it any more.
+    fn kin_of(&self, unit: &Unit) -> Vec<Arc<dyn Residents>> {
+        self.kin.lock().of(&unit.holder)
     }
 
     /// Gives a cold copy up that no file knows any more.
@@ -241,6 +268,10 @@ impl Tier for Mover {
     fn owned_cold(&self, location: Location, unit: Unit) {
         let (ticket, _) = split(location);
         self.tickets.lock().owned(ticket, unit);
+    }
+
+    fn copied(&self, from: &Arc<dyn Residents>, to: &Arc<dyn Residents>) {
+        self.note_copied(from, to);
     }
 
     fn fault_in(&self, holder: &Arc<dyn Residents>, index: u64) -> Result<(), Fault> {

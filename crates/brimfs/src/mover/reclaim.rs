@@ -10,7 +10,7 @@ use crate::base::sync::atomic::Ordering;
 use crate::base::sync::{Arc, thread};
 use crate::cold::segment::{Extent, RECORD_MAX, Record, Store};
 use crate::memory::budget::Budget;
-use crate::memory::tier::{Identity, Slot, Staged, Unit};
+use crate::memory::tier::{Identity, Residents, Slot, Staged, Unit};
 
 use super::settings::PIN_SHARE;
 use super::stats::Stall;
@@ -214,10 +214,10 @@ impl Mover {
     /// Copies a victim out, or lets it go at once if its cold copy is known.
     fn take(&self, candidate: Candidate, to: &mut [u8]) -> Fate {
         let Candidate { slot, size, unit } = candidate;
-        let Some(holder) = unit.holder.upgrade() else {
+        let Some((staged, unit, holder)) = self.stage(slot, unit, to) else {
             return Fate::Stays;
         };
-        match holder.stage(slot, unit.index, to) {
+        match staged {
             Staged::Dirty { identity, len } => Fate::Copied(Copied {
                 slot,
                 unit,
@@ -238,6 +238,30 @@ impl Mover {
             Staged::Busy => Fate::Busy,
             Staged::Pinned | Staged::Gone => Fate::Stays,
         }
+    }
+
+    /// Copies a unit out, through whichever file still has it.
+    fn stage(
+        &self,
+        slot: Slot,
+        mut unit: Unit,
+        to: &mut [u8],
+    ) -> Option<(Staged, Unit, Arc<dyn Residents>)> {
+        if let Some(holder) = unit.holder.upgrade() {
+            let staged = holder.stage(slot, unit.index, to);
+            if staged != Staged::Gone {
+                return Some((staged, unit, holder));
+            }
+        }
+        for holder in self.kin_of(&unit) {
+            let staged = holder.stage(slot, unit.index, to);
+            if staged != Staged::Gone {
+                unit.holder = Arc::downgrade(&holder);
+                self.books.lock().found(slot, unit.clone());
+                return Some((staged, unit, holder));
+            }
+        }
+        None
     }
 
     /// Writes a batch; a full store is compacted once and asked again.

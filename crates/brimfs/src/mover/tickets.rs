@@ -1,7 +1,8 @@
 //! For every cold copy the unit that it belongs to: what compaction needs to tell a file that
 //! its bytes lie elsewhere.
 
-use crate::memory::tier::Unit;
+use crate::base::sync::Weak;
+use crate::memory::tier::{Residents, Unit};
 
 /// The number of a cold copy, for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,15 @@ impl Tickets {
             && unit.holder.strong_count() == 0
         {
             *unit = other;
+        }
+    }
+
+    /// Calls `visit` with the file of every copy.
+    pub(super) fn each_holder(&self, mut visit: impl FnMut(&Weak<dyn Residents>)) {
+        for entry in &self.entries {
+            if let Entry::Taken { unit, .. } = entry {
+                visit(&unit.holder);
+            }
         }
     }
 
