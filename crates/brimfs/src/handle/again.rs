@@ -112,6 +112,7 @@ pub(crate) fn read_cold(
     offset: usize,
     to: &mut [u8],
 ) -> Result<bool, Fault> {
+    node.volume().operations.missed();
     match node.account().budget.tier() {
         Some(tier) => long_wait(|| tier.read_cold(&holder(node), index, cold, offset, to)),
         None => Err(Fault::miss(index)),
