@@ -135,6 +135,7 @@ pub const CORE_DEPENDENCIES: &[&str] = &[
     "crc32c",
     "foldhash",
     "getrandom",
+    "graviola",
     "hashbrown",
     "libc",
     "lz4_flex",

@@ -18,27 +18,27 @@ use crate::random::Random;
 use crate::row::{Reach, Scale, Unit};
 use crate::runner::Measured;
 
-const MIB: usize = 1 << 20;
-const PAGE: usize = 4096;
+pub const MIB: usize = 1 << 20;
+pub const PAGE: usize = 4096;
 const FILES: &str = "a file per record";
 
 /// One round of one side: runs the measured section and returns how much work it did.
-type Side = Box<dyn FnMut(&mut Stopwatch) -> Done<u64>>;
+pub type Side = Box<dyn FnMut(&mut Stopwatch) -> Done<u64>>;
 
 /// Who is measured, by name.
-type Sides = Vec<(&'static str, Side)>;
+pub type Sides = Vec<(&'static str, Side)>;
 
 pub struct DiskRow {
     pub id: &'static str,
-    title: &'static str,
-    unit: Unit,
-    reach: Reach,
-    sides: fn(&PlaceToWork, Scale) -> Done<Sides>,
+    pub title: &'static str,
+    pub unit: Unit,
+    pub reach: Reach,
+    pub sides: fn(&PlaceToWork, Scale) -> Done<Sides>,
 }
 
 #[derive(Clone)]
-struct PlaceToWork {
-    directory: PathBuf,
+pub struct PlaceToWork {
+    pub directory: PathBuf,
 }
 
 pub fn rows() -> Vec<DiskRow> {
@@ -131,20 +131,20 @@ impl PlaceToWork {
         Ok(Arc::new(store.map_err(|fault| fault.during("open"))?))
     }
 
-    fn file(&self) -> Done<Box<dyn DiskFile>> {
+    pub fn file(&self) -> Done<Box<dyn DiskFile>> {
         Ok(RealDisk.create_nameless(&self.directory)?)
     }
 }
 
 /// Random bytes at an aligned address, so that the disk can neither compress nor refuse them.
-struct Bytes {
+pub struct Bytes {
     memory: Vec<u8>,
     start: usize,
     len: usize,
 }
 
 impl Bytes {
-    fn random(len: usize) -> Self {
+    pub fn random(len: usize) -> Self {
         let mut random = Random::new(len as u64);
         let words = (len + ALIGNMENT).div_ceil(8);
         let memory: Vec<u8> = (0..words)
@@ -158,11 +158,11 @@ impl Bytes {
         }
     }
 
-    fn get(&self) -> &[u8] {
+    pub fn get(&self) -> &[u8] {
         &self.memory[self.start..self.start + self.len]
     }
 
-    fn get_mut(&mut self) -> &mut [u8] {
+    pub fn get_mut(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + self.len]
     }
 }

@@ -16,6 +16,7 @@ mod report;
 mod row;
 mod rows;
 mod runner;
+mod tier;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,7 +112,10 @@ fn run(options: &Options) -> Done {
         memory::rows(options.scale)
             .iter()
             .for_each(|row| println!("{}", row.id));
-        disk::rows().iter().for_each(|row| println!("{}", row.id));
+        disk::rows()
+            .iter()
+            .chain(&tier::rows())
+            .for_each(|row| println!("{}", row.id));
         candidates
             .iter()
             .for_each(|candidate| println!("candidate {}", candidate.name));
@@ -147,7 +151,8 @@ fn measure(options: &Options, candidates: &[Candidate], measured: &mut Vec<Measu
     let wanted = |id: &str| id.contains(&options.filter);
     let rows = runner::run_small_files(candidates, rounds, options.scale, wanted)?;
     measured.extend(rows);
-    for row in disk::rows().into_iter().filter(|row| wanted(row.id)) {
+    let disk_rows = disk::rows().into_iter().chain(tier::rows());
+    for row in disk_rows.filter(|row| wanted(row.id)) {
         eprintln!("{} …", row.id);
         measured.push(disk::run(row, options.rounds, options.scale)?);
     }

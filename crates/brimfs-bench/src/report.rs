@@ -82,8 +82,10 @@ fn reach(row: &Measured) -> String {
         Reach::AtLeast(value) => format!("≥ {}", row.unit.show(value)),
         Reach::OfFloor(share) => format!("≥ {:.0} % of the floor", share * 100.0),
         Reach::TimesFloor(times) => format!("≤ {times} times the floor"),
+        Reach::FloorPlus(more) => format!("≤ the floor + {}", row.unit.show(more)),
         Reach::TimesPeer(times) => format!("≥ {times:.0} times better"),
         Reach::Ahead => "ahead".to_owned(),
+        Reach::Shown => "–".to_owned(),
     }
 }
 

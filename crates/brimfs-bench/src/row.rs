@@ -89,10 +89,14 @@ pub enum Reach {
     OfFloor(f64),
     /// No more than this many times what the floor takes.
     TimesFloor(f64),
+    /// No more than this above what the floor takes.
+    FloorPlus(f64),
     /// This many times better than the best peer.
     TimesPeer(f64),
     /// Better than the best peer.
     Ahead,
+    /// Nothing was asked for: the figure is for comparing.
+    Shown,
 }
 
 /// One round of a prepared row: runs the measured sections, returns how much work they did.

@@ -62,8 +62,10 @@ impl Measured {
             Reach::AtLeast(least) => subject >= least,
             Reach::OfFloor(share) => subject >= share * self.median(FLOOR)?,
             Reach::TimesFloor(times) => subject <= times * self.median(FLOOR)?,
+            Reach::FloorPlus(more) => subject <= more + self.median(FLOOR)?,
             Reach::TimesPeer(times) => self.ratio()? >= times,
             Reach::Ahead => self.ratio()? >= 1.0,
+            Reach::Shown => return None,
         })
     }
 
@@ -223,6 +225,9 @@ mod tests {
         let reached = |reach| measured(Unit::DiskMicros, reach, &medians).reached();
         assert_eq!(reached(Reach::TimesFloor(1.5)), Some(true));
         assert_eq!(reached(Reach::TimesFloor(1.4)), Some(false));
+        assert_eq!(reached(Reach::FloorPlus(20.0)), Some(true));
+        assert_eq!(reached(Reach::FloorPlus(19.0)), Some(false));
+        assert_eq!(reached(Reach::Shown), None);
         assert_eq!(reached(Reach::TimesPeer(1.5)), Some(true));
         assert_eq!(reached(Reach::TimesPeer(1.6)), Some(false));
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use brimfs::face::{CacheCharge, Node, NodeTicket, Wait};
-use brimfs::{Builder, GuardAction};
+use brimfs::{Builder, ErrorKind, GuardAction};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -105,7 +105,12 @@ impl FileSystem {
         }
         builder = limited(builder, memory_limit, budget)?;
         builder = spilling(builder, spill_dir, disk_limit)?;
-        let core = builder.build().or_raise_bare(py)?;
+        let core = match builder.build() {
+            Err(error) if error.kind() == ErrorKind::InvalidArgument => {
+                return Err(PyValueError::new_err(error.to_string()));
+            }
+            built => built.or_raise_bare(py)?,
+        };
         Ok(FileSystem::over(core))
     }
 
@@ -341,7 +346,7 @@ fn spilling(
         Some(flag) if flag.is_instance_of::<PyBool>() => {
             if flag.is_truthy()? {
                 return Err(PyTypeError::new_err(
-                    "spill_dir should be a directory, None or False, not True",
+                    "spill_dir should be a path, None or False, not True",
                 ));
             }
             if limit.is_some() {
@@ -351,7 +356,16 @@ fn spilling(
             }
             builder.spill(false)
         }
-        Some(path) => builder.spill_dir(path.extract::<PathBuf>()?),
+        Some(path) => {
+            let path: PathBuf = path.extract().map_err(|_| {
+                let name = path.get_type().name();
+                let name = name.map_or_else(|_| "?".to_owned(), |name| name.to_string());
+                PyTypeError::new_err(format!(
+                    "spill_dir should be a path, None or False, not {name}"
+                ))
+            })?;
+            builder.spill_dir(path)
+        }
     };
     Ok(match limit {
         Some(limit) => builder.disk_limit(limit),

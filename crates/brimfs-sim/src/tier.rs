@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use brimfs::face::{
-    Cold, Fault, Identity, Installed, Location, Residents, Slot, Staged, Tier, Unit,
+    Cold, ColdPart, Fault, Identity, Installed, Location, Residents, Slot, Staged, Tier, Unit,
 };
 use brimfs::{Budget, ErrorKind, LimitInfo};
 
@@ -259,6 +259,37 @@ impl Hostile {
             _ => None,
         })
     }
+
+    /// Nothing if the reader is to look again.
+    fn read_part(
+        &self,
+        holder: &Arc<dyn Residents>,
+        part: &mut ColdPart<'_>,
+    ) -> Result<Option<()>, Fault> {
+        let (installs, moves) = {
+            let mut state = self.state();
+            let percent = state.manners.installs;
+            (state.chance(percent), state.chance(20))
+        };
+        if moves {
+            self.relocate(holder, part.index, part.cold.location);
+        }
+        if installs {
+            self.fault_in(holder, part.index)?;
+            return Ok(None);
+        }
+        let Some(bytes) = self.load(part.cold)? else {
+            return Ok(None);
+        };
+        match bytes.get(part.offset..part.offset + part.to.len()) {
+            Some(found) => part.to.copy_from_slice(found),
+            None => {
+                let complaint = format!("{} + {} of {}", part.offset, part.to.len(), bytes.len());
+                self.state().complaints.push(complaint);
+            }
+        }
+        Ok(Some(()))
+    }
 }
 
 impl Tier for Hostile {
@@ -358,37 +389,10 @@ impl Tier for Hostile {
         Ok(())
     }
 
-    fn read_cold(
-        &self,
-        holder: &Arc<dyn Residents>,
-        index: u64,
-        cold: Cold,
-        offset: usize,
-        to: &mut [u8],
-    ) -> Result<bool, Fault> {
-        let (installs, moves) = {
-            let mut state = self.state();
-            let percent = state.manners.installs;
-            (state.chance(percent), state.chance(20))
-        };
-        if moves {
-            self.relocate(holder, index, cold.location);
+    fn read_cold(&self, holder: &Arc<dyn Residents>, parts: &mut [ColdPart<'_>]) {
+        for part in parts {
+            part.result = self.read_part(holder, part).transpose();
         }
-        if installs {
-            self.fault_in(holder, index)?;
-            return Ok(false);
-        }
-        let Some(bytes) = self.load(cold)? else {
-            return Ok(false);
-        };
-        match bytes.get(offset..offset + to.len()) {
-            Some(part) => to.copy_from_slice(part),
-            None => {
-                let complaint = format!("{offset} + {} of {}", to.len(), bytes.len());
-                self.state().complaints.push(complaint);
-            }
-        }
-        Ok(true)
     }
 
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {

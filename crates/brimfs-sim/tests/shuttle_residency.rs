@@ -113,6 +113,38 @@ fn evicting_against_reading() {
 }
 
 #[test]
+fn evicting_against_reading_several_chunks_at_once() {
+    explore(SCHEDULES / 4, || {
+        let world = World::new();
+        world.fs.write("/a", Vec::new()).expect("room");
+        let file = world.open("/a");
+        for chunk in 0..3 {
+            file.write_at(chunk * MIB as u64, &[b'a'; 200])
+                .expect("room");
+        }
+        drop(file);
+        world.run(vec![
+            Box::new(|world| {
+                let mut got = vec![1; 2 * MIB + 200];
+                let count = world.open("/a").read_at(0, &mut got).expect("a read");
+                assert!(count == got.len() || count <= 2 * MIB, "{count}");
+                for part in got[..count].chunks(MIB) {
+                    let data = &part[..part.len().min(200)];
+                    assert!(data.iter().all(|byte| matches!(byte, b'a' | b'b')));
+                    assert!(part[data.len()..].iter().all(|byte| *byte == 0));
+                }
+            }),
+            Box::new(|world| {
+                let file = world.open("/a");
+                file.write_at(MIB as u64, &[b'b'; 200]).expect("a write");
+                file.set_len(2 * MIB as u64).expect("a cut");
+            }),
+        ]);
+        world.end();
+    });
+}
+
+#[test]
 fn evicting_against_reading_and_writing_what_copies_share() {
     explore(SCHEDULES, || {
         let world = World::new();

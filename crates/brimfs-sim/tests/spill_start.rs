@@ -219,3 +219,34 @@ fn without_spilling_a_limit_below_what_is_used_is_refused() {
     assert_eq!(error.kind(), ErrorKind::MemoryLimit);
     assert_eq!(budget.limit(), 64 * MIB);
 }
+
+/// What a handle reads from `offset` on, in pieces.
+fn has(fs: &FileSystem, path: &str, offset: u64, bytes: &[u8]) -> bool {
+    let file = fs.open(path).expect("opened");
+    let mut piece = vec![0; 300_000];
+    bytes.chunks(piece.len()).zip(0..).all(|(wanted, number)| {
+        let at = offset + number * 300_000;
+        let count = file.read_at(at, &mut piece).expect("read");
+        piece[..count] == *wanted
+    })
+}
+
+#[test]
+fn one_call_can_write_more_than_memory_before_anything_else_was_written() {
+    let bytes = content(1, 40 << 20);
+    let fresh = || with_disk().memory_limit(16 * MIB).build().expect("built");
+    let fs = fresh();
+    fs.write_slice("/a", &bytes).expect("written");
+    assert!(has(&fs, "/a", 0, &bytes), "a copied file");
+    let fs = fresh();
+    fs.write("/a", bytes.clone()).expect("written");
+    assert!(has(&fs, "/a", 0, &bytes), "an adopted file");
+    let fs = fresh();
+    let file = fs.create("/a").expect("created");
+    file.write_at(5, &bytes).expect("written");
+    drop(file);
+    assert!(has(&fs, "/a", 5, &bytes), "a file written by a handle");
+    let fs = fresh();
+    fs.append("/a", &bytes).expect("written");
+    assert!(has(&fs, "/a", 0, &bytes), "an appended file");
+}

@@ -85,6 +85,6 @@ pub mod face {
         pub use crate::cold::segment::*;
     }
     pub use crate::memory::tier::{
-        Cold, Filled, Identity, Installed, Location, Residents, Slot, Staged, Tier, Unit,
+        Cold, ColdPart, Filled, Identity, Installed, Location, Residents, Slot, Staged, Tier, Unit,
     };
 }

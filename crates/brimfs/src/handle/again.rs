@@ -4,17 +4,25 @@
 //! tier is asked to help (it may do I/O and wait), and the operation is tried again. Without a
 //! tier every fault is passed on as it is.
 
+use smallvec::SmallVec;
+
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::long_wait::long_wait;
 use crate::base::sync::{Arc, thread};
+use crate::handle::node::content;
 use crate::handle::wait::Wait;
 use crate::memory::shared::{Missing, Shared};
 use crate::memory::small;
-use crate::memory::tier::{Cold, Residents};
+use crate::memory::tier::{Cold, ColdPart, Residents};
 use crate::namespace::inode::Inode;
 
 /// So often a tier may claim to have helped before it counts as broken.
 const ATTEMPTS: usize = 1 << 16;
+/// What one call asks the tier for at the most, in bytes.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Parts of a range that are cold, by where they begin in it.
+type Parts = SmallVec<[Missing; 2]>;
 
 /// Runs an operation on a file until it does not lack cold content or memory.
 #[inline]
@@ -83,38 +91,133 @@ pub(crate) fn read_shared(
     to: &mut [u8],
 ) -> Result<usize, Fault> {
     let mut done = 0;
-    for _ in 0..ATTEMPTS.saturating_add(to.len()) {
-        let missing = match shared.read(offset + done as u64, &mut to[done..]) {
-            Ok(count) => return Ok(done + count),
-            Err(missing) => missing,
-        };
-        done += missing.done;
-        let Missing {
-            len, index, start, ..
-        } = missing;
-        if let Some(cold) = missing.cold {
-            let part = &mut to[done..done + len];
-            if read_cold(node, index, cold, start, part)? {
-                done += len;
-            } else {
-                thread::yield_now();
+    loop {
+        let batch = to.len().min(done + BATCH_BYTES);
+        let part = &mut to[done..batch];
+        let wanted = part.len();
+        let count = read_batch(node, shared, offset + done as u64, part)?;
+        done += count;
+        if count < wanted || done == to.len() {
+            return Ok(done);
+        }
+    }
+}
+
+/// Reads what is in memory, and all that is cold by one call of the tier.
+fn read_batch(
+    node: &Arc<Inode>,
+    shared: &Shared,
+    offset: u64,
+    to: &mut [u8],
+) -> Result<usize, Fault> {
+    let mut missing = Parts::new();
+    let count = shared.read_resident(offset, to, |part| missing.push(part));
+    for _ in 0..ATTEMPTS {
+        if missing.is_empty() {
+            return Ok(count);
+        }
+        let before = missing.len();
+        let mut again = Parts::new();
+        for (part, fault) in read_missing(node, &missing, to)? {
+            let (at, end) = (part.done, part.done + part.len);
+            let known = again.len();
+            shared.read_resident(offset + at as u64, &mut to[at..end], |part| {
+                again.push(Missing {
+                    done: at + part.done,
+                    ..part
+                });
+            });
+            let is_there = again[known..].iter().any(|now| now.cold == part.cold);
+            if let (Some(fault), true) = (fault, is_there) {
+                return Err(fault);
             }
+        }
+        missing = again;
+        if missing.len() >= before {
+            thread::yield_now();
         }
     }
     Err(gave_up())
 }
 
-/// Reads a part of a cold unit; `false` if it is to be looked at again.
-pub(crate) fn read_cold(
+/// Asks the tier for the parts of `to` that are missing. Returns those that are to be looked at
+/// again, with what the tier said of them if it failed.
+fn read_missing(
     node: &Arc<Inode>,
-    index: u64,
-    cold: Cold,
-    offset: usize,
+    missing: &Parts,
     to: &mut [u8],
-) -> Result<bool, Fault> {
-    node.volume().operations.missed();
-    match node.account().budget.tier() {
-        Some(tier) => long_wait(|| tier.read_cold(&holder(node), index, cold, offset, to)),
-        None => Err(Fault::miss(index)),
+) -> Result<SmallVec<[(Missing, Option<Fault>); 2]>, Fault> {
+    let mut parts: SmallVec<[ColdPart<'_>; 2]> = SmallVec::new();
+    let (mut rest, mut at) = (to, 0);
+    for part in missing {
+        let (to, behind) = rest[part.done - at..].split_at_mut(part.len);
+        (rest, at) = (behind, part.done + part.len);
+        if let Some(cold) = part.cold {
+            parts.push(ColdPart::new(part.index, cold, part.start, to));
+        }
+    }
+    read_cold(node, &mut parts)?;
+    let mut results = parts.into_iter().map(|part| part.result);
+    let again = missing.iter().filter_map(|part| {
+        let result = part.cold.and_then(|_| results.next().flatten());
+        match result {
+            Some(Ok(())) => None,
+            other => Some((*part, other.and_then(Result::err))),
+        }
+    });
+    Ok(again.collect())
+}
+
+/// Reads parts of cold units, where there is a tier.
+fn read_cold(node: &Arc<Inode>, parts: &mut [ColdPart<'_>]) -> Result<(), Fault> {
+    match (node.account().budget.tier(), parts.first()) {
+        (_, None) => Ok(()),
+        (Some(tier), _) => long_wait(|| {
+            node.volume().operations.missed();
+            tier.read_cold(&holder(node), parts);
+            Ok(())
+        }),
+        (None, Some(part)) => Err(Fault::miss(part.index)),
+    }
+}
+
+impl Inode {
+    /// Reads content of which something is cold. What it sees is of one moment.
+    #[cold]
+    pub(crate) fn read_cold(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
+        let mut failed: Option<(Cold, Fault)> = None;
+        loop {
+            let (cold, len) = {
+                let state = self.read();
+                let content = content(&state)?;
+                if let Some(shared) = content.shared() {
+                    drop(state);
+                    return read_shared(self, &shared, offset, to);
+                }
+                match content.read(offset, to) {
+                    Err(fault) if fault.missing().is_some() => {}
+                    done => return done,
+                }
+                drop(state);
+                let len = self.read().content().map_or(0, |content| content.len());
+                (Residents::cold(&**self, 0), len)
+            };
+            let Some(cold) = cold else { continue };
+            if let Some((_, fault)) = failed.take_if(|(before, _)| *before == cold) {
+                return Err(fault);
+            }
+            let len = len.min(u64::from(cold.len));
+            let count = len.saturating_sub(offset).min(to.len() as u64) as usize;
+            let start = offset.min(len) as usize;
+            let mut part = ColdPart::new(0, cold, start, &mut to[..count]);
+            if count > 0 {
+                read_cold(self, std::slice::from_mut(&mut part))?;
+            }
+            match part.result {
+                Some(Err(fault)) => failed = Some((cold, fault)),
+                None if count > 0 => thread::yield_now(),
+                _ => return Ok(count),
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
-use crate::base::sync::{Arc, RwLockReadGuard, thread};
+use crate::base::sync::{Arc, RwLockReadGuard};
 use crate::handle::again::{self, retry};
 use crate::handle::lock::{self, Mode};
 use crate::handle::view::View;
@@ -16,7 +16,6 @@ use crate::memory::foreign::Foreign;
 use crate::memory::fresh::{Fresh, private_copy};
 use crate::memory::shared::{Pinned, Shared};
 use crate::memory::small::with_reclaim;
-use crate::memory::tier::Residents;
 use crate::namespace::inode::{Inode, State};
 
 /// The file lock, held for the length of a call.
@@ -160,36 +159,6 @@ impl Inode {
             self.track(&mut state, 0, 1);
             Ok(Some(shared))
         })
-    }
-
-    /// Reads content of which something is cold. What it sees is of one moment.
-    #[cold]
-    fn read_cold(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
-        loop {
-            let (cold, len) = {
-                let state = self.read();
-                let content = content(&state)?;
-                if let Some(shared) = content.shared() {
-                    drop(state);
-                    return again::read_shared(self, &shared, offset, to);
-                }
-                match content.read(offset, to) {
-                    Err(fault) if fault.missing().is_some() => {}
-                    done => return done,
-                }
-                drop(state);
-                let len = self.read().content().map_or(0, |content| content.len());
-                (Residents::cold(&**self, 0), len)
-            };
-            let Some(cold) = cold else { continue };
-            let len = len.min(u64::from(cold.len));
-            let count = len.saturating_sub(offset).min(to.len() as u64) as usize;
-            let start = offset.min(len) as usize;
-            if count == 0 || again::read_cold(self, 0, cold, start, &mut to[..count])? {
-                return Ok(count);
-            }
-            thread::yield_now();
-        }
     }
 
     /// Reads at `offset`; small pieces under the lock, large ones from shared chunks.
@@ -434,7 +403,7 @@ impl Inode {
 
     /// Writes at the end, wherever that is; returns where that was.
     pub(crate) fn append_content(self: &Arc<Self>, from: &[u8]) -> Result<u64, Fault> {
-        if from.len() > CHUNK / 2 && self.account().budget.active_tier().is_some() {
+        if from.len() > CHUNK / 2 && self.is_appended_in_pieces(from.len()) {
             return self.append_in_pieces(from);
         }
         retry(self, Wait::Forever, || {

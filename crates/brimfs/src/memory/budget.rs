@@ -315,6 +315,18 @@ impl Budget {
         self.tier()
     }
 
+    /// Makes the tier track units at once, for content that could not be in memory as a whole; whether
+    /// there is one.
+    pub(crate) fn wake_tier(&self) -> bool {
+        let Some(tier) = self.tier() else {
+            return false;
+        };
+        if !self.is_tracking() {
+            tier.wake();
+        }
+        true
+    }
+
     /// Whether the tier is told of every unit.
     #[inline]
     pub(crate) fn is_tracking(&self) -> bool {

@@ -88,6 +88,26 @@ impl Shared {
         }
     }
 
+    /// Reads what is in memory and names the rest; returns how many bytes there are of both.
+    pub(crate) fn read_resident(
+        &self,
+        offset: u64,
+        to: &mut [u8],
+        mut name: impl FnMut(Missing),
+    ) -> usize {
+        let mut done = 0;
+        loop {
+            match self.read(offset + done as u64, &mut to[done..]) {
+                Ok(count) => return done + count,
+                Err(missing) => {
+                    done += missing.done;
+                    name(Missing { done, ..missing });
+                    done += missing.len;
+                }
+            }
+        }
+    }
+
     /// Whether one cold chunk is all there is, so that a view of it needs no copy.
     pub(crate) fn is_one_cold_chunk(&self) -> bool {
         let chunk = match self {

@@ -91,6 +91,35 @@ pub struct Cold {
     pub len: u32,
 }
 
+/// A part of a cold unit that somebody wants to read.
+#[derive(Debug)]
+pub struct ColdPart<'a> {
+    /// The number of the unit.
+    pub index: u64,
+    /// The unit's cold bytes.
+    pub cold: Cold,
+    /// Where in them the part begins.
+    pub offset: usize,
+    /// Where the part is wanted, which says how long it is. Unspecified unless it was read.
+    pub to: &'a mut [u8],
+    /// Whether it was read. Nothing if the bytes lie elsewhere by now; an error counts only if they
+    /// do not, which is for the reader to look at.
+    pub result: Option<Result<(), Fault>>,
+}
+
+impl<'a> ColdPart<'a> {
+    /// A part that was not read yet.
+    pub fn new(index: u64, cold: Cold, offset: usize, to: &'a mut [u8]) -> Self {
+        ColdPart {
+            index,
+            cold,
+            offset,
+            to,
+            result: None,
+        }
+    }
+}
+
 /// What [`Residents::stage`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Staged {
@@ -150,6 +179,9 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
     /// Memory begins to fill: the tier will be needed before long. Called once.
     fn prepare(&self) {}
 
+    /// The tier is needed at once: tracks units from now on. Called without any lock but file locks.
+    fn wake(&self) {}
+
     /// Everything may be gone: the tier gives back what it took, if that is so.
     fn rest(&self) {}
 
@@ -185,16 +217,9 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
     /// Success is asked for again if the unit went once more before the caller came back.
     fn fault_in(&self, holder: &Arc<dyn Residents>, index: u64) -> Result<(), Fault>;
 
-    /// Reads a part of a cold unit straight to where it is wanted; `false` if the location no
-    /// longer holds these bytes, so that the caller looks again.
-    fn read_cold(
-        &self,
-        holder: &Arc<dyn Residents>,
-        index: u64,
-        cold: Cold,
-        offset: usize,
-        to: &mut [u8],
-    ) -> Result<bool, Fault>;
+    /// Reads parts of cold units of one file straight to where they are wanted, in the order of the
+    /// file, and sets the result of each.
+    fn read_cold(&self, holder: &Arc<dyn Residents>, parts: &mut [ColdPart<'_>]);
 
     /// Makes room for so many bytes, or says why that is impossible.
     fn reclaim(&self, bytes: u64) -> Result<(), Fault>;
@@ -245,6 +270,8 @@ pub struct TierStats {
     pub preloads: u64,
     /// Their bytes.
     pub preloaded: u64,
+    /// Those among them that came back before anybody asked for them, by number.
+    pub reads_ahead: u64,
     /// Parts of cold units that were read without coming back, by number.
     pub reads_through: u64,
     /// Their bytes.

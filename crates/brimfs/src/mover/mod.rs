@@ -17,7 +17,7 @@
 //! | `explain` | why a unit is where it is |
 //!
 //! Lock order: `staging`, which is held while a batch is written; then locks of
-//! files, inside of [`Residents`]; then `books` and `tickets`, which are leaves.
+//! files, inside of [`Residents`]; then `books`, `tickets` and `streams`, which are leaves.
 //! `preloads` is taken with none of them held, and a task's own lock under it or alone.
 
 mod books;
@@ -30,6 +30,7 @@ mod preload;
 mod reclaim;
 mod settings;
 mod stats;
+mod streams;
 mod tickets;
 mod watch;
 
@@ -40,7 +41,7 @@ use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex};
 use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::{Budget, WeakBudget};
-use crate::memory::tier::{Cold, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
+use crate::memory::tier::{ColdPart, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
 use crate::policy::Hits;
 
 pub use explain::SpillCause;
@@ -55,6 +56,7 @@ use census::Census;
 use preload::Preloads;
 use reclaim::Staging;
 use stats::Counters;
+use streams::Streams;
 use tickets::{Ticket, Tickets};
 use watch::Watch;
 
@@ -71,6 +73,7 @@ pub(crate) struct Mover {
     books: Mutex<Books>,
     hits: Hits,
     tickets: Mutex<Tickets>,
+    streams: Mutex<Streams>,
     /// Held by whoever evicts.
     staging: Mutex<Staging>,
     /// The memory limit when the mover was made, which the buffers suit, in bytes.
@@ -112,6 +115,7 @@ impl Mover {
             books: Mutex::new(books),
             hits,
             tickets: Mutex::new(Tickets::default()),
+            streams: Mutex::new(Streams::default()),
             staging: Mutex::new(Staging::default()),
             charged: AtomicU64::new(0),
             counters: Counters::default(),
@@ -221,6 +225,12 @@ impl Tier for Mover {
         self.watch.call();
     }
 
+    fn wake(&self) {
+        self.activate();
+        // The walk that admits what is there.
+        self.watch.call();
+    }
+
     fn rest(&self) {
         Mover::rest(self);
     }
@@ -273,15 +283,8 @@ impl Tier for Mover {
         self.fault_in_unit(holder, index)
     }
 
-    fn read_cold(
-        &self,
-        holder: &Arc<dyn Residents>,
-        index: u64,
-        cold: Cold,
-        offset: usize,
-        to: &mut [u8],
-    ) -> Result<bool, Fault> {
-        self.read_part(holder, index, cold, offset, to)
+    fn read_cold(&self, holder: &Arc<dyn Residents>, parts: &mut [ColdPart<'_>]) {
+        self.read_parts(holder, parts);
     }
 
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {

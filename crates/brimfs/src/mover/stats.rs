@@ -16,6 +16,7 @@ pub(super) struct Counters {
     swapped_out: AtomicU64,
     swaps_in: AtomicU64,
     swapped_in: AtomicU64,
+    reads_ahead: AtomicU64,
     reads_through: AtomicU64,
     read_through: AtomicU64,
     preloads: AtomicU64,
@@ -43,6 +44,11 @@ impl Counters {
         add(&self.swapped_in, bytes);
     }
 
+    /// Counts a unit that came back unasked, if it did.
+    pub(super) fn read_ahead(&self, did: bool) {
+        add(&self.reads_ahead, u64::from(did));
+    }
+
     pub(super) fn read_through(&self, bytes: u64) {
         add(&self.reads_through, 1);
         add(&self.read_through, bytes);
@@ -64,6 +70,7 @@ impl Counters {
             swapped_out: get(&self.swapped_out),
             swaps_in: get(&self.swaps_in),
             swapped_in: get(&self.swapped_in),
+            reads_ahead: get(&self.reads_ahead),
             reads_through: get(&self.reads_through),
             read_through: get(&self.read_through),
             preloads: get(&self.preloads),

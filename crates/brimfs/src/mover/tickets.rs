@@ -28,7 +28,7 @@ enum Entry {
 struct Notes {
     /// When memory was last given up for it, in steps since the table was made.
     spilled: u32,
-    /// From the top: looks, the cause, whether it is a part of a file, the length.
+    /// From the top: the term of the last look, looks, the cause, whether it is a part of a file, the length.
     packed: u32,
 }
 
@@ -37,7 +37,10 @@ impl Notes {
     const LEN: u32 = (1 << 21) - 1;
     const PART: u32 = 1 << 21;
     const CAUSE_SHIFT: u32 = 22;
-    const LOOK: u32 = 1 << 24;
+    const LOOKS_SHIFT: u32 = 24;
+    const LOOKS_MAX: u32 = 31;
+    const TERM_SHIFT: u32 = 29;
+    const TERM_MAX: u32 = 7;
 
     fn len(self) -> u32 {
         self.packed & Self::LEN
@@ -57,13 +60,20 @@ impl Notes {
         self.packed |= (cause as u32) << Self::CAUSE_SHIFT;
     }
 
-    /// Counts a look at a part, as far as eight bits go; returns how many there were before.
-    fn look(&mut self) -> u8 {
-        let before = (self.packed / Self::LOOK) as u8;
-        if before < u8::MAX {
-            self.packed += Self::LOOK;
-        }
-        before
+    /// Counts a look at a part, and halves those of earlier terms; returns how many there were lately,
+    /// as far as five bits go. Eight terms later it is the same term again.
+    fn look(&mut self, term: u64) -> u8 {
+        let term = term as u32 & Self::TERM_MAX;
+        let passed = term.wrapping_sub(self.packed >> Self::TERM_SHIFT) & Self::TERM_MAX;
+        let before = self.packed >> Self::LOOKS_SHIFT & Self::LOOKS_MAX;
+        let looks = ((before >> passed) + 1).min(Self::LOOKS_MAX);
+        self.forget_looks();
+        self.packed |= looks << Self::LOOKS_SHIFT | term << Self::TERM_SHIFT;
+        looks as u8
+    }
+
+    fn forget_looks(&mut self) {
+        self.packed &= (1 << Self::LOOKS_SHIFT) - 1;
     }
 }
 
@@ -77,6 +87,8 @@ pub(super) struct Tickets {
     /// Copies by files of many, which are found by the address of their node.
     parts: HashMap<usize, u32, FixedState>,
     files: u64,
+    /// At all copies, ever.
+    looks: u64,
     /// On the wall clock, in nanoseconds since 1970.
     made: i64,
     /// Why memory is given up at present.
@@ -93,6 +105,7 @@ impl Default for Tickets {
             bytes: 0,
             parts: HashMap::default(),
             files: 0,
+            looks: 0,
             made: clock::wall_nanos(),
             cause: SpillCause::Background,
             now: 0,
@@ -187,9 +200,12 @@ impl Tickets {
         }
     }
 
-    /// Counts a look at a part of the copy; returns how many there were before.
-    pub(super) fn look(&mut self, ticket: Ticket) -> u8 {
-        self.taken(ticket).map_or(0, |(_, notes)| notes.look())
+    /// Counts a look at a part of the copy; returns how many there were lately. A term is as many looks
+    /// at all copies together.
+    pub(super) fn look(&mut self, ticket: Ticket, term: u64) -> u8 {
+        self.looks += 1;
+        let now = self.looks / term.max(1);
+        self.taken(ticket).map_or(0, |(_, notes)| notes.look(now))
     }
 
     /// Memory was given up once more for a copy that was good still.
@@ -208,6 +224,13 @@ impl Tickets {
                 cause: notes.cause(),
             }),
             Entry::Free(_) => None,
+        }
+    }
+
+    /// The copy is not all there is any more: looks at it are counted anew when it is.
+    pub(super) fn forget_looks(&mut self, ticket: Ticket) {
+        if let Some((_, notes)) = self.taken(ticket) {
+            notes.forget_looks();
         }
     }
 
@@ -265,14 +288,40 @@ mod tests {
             spilled: 0,
             packed: 1 << 20 | Notes::PART,
         };
-        for look in 0..300_u32 {
-            assert_eq!(u32::from(notes.look()), look.min(255));
+        for look in 1..300_u32 {
+            assert_eq!(u32::from(notes.look(5)), look.min(31));
         }
         for cause in SpillCause::ALL {
             notes.set_spill(9, cause);
             assert_eq!((notes.cause(), notes.spilled), (cause, 9));
             assert_eq!((notes.len(), notes.is_part()), (1 << 20, true));
-            assert_eq!(notes.look(), 255);
+            assert_eq!(notes.look(5), 31);
         }
+    }
+
+    const NONE: Notes = Notes {
+        spilled: 0,
+        packed: 0,
+    };
+
+    #[test]
+    fn looks_count_where_they_are_many_of_all() {
+        const TERM: usize = 80;
+        let most = |copies: usize| {
+            let mut all = vec![NONE; copies];
+            (0..5000)
+                .map(|look| all[look % copies].look((look / TERM) as u64))
+                .max()
+        };
+        assert!(most(100) <= Some(2), "{:?}", most(100));
+        assert!(most(8) >= Some(16), "{:?}", most(8));
+    }
+
+    #[test]
+    fn looks_of_long_ago_do_not_count() {
+        let mut notes = NONE;
+        assert_eq!((0..30).map(|_| notes.look(250)).max(), Some(30));
+        assert_eq!(notes.look(251), 16);
+        assert_eq!(notes.look(257), 1);
     }
 }

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::io;
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, KeyInit};
 use zeroize::Zeroizing;
 
+use super::cipher::Cipher;
 use super::format::{HEADER, HEADER_BLOCK, Header};
 
 /// Bytes of a tag, and of the room that a header has for its seal.
@@ -32,7 +31,7 @@ impl Seals {
 
 /// Makes and checks seals. The key is random, lives here only and is wiped when dropped.
 pub(super) enum Sealer {
-    Encrypted(Box<Aes256Gcm>),
+    Encrypted(Box<Cipher>),
     /// The number that tells this store's checksums from another's.
     Checksummed(u32),
 }
@@ -56,8 +55,7 @@ impl Sealer {
             Seals::Encrypted => {
                 let mut key = Zeroizing::new([0; 32]);
                 getrandom::fill(&mut *key).map_err(unavailable)?;
-                let cipher = Aes256Gcm::new_from_slice(&*key).expect("the key has 32 bytes");
-                Sealer::Encrypted(Box::new(cipher))
+                Sealer::Encrypted(Box::new(Cipher::new(&key)))
             }
             Seals::Checksummed => {
                 let mut salt = [0; 4];
@@ -82,10 +80,7 @@ impl Sealer {
     pub(super) fn seal(&self, header: Header, data: &mut [u8], tag: &mut [u8]) {
         match self {
             Sealer::Encrypted(cipher) => {
-                let made = cipher
-                    .encrypt_inout_detached(&nonce(header).into(), &header.0, data.into())
-                    .expect("a block is far shorter than the cipher's limit");
-                tag.copy_from_slice(&made);
+                tag.copy_from_slice(&cipher.seal(&nonce(header), &header.0, data));
             }
             Sealer::Checksummed(salt) => {
                 tag.copy_from_slice(&checksum(*salt, header, data).to_le_bytes());
@@ -97,15 +92,8 @@ impl Sealer {
     pub(super) fn open(&self, header: Header, data: &mut [u8], tag: &[u8]) -> Result<(), Broken> {
         match self {
             Sealer::Encrypted(cipher) => {
-                let tag: [u8; TAG] = tag.try_into().map_err(|_| Broken)?;
-                cipher
-                    .decrypt_inout_detached(
-                        &nonce(header).into(),
-                        &header.0,
-                        data.into(),
-                        &tag.into(),
-                    )
-                    .map_err(|_| Broken)
+                let tag: &[u8; TAG] = tag.try_into().map_err(|_| Broken)?;
+                cipher.open(&nonce(header), &header.0, data, tag)
             }
             Sealer::Checksummed(salt) => {
                 let right = checksum(*salt, header, data).to_le_bytes();
@@ -121,10 +109,7 @@ impl Sealer {
             Sealer::Encrypted(cipher) => {
                 let mut bound = [0; BOUND_MAX];
                 let bound = bind(&mut bound, header, table);
-                let made = cipher
-                    .encrypt_inout_detached(&nonce(header).into(), bound, (&mut [][..]).into())
-                    .expect("nothing is shorter than the cipher's limit");
-                made.into()
+                cipher.seal(&nonce(header), bound, &mut [])
             }
             Sealer::Checksummed(salt) => {
                 let mut seal = [0; TAG];
@@ -145,14 +130,7 @@ impl Sealer {
                 let header = header.of_block(HEADER_BLOCK);
                 let mut bound = [0; BOUND_MAX];
                 let bound = bind(&mut bound, header, table);
-                cipher
-                    .decrypt_inout_detached(
-                        &nonce(header).into(),
-                        bound,
-                        (&mut [][..]).into(),
-                        &(*seal).into(),
-                    )
-                    .map_err(|_| Broken)
+                cipher.open(&nonce(header), bound, &mut [], seal)
             }
             Sealer::Checksummed(_) if self.seal_header(header, table) == *seal => Ok(()),
             Sealer::Checksummed(_) => Err(Broken),

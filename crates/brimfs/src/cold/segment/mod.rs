@@ -9,6 +9,7 @@
 //! segment, the buffers. Only `compacting` and `tail` are held during I/O, and reading needs neither.
 
 mod buffers;
+mod cipher;
 mod compact;
 mod crew;
 mod crypt;

@@ -9,7 +9,7 @@ use crate::memory::budget::Budget;
 use crate::memory::chunk::{BLOCK, CHUNK, Span};
 use crate::memory::guard::{Guard, GuardAction};
 use crate::memory::ledger::UNLIMITED;
-use crate::memory::tier::{Installed, Residents};
+use crate::memory::tier::{ColdPart, Installed, Residents};
 
 #[derive(Debug, Default)]
 struct Notebook(Notes<Vec<String>>);
@@ -58,16 +58,7 @@ impl Tier for Notebook {
     fn fault_in(&self, _: &Arc<dyn Residents>, _: u64) -> Result<(), Fault> {
         Ok(())
     }
-    fn read_cold(
-        &self,
-        _: &Arc<dyn Residents>,
-        _: u64,
-        _: Cold,
-        _: usize,
-        _: &mut [u8],
-    ) -> Result<bool, Fault> {
-        Ok(false)
-    }
+    fn read_cold(&self, _: &Arc<dyn Residents>, _: &mut [ColdPart<'_>]) {}
     fn reclaim(&self, _: u64) -> Result<(), Fault> {
         Ok(())
     }
