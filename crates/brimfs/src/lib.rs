@@ -32,6 +32,7 @@ mod options;
 mod policy;
 
 pub use base::error::{Error, ErrorKind, LimitInfo, Result};
+pub use base::operations::OperationCount;
 pub use cold::segment::Compression;
 pub use fs::{Explanation, FileSystem, Kept, LastSpill, Score, Stats};
 pub use handle::file::File;

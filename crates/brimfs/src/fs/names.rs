@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::operations::Operation;
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::fs::missing::make_all;
@@ -107,11 +108,13 @@ impl FileSystem {
     /// [`ErrorKind::RootIsBusy`].
     pub fn remove_dir(&self, path: impl AsPath) -> Result<()> {
         let path = path.as_path_bytes();
-        self.run("remove directory", path, |root| {
-            let place = resolve::place(root, path)?;
-            tree::remove_directory(&place)?;
-            root.volume().cache.remove(path);
-            Ok(())
+        self.counted(Operation::Remove, || {
+            self.run("remove directory", path, |root| {
+                let place = resolve::place(root, path)?;
+                tree::remove_directory(&place)?;
+                root.volume().cache.remove(path);
+                Ok(())
+            })
         })
     }
 
@@ -122,12 +125,14 @@ impl FileSystem {
     #[inline]
     pub fn remove_file(&self, path: impl AsPath) -> Result<()> {
         let path = path.as_path_bytes();
-        self.run("remove", path, |root| {
-            let place = resolve::place(root, path)?;
-            let (name, slash) = existing_name(&place)?;
-            tree::unlink(&place, name, slash)?;
-            root.volume().cache.remove(path);
-            Ok(())
+        self.counted(Operation::Remove, || {
+            self.run("remove", path, |root| {
+                let place = resolve::place(root, path)?;
+                let (name, slash) = existing_name(&place)?;
+                tree::unlink(&place, name, slash)?;
+                root.volume().cache.remove(path);
+                Ok(())
+            })
         })
     }
 
@@ -421,10 +426,12 @@ impl OpenOptions {
     #[inline]
     pub fn open(&self, fs: &FileSystem, path: impl AsPath) -> Result<File> {
         let path = path.as_path_bytes();
-        fs.run_once("open", path, |root| {
-            self.check()?;
-            let wait = self.wait.unwrap_or(fs.wait());
-            self.open_path(root, path, wait)
+        fs.counted(Operation::Open, || {
+            fs.run_once("open", path, |root| {
+                self.check()?;
+                let wait = self.wait.unwrap_or(fs.wait());
+                self.open_path(root, path, wait)
+            })
         })
     }
 }

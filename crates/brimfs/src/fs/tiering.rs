@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::operations::Operation;
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::fs::whole;
@@ -105,9 +106,11 @@ impl FileSystem {
     ) -> Result<()> {
         let path = path.as_path_bytes();
         let source = Source::Bytes(content.into());
-        self.run_once("write", path, |root| {
-            check_priority(priority)?;
-            whole::write_path_as(root, path, source, Some(priority), self.wait()).map(drop)
+        self.counted(Operation::Write, || {
+            self.run_once("write", path, |root| {
+                check_priority(priority)?;
+                whole::write_path_as(root, path, source, Some(priority), self.wait()).map(drop)
+            })
         })
     }
 

@@ -2,6 +2,7 @@
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::operations::Operation;
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::fs::names::{existing_name, make_directory};
@@ -104,21 +105,23 @@ impl FileSystem {
     /// others keep creating in it. O(nodes), any depth.
     pub fn remove_dir_all(&self, path: impl AsPath) -> Result<()> {
         let path = path.as_path_bytes();
-        self.run("remove tree", path, |root| {
-            let place = resolve::place(root, path)?;
-            if place.last == Last::Root {
-                return Err(ErrorKind::RootIsBusy.into());
-            }
-            let (name, slash) = existing_name(&place)?;
-            let (node, _) = resolve::child(&place.directory, name)?;
-            if node.is_directory() {
-                empty(&node)?;
-                tree::remove_directory(&place)?;
-            } else {
-                tree::unlink(&place, name, slash)?;
-            }
-            root.volume().cache.remove(path);
-            Ok(())
+        self.counted(Operation::Remove, || {
+            self.run("remove tree", path, |root| {
+                let place = resolve::place(root, path)?;
+                if place.last == Last::Root {
+                    return Err(ErrorKind::RootIsBusy.into());
+                }
+                let (name, slash) = existing_name(&place)?;
+                let (node, _) = resolve::child(&place.directory, name)?;
+                if node.is_directory() {
+                    empty(&node)?;
+                    tree::remove_directory(&place)?;
+                } else {
+                    tree::unlink(&place, name, slash)?;
+                }
+                root.volume().cache.remove(path);
+                Ok(())
+            })
         })
     }
 

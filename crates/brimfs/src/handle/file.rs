@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::fork;
+use crate::base::operations::Operation;
 use crate::base::sync::Arc;
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -112,6 +113,11 @@ impl File {
     }
 
     #[inline]
+    fn counted<R>(&self, operation: Operation, f: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.node.volume().operations.count(operation, f)
+    }
+
+    #[inline]
     pub(crate) fn reading<R>(
         &self,
         op: &'static str,
@@ -135,7 +141,9 @@ impl File {
     /// [`ErrorKind::BadHandle`] if the handle may not read, [`ErrorKind::Closed`].
     #[inline]
     pub fn read_at(&self, offset: u64, to: &mut [u8]) -> Result<usize> {
-        self.reading("read", || self.node.read_content(offset, to))
+        self.counted(Operation::Read, || {
+            self.reading("read", || self.node.read_content(offset, to))
+        })
     }
 
     /// Writes all of `from` at `offset`, or nothing; a gap before it becomes a hole. A handle that
@@ -146,20 +154,24 @@ impl File {
     /// [`ErrorKind::BadHandle`] if the handle may not write, [`ErrorKind::Closed`].
     #[inline]
     pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize> {
-        self.writing("write", || {
-            if self.access.append {
-                self.node.append_content(from)?;
-            } else {
-                self.node.write_content(offset, from)?;
-            }
-            Ok(from.len())
+        self.counted(Operation::Write, || {
+            self.writing("write", || {
+                if self.access.append {
+                    self.node.append_content(from)?;
+                } else {
+                    self.node.write_content(offset, from)?;
+                }
+                Ok(from.len())
+            })
         })
     }
 
     /// Writes at the end, wherever that is, and returns where that was. Errors as
     /// [`File::write_at`].
     pub fn append(&self, from: &[u8]) -> Result<u64> {
-        self.writing("append", || self.node.append_content(from))
+        self.counted(Operation::Write, || {
+            self.writing("append", || self.node.append_content(from))
+        })
     }
 
     /// Makes a foreign buffer of exactly one chunk (1 MiB) the content at `offset`, a multiple of
@@ -273,7 +285,9 @@ impl File {
     /// # Errors
     /// [`ErrorKind::MemoryLimit`] if the content has to be gathered and there is no room to.
     pub fn view(&self) -> Result<View> {
-        self.reading("view", || self.node.view_content())
+        self.counted(Operation::Read, || {
+            self.reading("view", || self.node.view_content())
+        })
     }
 
     /// A part of the content as one slice; what lies past the end is left out. Errors as

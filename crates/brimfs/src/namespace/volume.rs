@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::fork;
+use crate::base::operations::Operations;
 use crate::base::stats::SpreadCounter;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, RwLock, Weak};
@@ -133,6 +134,7 @@ pub(crate) struct Volume {
     closed: AtomicBool,
     /// Handles that are open.
     pub(crate) handles: SpreadCounter,
+    pub(crate) operations: Operations,
     /// Views that are alive; they may outlive the volume.
     pub(crate) views: Arc<Views>,
 }
@@ -160,6 +162,7 @@ impl Volume {
             born: fork::generation(),
             closed: AtomicBool::new(false),
             handles: SpreadCounter::default(),
+            operations: Operations::default(),
             views: Arc::default(),
         });
         let cache: Arc<dyn GivesWay> = volume.clone();
