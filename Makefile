@@ -31,6 +31,8 @@ SHUTTLE := --package brimfs --package brimfs-sim --features brimfs-sim/shuttle -
 
 # How many random cases a property of the soak runs; `make test` uses each property's own number.
 SOAK_CASES ?= 50000
+# The same random cases every time in `make test`; the soak draws its own.
+PROPTEST_RNG_SEED ?= 20240229
 # Passed to the program behind `demo` and `bench`.
 ARGS ?=
 
@@ -87,6 +89,7 @@ test: ## Runs every test; sets up what is missing
 
 .PHONY: test-rust
 test-rust: $(STAMPS)/nextest $(VENV)/.base ## Unit and integration tests of every crate
+	export PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED); \
 	if command -v cargo-nextest >/dev/null; then \
 		cargo nextest run --workspace --locked --profile $(NEXTEST_PROFILE); \
 	else \

@@ -175,6 +175,8 @@ class FileSystem:
         quota: _Size | None = None,
         memory_limit: _Size | float = 0.8,
         max_nodes: int | None = None,
+        spill_dir: str | os.PathLike[str] | Literal[False] | None = None,
+        disk_limit: _Size | None = None,
         lock_timeout: float | None = 30.0,
         memory_guard: Literal["off", "warn", "refuse"] = "warn",
         umask: int = 0o022,

@@ -190,7 +190,7 @@ def test_over_the_node_limit():
 
 
 def test_over_the_memory_limit():
-    with brimfs.FileSystem(memory_limit="4MiB") as fs:
+    with brimfs.FileSystem(memory_limit="4MiB", spill_dir=False) as fs:
         with pytest.raises(brimfs.MemoryLimitExceeded) as caught:
             fs.write_bytes("/a", bytearray(8 << 20))
         assert caught.value.errno == errno.ENOMEM

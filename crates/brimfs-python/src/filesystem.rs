@@ -11,15 +11,16 @@ mod names;
 mod open;
 mod tree;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use brimfs::face::{CacheCharge, Node, NodeTicket, Wait};
-use brimfs::{Builder, GuardAction};
+use brimfs::{Builder, ErrorKind, GuardAction};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple, PyType};
+use pyo3::types::{PyBool, PyList, PyTuple, PyType};
 
 use crate::budget::Budget;
 use crate::errors::OrRaise;
@@ -46,6 +47,11 @@ static OPEN: Mutex<Vec<Weak<brimfs::FileSystem>>> = Mutex::new(Vec::new());
 /// memory_limit: the most resident bytes, content and nodes and tables; bytes, text, or a float
 ///     share in (0, 1] of what the machine gives, the smaller of cgroup limit and RAM.
 /// max_nodes: the most files, directories and links, the root included.
+/// spill_dir: where content goes that finds no memory. None: a directory on a real disk, found when it
+///     is first needed ($BRIMFS_SPILL_DIR, /var/tmp, the user's cache directory). False: nowhere, a
+///     write that finds no memory is a MemoryLimitError then. What is spilled is encrypted under a key
+///     that exists in memory only, in files without a name.
+/// disk_limit: the most bytes on that disk; bytes or text. None: half of what is free.
 /// lock_timeout: seconds to wait for a file lock; 0 only tries, None waits for ever.
 /// memory_guard: what to do when the machine is short of memory: "off", "warn" or "refuse".
 /// umask: permission bits that new files and directories do not get.
@@ -68,11 +74,11 @@ impl FileSystem {
     #[new]
     #[pyo3(
         signature = (
-            *, quota=None, memory_limit=MemoryLimit(None), max_nodes=None,
-            lock_timeout=LockTimeout::Default, memory_guard="warn", umask=UMASK, budget=None
+            *, quota=None, memory_limit=MemoryLimit(None), max_nodes=None, spill_dir=None,
+            disk_limit=None, lock_timeout=LockTimeout::Default, memory_guard="warn", umask=UMASK, budget=None
         ),
-        text_signature = "(*, quota=None, memory_limit=0.8, max_nodes=None, lock_timeout=30.0, \
-                          memory_guard='warn', umask=0o022, budget=None)"
+        text_signature = "(*, quota=None, memory_limit=0.8, max_nodes=None, spill_dir=None, \
+                          disk_limit=None, lock_timeout=30.0, memory_guard='warn', umask=0o022, budget=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
@@ -80,6 +86,8 @@ impl FileSystem {
         quota: Option<&Bound<'_, PyAny>>,
         memory_limit: MemoryLimit,
         max_nodes: Option<&Bound<'_, PyAny>>,
+        spill_dir: Option<&Bound<'_, PyAny>>,
+        disk_limit: Option<&Bound<'_, PyAny>>,
         lock_timeout: LockTimeout,
         memory_guard: &str,
         umask: u32,
@@ -96,7 +104,13 @@ impl FileSystem {
             builder = builder.max_nodes(sizes::count(max_nodes, "max_nodes")?);
         }
         builder = limited(builder, memory_limit, budget)?;
-        let core = builder.build().or_raise_bare(py)?;
+        builder = spilling(builder, spill_dir, disk_limit)?;
+        let core = match builder.build() {
+            Err(error) if error.kind() == ErrorKind::InvalidArgument => {
+                return Err(PyValueError::new_err(error.to_string()));
+            }
+            built => built.or_raise_bare(py)?,
+        };
         Ok(FileSystem::over(core))
     }
 
@@ -317,6 +331,46 @@ fn limited(
         (Some(Limit::Bytes(bytes)), None) => Ok(builder.memory_limit(bytes)),
         (Some(Limit::Share(share)), None) => Ok(builder.memory_share(share)),
     }
+}
+
+fn spilling(
+    builder: Builder,
+    directory: Option<&Bound<'_, PyAny>>,
+    disk_limit: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Builder> {
+    let limit = disk_limit
+        .map(|limit| sizes::size(limit, "disk_limit"))
+        .transpose()?;
+    let builder = match directory {
+        None => builder,
+        Some(flag) if flag.is_instance_of::<PyBool>() => {
+            if flag.is_truthy()? {
+                return Err(PyTypeError::new_err(
+                    "spill_dir should be a path, None or False, not True",
+                ));
+            }
+            if limit.is_some() {
+                return Err(PyValueError::new_err(
+                    "a disk_limit needs a disk: spill_dir=False spills nothing",
+                ));
+            }
+            builder.spill(false)
+        }
+        Some(path) => {
+            let path: PathBuf = path.extract().map_err(|_| {
+                let name = path.get_type().name();
+                let name = name.map_or_else(|_| "?".to_owned(), |name| name.to_string());
+                PyTypeError::new_err(format!(
+                    "spill_dir should be a path, None or False, not {name}"
+                ))
+            })?;
+            builder.spill_dir(path)
+        }
+    };
+    Ok(match limit {
+        Some(limit) => builder.disk_limit(limit),
+        None => builder,
+    })
 }
 
 fn guard_action(name: &str) -> PyResult<GuardAction> {

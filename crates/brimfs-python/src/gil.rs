@@ -26,6 +26,9 @@ thread_local! {
     /// threads that are not the interpreter's, and inside [`detached`].
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
 
+    /// True while a call looks at memory of the interpreter that only its lock keeps in place.
+    static HELD: Cell<bool> = const { Cell::new(false) };
+
     /// What a signal handler raised while this thread waited without the interpreter lock.
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
@@ -64,7 +67,36 @@ pub(crate) fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send)
     result
 }
 
-/// Gives back one reference to an object whose deallocation runs no Python code.
+/// Runs `work`, in which this thread keeps the interpreter lock: where the core would have to wait
+/// for a disk or for memory it answers that it would block.
+#[inline]
+pub(crate) fn held<R>(work: impl FnOnce() -> R) -> R {
+    HELD.set(true);
+    let result = work();
+    HELD.set(false);
+    result
+}
+
+/// What the core runs its waits for disks and memory in.
+pub(crate) fn wait_detached(wait: &mut dyn FnMut()) {
+    if HELD.get() {
+        return;
+    }
+    if !ATTACHED.get() {
+        return wait();
+    }
+    ATTACHED.set(false);
+    // SAFETY: the flag said that this thread is attached. What the lock protects is borrowed by
+    // nobody who calls the core where it can wait, but by those who say so with `held`.
+    let thread = unsafe { ffi::PyEval_SaveThread() };
+    wait();
+    // SAFETY: what was saved above, on this thread.
+    unsafe { ffi::PyEval_RestoreThread(thread) };
+    ATTACHED.set(true);
+}
+
+/// Gives back one reference to an object whose deallocation runs no Python code: at once if this
+/// thread is attached, else when the next one comes by, and the interpreter is asked to do so soon.
 ///
 /// # Safety
 /// The caller owns the reference. The object is an exact `bytes` or `str`.
@@ -86,6 +118,7 @@ pub(crate) unsafe fn release(object: NonNull<ffi::PyObject>) {
         // SAFETY: `node` is ours until the exchange succeeds.
         unsafe { (*node).next = head };
         match PENDING.compare_exchange_weak(head, node, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) if head.is_null() => return run_soon(enter),
             Ok(_) => return,
             Err(now) => head = now,
         }

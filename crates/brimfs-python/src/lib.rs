@@ -51,6 +51,7 @@ mod _brimfs {
         crate::filesystem::install(&py.get_type::<FileSystem>())?;
         crate::file::hot::install(&py.get_type::<File>())?;
         brimfs::face::set_interrupt_check(crate::gil::signal_arrived);
+        brimfs::face::set_wait_hook(crate::gil::wait_detached);
         brimfs::set_guard_warning(crate::guard::warn_soon);
         Ok(())
     }

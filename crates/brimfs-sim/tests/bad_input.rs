@@ -508,6 +508,7 @@ fn more_nodes_than_allowed() {
     let fs = FileSystem::builder()
         .max_nodes(3)
         .memory_limit(1 << 20)
+        .spill(false)
         .build()
         .expect("a filesystem");
     fs.write("/a", &b"x"[..]).expect("the second node");

@@ -16,6 +16,7 @@ fn with_quota(quota: u64) -> FileSystem {
     FileSystem::builder()
         .quota(quota)
         .memory_limit(256 << 20)
+        .spill(false)
         .build()
         .expect("a filesystem")
 }
@@ -210,6 +211,7 @@ fn the_memory_limit_holds_and_nothing_leaks() {
     let limit = 8 << 20;
     let fs = FileSystem::builder()
         .memory_limit(limit)
+        .spill(false)
         .build()
         .expect("a filesystem");
     let empty = fs.stats().resident;
@@ -246,6 +248,7 @@ fn nodes_and_names_count_as_memory_too() {
     let limit = 2 << 20;
     let fs = FileSystem::builder()
         .memory_limit(limit)
+        .spill(false)
         .build()
         .expect("a filesystem");
     let empty = fs.stats().resident;
@@ -270,6 +273,7 @@ fn two_filesystems_share_a_budget() {
     let build = || {
         FileSystem::builder()
             .budget(&budget)
+            .spill(false)
             .build()
             .expect("a filesystem")
     };
@@ -319,7 +323,10 @@ fn replacing_content_takes_one_step_beside_other_writers() {
 #[test]
 fn concurrent_writers_never_pass_a_limit() {
     let (quota, limit) = (3 << 20, 6 << 20);
-    let builder = FileSystem::builder().quota(quota).memory_limit(limit);
+    let builder = FileSystem::builder()
+        .quota(quota)
+        .memory_limit(limit)
+        .spill(false);
     let fs = builder.build().expect("a filesystem");
     let empty = fs.stats().resident;
     let done = AtomicBool::new(false);

@@ -294,28 +294,6 @@ fn what_a_view_shows_stays() {
 }
 
 #[test]
-fn views_older_than_the_tier_keep_everything() {
-    let budget = Budget::new(64 << 20);
-    let fs = FileSystem::builder()
-        .budget(&budget)
-        .build()
-        .expect("a filesystem");
-    fs.write_slice("/a", &bytes(3 * MIB)).expect("room");
-    let view = fs.view("/a").expect("a view");
-    let tier = Hostile::install(&budget, GENTLE, 1);
-    fs.write_slice("/b", &bytes(9_000)).expect("room");
-    let (node, _) = fs.resolve(b"/a").expect("a node");
-    node.residents().admit_existing();
-    tier.evict_all();
-    assert_eq!(tier.moved().0, 0);
-    assert!(view[..] == bytes(3 * MIB)[..]);
-    drop(view);
-    tier.evict_all();
-    assert_eq!(tier.moved().0, 4);
-    assert!(fs.read("/a").expect("content") == bytes(3 * MIB));
-}
-
-#[test]
 fn what_needs_no_bytes_works_while_the_tier_is_broken() {
     let world = World::gentle();
     world.fs.write_slice("/small", &bytes(9_000)).expect("room");

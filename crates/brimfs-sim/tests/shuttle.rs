@@ -32,6 +32,7 @@ fn filesystem(quota: u64) -> FileSystem {
     FileSystem::builder()
         .quota(quota)
         .memory_limit(16 << 20)
+        .spill(false)
         .lock_timeout(None)
         .build()
         .expect("a filesystem")

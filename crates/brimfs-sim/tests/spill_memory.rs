@@ -47,7 +47,7 @@ fn the_process_stays_as_small_as_the_limit_says() {
     let before = resident();
     let fs = FileSystem::builder()
         .memory_limit(LIMIT)
-        .spill()
+        .spill(true)
         .build()
         .expect("a filesystem that spills");
     let allowed = before + LIMIT + LIMIT / 10 + 16 * MIB;

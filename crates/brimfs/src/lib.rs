@@ -32,13 +32,15 @@ mod options;
 mod policy;
 
 pub use base::error::{Error, ErrorKind, LimitInfo, Result};
-pub use fs::{FileSystem, Stats};
+pub use cold::segment::Compression;
+pub use fs::{Explanation, FileSystem, Kept, LastSpill, Score, Stats};
 pub use handle::file::File;
 pub use handle::open::{LockMode, OpenOptions};
 pub use handle::view::View;
 pub use memory::budget::Budget;
 pub use memory::guard::{GuardAction, GuardWarning, set_guard_warning};
 pub use memory::tier::{DiskUse, TierStats};
+pub use mover::{GcReport, Moved, Preload, PreloadReport, SpillCause};
 pub use namespace::inode::FileType;
 pub use namespace::meta::{Metadata, XattrMode};
 pub use namespace::path::{AsPath, NAME_MAX};
@@ -46,11 +48,13 @@ pub use namespace::times::{FileTimes, Timestamp};
 pub use namespace::tree::RenameMode;
 pub use namespace::walk::{DirEntry, DirEntryRef, ReadDir, Walk, WalkEntry};
 pub use options::Builder;
+pub use policy::{PolicyKind, UnknownPolicy};
 
 /// What bindings and mounts stand on. Not part of the stable interface.
 #[doc(hidden)]
 pub mod face {
     pub use crate::base::error::Fault;
+    pub use crate::base::long_wait::set_wait_hook;
     pub use crate::fs::{CacheCharge, Node, NodeTicket};
     pub use crate::handle::node::{Source, Stored};
     pub use crate::handle::wait::{Wait, set_interrupt_check};

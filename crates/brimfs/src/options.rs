@@ -1,16 +1,20 @@
 //! How a filesystem is built: every limit has a name.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::error::{ErrorKind, Fault, Result};
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, Mutex};
+use crate::cold::segment::Compression;
 use crate::fs::FileSystem;
 use crate::handle::wait::Wait;
 use crate::io::disk::Disk;
-use crate::memory::budget::{Budget, UNLIMITED};
+use crate::memory::budget::{Budget, WeakBudget};
 use crate::memory::guard::{self, GuardAction};
-use crate::mover::{SpillPlace, TierSettings};
+use crate::memory::ledger::UNLIMITED;
+use crate::mover::{Mover, SpillPlace, TierSettings};
+use crate::policy::PolicyKind;
 
 /// The share of the machine's memory that a filesystem may use unless told otherwise.
 const DEFAULT_SHARE: f64 = 0.8;
@@ -19,7 +23,6 @@ const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
 enum MemoryLimit {
-    Default,
     Bytes(u64),
     Share(f64),
     Budget(Budget),
@@ -45,7 +48,10 @@ pub struct Builder {
     umask: u32,
     owner: (u32, u32),
     guard: GuardAction,
+    /// Where content goes that finds no memory; `None` for nowhere.
     spill: Option<TierSettings>,
+    /// Something was said about spilling: a budget that was set up otherwise is an error then.
+    is_spill_chosen: bool,
 }
 
 /// What a filesystem is made of, checked.
@@ -58,20 +64,20 @@ pub(crate) struct Settings {
     pub(crate) umask: u32,
     pub(crate) owner: (u32, u32),
     pub(crate) guard: GuardAction,
-    pub(crate) spill: Option<TierSettings>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
         Builder {
             quota: UNLIMITED,
-            memory: MemoryLimit::Default,
+            memory: MemoryLimit::Share(DEFAULT_SHARE),
             max_nodes: UNLIMITED,
             wait: Wait::UpTo(DEFAULT_LOCK_TIMEOUT),
             umask: 0o022,
             owner: guard::process_owner(),
             guard: GuardAction::Warn,
-            spill: None,
+            spill: Some(TierSettings::default()),
+            is_spill_chosen: false,
         }
     }
 }
@@ -99,7 +105,8 @@ impl Builder {
         self
     }
 
-    /// Draws memory from a budget that other filesystems draw from too.
+    /// Draws memory from a budget that other filesystems draw from too. The first one settles whether
+    /// and where all of them spill.
     pub fn budget(mut self, budget: &Budget) -> Self {
         self.memory = MemoryLimit::Budget(budget.clone());
         self
@@ -136,11 +143,19 @@ impl Builder {
         self
     }
 
-    /// Lets content that finds no memory go to a disk: to a directory on a real disk that is found
-    /// when it is first needed (`$BRIMFS_SPILL_DIR`, `/var/tmp`, the user's cache directory). What is
-    /// written there is encrypted under a key that exists in memory only, in files without a name.
-    pub fn spill(mut self) -> Self {
-        self.spill_settings().place = SpillPlace::Found;
+    /// Whether content that finds no memory goes to a disk. Default: yes, to a directory on a real
+    /// disk that is found when it is first needed (`$BRIMFS_SPILL_DIR`, `/var/tmp`, the user's cache
+    /// directory). What is written there is encrypted under a key that exists in memory only, in files
+    /// without a name. Nothing is written before memory is short.
+    ///
+    /// Buffers for it take 2.3 to 6.3 MiB of the memory limit, which has to be twice that at least.
+    /// Without spilling, a write that finds no memory fails with [`ErrorKind::MemoryLimit`].
+    pub fn spill(mut self, spill: bool) -> Self {
+        self.is_spill_chosen = true;
+        match spill {
+            true => _ = self.spill_settings(),
+            false => self.spill = None,
+        }
         self
     }
 
@@ -156,6 +171,33 @@ impl Builder {
         self
     }
 
+    /// As [`Builder::spill`], with content compressed on its way to the disk. Default: none.
+    ///
+    /// For capacity, not for speed: LZ4 packs text at a quarter of what a fast disk writes.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.spill_settings().compression = compression;
+        self
+    }
+
+    /// As [`Builder::spill`], and what leaves memory first is chosen so. Default:
+    /// [`PolicyKind::G2`], the only one that heeds priorities.
+    ///
+    /// Filesystems that share a budget share the policy of the one that was built first.
+    pub fn policy(mut self, policy: PolicyKind) -> Self {
+        self.spill_settings().policy = policy;
+        self
+    }
+
+    /// As [`Builder::spill`]; after so many accesses a file counts one priority higher, to at most
+    /// 8, until it is accessed less. `None` switches that off. Default: 10. [`PolicyKind::G2`] only.
+    ///
+    /// What is counted is halved whenever the policy looks at the file because it might go. A file of
+    /// more than one chunk (1 MiB) is counted chunk by chunk.
+    pub fn priority_boost_threshold(mut self, accesses: Option<u8>) -> Self {
+        self.spill_settings().boost_threshold = accesses;
+        self
+    }
+
     /// As [`Builder::spill_dir`], to a disk that is not the host's, as simulations do.
     #[doc(hidden)]
     pub fn spill_disk(mut self, disk: Arc<dyn Disk>, directory: impl Into<PathBuf>) -> Self {
@@ -164,14 +206,17 @@ impl Builder {
     }
 
     fn spill_settings(&mut self) -> &mut TierSettings {
+        self.is_spill_chosen = true;
         self.spill.get_or_insert_with(TierSettings::default)
     }
 
     /// Builds the filesystem.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for a share outside of (0, 1], an umask beyond `0o777` or no
-    /// room for the root, [`ErrorKind::MemoryLimit`] for a memory limit too small for anything.
+    /// [`ErrorKind::InvalidArgument`] for a share outside of (0, 1], an umask beyond `0o777`, no room
+    /// for the root, a memory limit too small for the fixed tables (or for the buffers of spilling),
+    /// or a budget whose filesystems spill otherwise than is asked for here;
+    /// [`ErrorKind::MemoryLimit`] if the machine's memory is used up by other filesystems.
     pub fn build(self) -> Result<FileSystem> {
         self.settings()
             .and_then(FileSystem::from_settings)
@@ -187,9 +232,8 @@ impl Builder {
             return Err(invalid("max_nodes must be at least 1, for the root".into()));
         }
         let budget = match self.memory {
-            MemoryLimit::Default => guard::process_budget(DEFAULT_SHARE)?,
             MemoryLimit::Share(share) if share > 0.0 && share <= 1.0 => {
-                guard::process_budget(share)?
+                process_budget(share, &self.spill)?
             }
             MemoryLimit::Share(share) => {
                 return Err(invalid(format!(
@@ -205,6 +249,13 @@ impl Builder {
             MemoryLimit::Bytes(bytes) => Budget::new(bytes),
             MemoryLimit::Budget(budget) => budget,
         };
+        let spill = settle_spilling(&budget, self.spill)?;
+        if self.is_spill_chosen && !spill {
+            return Err(invalid(
+                "the filesystems that share this budget spill otherwise: the first one settles it"
+                    .into(),
+            ));
+        }
         Ok(Settings {
             quota: self.quota,
             budget,
@@ -213,9 +264,38 @@ impl Builder {
             umask: self.umask,
             owner: self.owner,
             guard: self.guard,
-            spill: self.spill,
         })
     }
+}
+
+/// Gives a budget what its first filesystem asks for; returns whether it has what is asked for now.
+fn settle_spilling(budget: &Budget, spill: Option<TierSettings>) -> Result<bool, Fault> {
+    let Some(settings) = spill else {
+        return Ok(budget.forbid_tier());
+    };
+    if !budget.is_tier_settled() {
+        Mover::install(settings.clone(), budget)?;
+    }
+    let tier: Option<&dyn Any> = budget.tier().map(|tier| tier as &dyn Any);
+    let mover = tier.and_then(|tier| tier.downcast_ref::<Mover>());
+    Ok(mover.is_some_and(|mover| *mover.settings() == settings))
+}
+
+/// The budget of all filesystems of the process that asked for this share of the machine and for this
+/// kind of spilling. Whatever their shares, all of them together draw on what the machine has.
+fn process_budget(share: f64, spill: &Option<TierSettings>) -> Result<Budget, Fault> {
+    static BUDGETS: Mutex<Vec<(f64, Option<TierSettings>, WeakBudget)>> = Mutex::new(Vec::new());
+    let mut budgets = BUDGETS.lock();
+    budgets.retain(|(_, _, budget)| budget.upgrade().is_some());
+    let known = budgets
+        .iter()
+        .find(|(known, kind, _)| *known == share && kind == spill);
+    if let Some(budget) = known.and_then(|(_, _, budget)| budget.upgrade()) {
+        return Ok(budget);
+    }
+    let budget = guard::share_of_machine(share)?;
+    budgets.push((share, spill.clone(), budget.downgrade()));
+    Ok(budget)
 }
 
 /// The smallest memory limit: what the tables of an empty filesystem take, in bytes.

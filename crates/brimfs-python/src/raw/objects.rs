@@ -13,6 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use crate::gil;
+
 /// An argument of a raw method.
 pub(crate) type Arg<'py> = Borrowed<'py, 'py, PyAny>;
 
@@ -113,19 +115,24 @@ pub(crate) fn with_bytes<R>(
     max: usize,
     look: impl FnOnce(&[u8]) -> R,
 ) -> Option<R> {
-    // SAFETY: attached, and `look` runs no Python code, so nobody changes or resizes an array.
+    // SAFETY: attached, and `look` runs no Python code and keeps the lock while it looks at an array,
+    // so nobody changes or resizes one.
     unsafe {
-        let (start, size) = if ffi::PyBytes_CheckExact(value.as_ptr()) != 0 {
+        let (start, size, look_held) = if ffi::PyBytes_CheckExact(value.as_ptr()) != 0 {
             let start = ffi::PyBytes_AsString(value.as_ptr());
-            (start, ffi::PyBytes_Size(value.as_ptr()))
+            (start, ffi::PyBytes_Size(value.as_ptr()), false)
         } else if cfg!(not(Py_GIL_DISABLED)) && ffi::PyByteArray_CheckExact(value.as_ptr()) != 0 {
             let start = ffi::PyByteArray_AsString(value.as_ptr());
-            (start, ffi::PyByteArray_Size(value.as_ptr()))
+            (start, ffi::PyByteArray_Size(value.as_ptr()), true)
         } else {
             return None;
         };
         let size = size.unsigned_abs();
-        (size <= max).then(|| look(slice::from_raw_parts(start.cast::<u8>().cast_const(), size)))
+        let bytes = || slice::from_raw_parts(start.cast::<u8>().cast_const(), size);
+        (size <= max).then(|| match look_held {
+            true => gil::held(|| look(bytes())),
+            false => look(bytes()),
+        })
     }
 }
 
@@ -147,7 +154,8 @@ pub(crate) fn with_bytearray<R>(
         }
         let size = ffi::PyByteArray_Size(value.as_ptr()).unsigned_abs();
         let start = ffi::PyByteArray_AsString(value.as_ptr()).cast::<MaybeUninit<u8>>();
-        (size <= max).then(|| fill(slice::from_raw_parts_mut(start, size)))
+        let room = || slice::from_raw_parts_mut(start, size);
+        (size <= max).then(|| gil::held(|| fill(room())))
     }
 }
 

@@ -86,6 +86,9 @@ impl Brimfs {
         if let Some(max_nodes) = limits.max_nodes {
             builder = builder.max_nodes(max_nodes);
         }
+        if tier.is_none() {
+            builder = builder.spill(false);
+        }
         let fs = builder.build().map_err(|error| error.to_string())?;
         Ok(Brimfs {
             slots: Default::default(),

@@ -7,6 +7,7 @@ pub mod error;
 pub mod fork;
 pub mod hash;
 pub(crate) mod lock_word;
+pub mod long_wait;
 pub(crate) mod spin;
 pub(crate) mod stats;
 pub mod sync;

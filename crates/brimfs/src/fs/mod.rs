@@ -11,13 +11,16 @@
 
 mod attributes;
 mod audit;
+mod explain;
 mod names;
 mod node;
+mod tiering;
 mod trees;
 mod whole;
 
 use std::fmt;
 
+pub use explain::{Explanation, Kept, LastSpill, Score};
 pub use node::{CacheCharge, Node, NodeTicket};
 
 #[allow(unused_imports, reason = "the documentation links to it")]
@@ -27,12 +30,12 @@ use crate::base::fork;
 use crate::base::sync::Arc;
 use crate::handle::lock;
 use crate::handle::wait::Wait;
-use crate::memory::budget::{Account, UNLIMITED};
+use crate::memory::account::Account;
 use crate::memory::guard::Guard;
+use crate::memory::ledger::UNLIMITED;
 use crate::memory::pool;
 use crate::memory::small::with_reclaim;
-use crate::memory::tier::TierStats;
-use crate::mover::Mover;
+use crate::memory::tier::{Residents, TierStats};
 use crate::namespace::inode::{FileType, Inode};
 use crate::namespace::volume::Volume;
 use crate::options::{Builder, Settings};
@@ -113,17 +116,11 @@ impl FileSystem {
     pub(crate) fn from_settings(settings: Settings) -> Result<Self, Fault> {
         fork::watch();
         let guard = Guard::new(settings.guard);
-        if let Some(spill) = settings.spill
-            && !settings.budget.has_tier()
-        {
-            let mover = Mover::new(spill, &settings.budget);
-            mover.activate(&settings.budget)?;
-            // Whoever was faster has given the budget a tier as good as this one.
-            let _ = settings.budget.install_tier(mover);
-        }
         let account = Arc::new(Account::new(settings.quota, settings.budget, guard));
         let (max_nodes, umask, owner) = (settings.max_nodes, settings.umask, settings.owner);
         let (_, root) = Volume::new(account, max_nodes, umask, owner)?;
+        let resident: Arc<dyn Residents> = root.clone();
+        root.account().budget.add_root(Arc::downgrade(&resident));
         Ok(FileSystem {
             shared: Arc::new(Shared {
                 root,
@@ -156,19 +153,6 @@ impl FileSystem {
         path: &[u8],
         mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
-        if self.volume().account.budget.has_tier() {
-            return self.run_again(op, path, &mut body);
-        }
-        self.run_once(op, path, body)
-    }
-
-    #[cold]
-    fn run_again<R>(
-        &self,
-        op: &'static str,
-        path: &[u8],
-        body: &mut dyn FnMut(&Arc<Inode>) -> Result<R, Fault>,
-    ) -> Result<R> {
         self.run_once(op, path, |root| {
             with_reclaim(root.account(), true, || body(root))
         })
@@ -197,9 +181,6 @@ impl FileSystem {
     ) -> Result<R, Fault> {
         self.volume().check()?;
         let root = self.root();
-        if !root.account().budget.has_tier() {
-            return body(root);
-        }
         with_reclaim(root.account(), wait != Wait::Now, || body(root))
     }
 
@@ -224,6 +205,9 @@ impl FileSystem {
         if volume.nodes() == 1 && volume.born == fork::generation() {
             // Nothing is left that a path could lead to: an empty filesystem reads zero.
             volume.cache.clear();
+            if let Some(tier) = budget.tier() {
+                tier.rest();
+            }
         }
         let limit = |limit| (limit != UNLIMITED).then_some(limit);
         Stats {
@@ -268,6 +252,9 @@ impl FileSystem {
         let volume = self.volume();
         if volume.check().is_err() || !volume.close() {
             return;
+        }
+        if let Some(mover) = self.mover() {
+            mover.cancel_preloads(volume.account.id);
         }
         volume.cache.clear();
         let nodes: Vec<_> = {

@@ -19,9 +19,11 @@ use crate::namespace::cache::Stamp;
 use crate::namespace::inode::{FileType, Inode};
 use crate::namespace::meta::Metadata;
 use crate::namespace::path;
+use crate::namespace::priority::check_priority;
 use crate::namespace::resolve::{self, Place};
 use crate::namespace::tree;
 use crate::namespace::walk::{self, DirEntryRef};
+use crate::policy::PRIORITY_MAX;
 
 /// A file, directory or symbolic link, whatever becomes of its names.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ impl Node {
         self.0.number()
     }
 
-    /// How much a file is worth keeping in memory: 0 to 10, 5 unless set.
+    /// See [`FileSystem::priority`].
     #[must_use]
     pub fn priority(&self) -> u8 {
         self.0.priority()
@@ -48,7 +50,18 @@ impl Node {
 
     /// Sets [`Node::priority`]; more than 10 counts as 10.
     pub fn set_priority(&self, priority: u8) {
-        self.0.set_priority(priority);
+        self.0.set_priority(priority.min(PRIORITY_MAX));
+    }
+
+    /// See [`FileSystem::is_pinned`].
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.0.is_pinned()
+    }
+
+    /// See [`FileSystem::pin`] and [`FileSystem::unpin`].
+    pub fn set_pin(&self, pinned: bool) {
+        self.0.set_pin(pinned);
     }
 
     /// The file as a tier sees it.
@@ -192,6 +205,19 @@ impl FileSystem {
     pub fn write_with(&self, path: &[u8], source: Source<'_>, wait: Wait) -> Result<bool, Fault> {
         self.volume().check()?;
         whole::write_path(self.root(), path, source, wait)
+    }
+
+    /// As [`FileSystem::write_with`], and sets the file's priority.
+    pub fn write_prioritized(
+        &self,
+        path: &[u8],
+        source: Source<'_>,
+        priority: u8,
+        wait: Wait,
+    ) -> Result<bool, Fault> {
+        self.volume().check()?;
+        check_priority(priority)?;
+        whole::write_path_as(self.root(), path, source, Some(priority), wait)
     }
 
     /// Writes at the end of a file, which is created if it is missing.

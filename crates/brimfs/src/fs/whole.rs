@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
@@ -15,7 +16,7 @@ use crate::memory::content::Content;
 use crate::memory::fresh::Fresh;
 use crate::memory::shared::Shared;
 use crate::memory::small::with_reclaim;
-use crate::namespace::inode::{FileType, Inode, PERMISSIONS};
+use crate::namespace::inode::{Body, FileType, Inode, PERMISSIONS};
 use crate::namespace::path::AsPath;
 use crate::namespace::resolve::{self, Place};
 use crate::namespace::tree;
@@ -38,36 +39,30 @@ fn file_spot(root: &Arc<Inode>, path: &[u8]) -> Result<Spot, Fault> {
     }
 }
 
-/// Creates a file that has its content from the start.
+/// Creates a file that has its content, and its priority if one is given, from the start.
 ///
 /// Gives the content back if somebody else created one of that name meanwhile.
 fn create_with<'a>(
     target: &Target,
     path: &[u8],
     fresh: Fresh<'a>,
+    priority: Option<u8>,
     wait: Wait,
 ) -> Result<Option<Fresh<'a>>, Fault> {
     let account = fresh.account;
     let may_wait = wait != Wait::Now;
     let directory = &target.place.directory;
     let content = Content::deposit(fresh)?;
-    let node = if account.budget.has_tier() {
-        // Trying again needs the content: it comes when the node is there.
-        match with_reclaim(account, may_wait, || {
-            new_file(directory, Content::Empty, 0o666)
-        }) {
-            Ok(node) => {
-                node.write().fill(content);
-                node
-            }
-            Err(fault) => {
-                content.release(account);
-                return Err(fault);
-            }
-        }
-    } else {
-        new_file(directory, content, 0o666)?
-    };
+    let volume = directory.volume();
+    if let Err(fault) = with_reclaim(account, may_wait, || volume.reserve_file()) {
+        content.release(account);
+        return Err(fault);
+    }
+    let mode = 0o666 & !volume.umask;
+    let node = volume.new_reserved_node(Body::File(content), mode, clock::wall_nanos());
+    if let Some(priority) = priority {
+        node.set_priority(priority);
+    }
     match with_reclaim(account, may_wait, || target.link(&node, path)) {
         Ok(()) => {
             node.introduce_new();
@@ -88,13 +83,29 @@ pub(crate) fn write_path(
     source: Source<'_>,
     wait: Wait,
 ) -> Result<bool, Fault> {
+    write_path_as(root, path, source, None, wait)
+}
+
+/// As [`write_path`]; the file has this priority from then on, if one is given.
+#[inline]
+pub(crate) fn write_path_as(
+    root: &Arc<Inode>,
+    path: &[u8],
+    source: Source<'_>,
+    priority: Option<u8>,
+    wait: Wait,
+) -> Result<bool, Fault> {
+    let replaced = |node: &Inode| {
+        priority.inspect(|priority| node.set_priority(*priority));
+        false
+    };
     let mut target = match file_spot(root, path)? {
-        Spot::Taken(node) => return node.write_whole(source, wait).map(|()| false),
+        Spot::Taken(node) => return node.write_whole(source, wait).map(|()| replaced(&node)),
         Spot::Free(target) => target,
     };
     let mut fresh = source.fresh(root, wait)?;
     loop {
-        fresh = match create_with(&target, path, fresh, wait)? {
+        fresh = match create_with(&target, path, fresh, priority, wait)? {
             None => return Ok(true),
             Some(fresh) => fresh,
         };
@@ -102,7 +113,7 @@ pub(crate) fn write_path(
             Spot::Free(target) => target,
             Spot::Taken(node) => {
                 let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
-                return node.install_content(fresh).map(|()| false);
+                return node.install_content(fresh).map(|()| replaced(&node));
             }
         }
     }
@@ -116,7 +127,7 @@ pub(crate) fn copy_path(
     wait: Wait,
 ) -> Result<u64, Fault> {
     let source = file(root, from)?;
-    let (shared, mode) = share(&source, wait)?;
+    let (shared, traits) = share(&source, wait)?;
     let len = shared.len();
     loop {
         let target = match file_spot(root, to)? {
@@ -128,7 +139,7 @@ pub(crate) fn copy_path(
             }
             Spot::Free(target) => target,
         };
-        let node = copied_file(&target.place.directory, shared.clone(), mode)?;
+        let node = copied_file(&target.place.directory, shared.clone(), traits)?;
         match target.link(&node, to) {
             // Somebody else was faster.
             Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
@@ -137,10 +148,19 @@ pub(crate) fn copy_path(
     }
 }
 
-/// A new file with shared content and the permissions of what it was copied from.
-fn copied_file(directory: &Inode, shared: Shared, mode: u32) -> Result<Arc<Inode>, Fault> {
+/// What a new file inherits from the one that it is a copy of.
+#[derive(Clone, Copy)]
+struct Traits {
+    mode: u32,
+    priority: u8,
+}
+
+/// A new file with shared content and the traits of what it was copied from.
+fn copied_file(directory: &Inode, shared: Shared, traits: Traits) -> Result<Arc<Inode>, Fault> {
     let node = new_file(directory, shared.into_content(), 0o666)?;
-    node.set_mode(mode)?;
+    node.set_mode(traits.mode)?;
+    // What is shared keeps its worth: the tier is not told.
+    node.write().set_priority(traits.priority);
     Ok(node)
 }
 
@@ -151,20 +171,23 @@ pub(crate) fn copy_into(
     source: &Arc<Inode>,
     wait: Wait,
 ) -> Result<(), Fault> {
-    let (shared, mode) = share(source, wait)?;
-    let node = copied_file(&place.directory, shared, mode)?;
+    let (shared, traits) = share(source, wait)?;
+    let node = copied_file(&place.directory, shared, traits)?;
     tree::link(&place.directory, name, &node, None)
 }
 
-/// A reference to a file's content, and its permissions.
-fn share(source: &Arc<Inode>, wait: Wait) -> Result<(Shared, u32), Fault> {
+/// A reference to a file's content, and what goes with it.
+fn share(source: &Arc<Inode>, wait: Wait) -> Result<(Shared, Traits), Fault> {
     let _locked = Locked::new(source, Mode::Shared, wait)?;
     retry(source, wait, || {
         let mut state = source.write();
-        let mode = u32::from(state.mode & PERMISSIONS);
+        let traits = Traits {
+            mode: u32::from(state.mode & PERMISSIONS),
+            priority: state.priority(),
+        };
         let shared = node::content_mut(&mut state)?.share(source.account())?;
         source.track(&mut state, 0, 1);
-        Ok((shared, mode))
+        Ok((shared, traits))
     })
 }
 
@@ -249,8 +272,8 @@ impl FileSystem {
     }
 
     /// Copies a file, sharing its chunks: O(1) in its size until one of both is changed. Replaces
-    /// the content of an existing file; a new one gets the permissions of the old. Returns the
-    /// length.
+    /// the content of an existing file; a new one gets the permissions and the priority of the old.
+    /// Returns the length.
     ///
     /// # Errors
     /// As [`FileSystem::read`] for `from` and [`FileSystem::write`] for `to`.
@@ -291,7 +314,7 @@ pub(crate) fn append_path(
             Spot::Free(target) => target,
         };
         let fresh = Source::Slice(content).fresh(root, wait)?;
-        if create_with(&target, path, fresh, wait)?.is_none() {
+        if create_with(&target, path, fresh, None, wait)?.is_none() {
             return Ok(0);
         }
     }

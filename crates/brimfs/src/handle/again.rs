@@ -7,6 +7,7 @@
 use smallvec::SmallVec;
 
 use crate::base::error::{ErrorKind, Fault};
+use crate::base::long_wait::long_wait;
 use crate::base::sync::{Arc, thread};
 use crate::handle::node::content;
 use crate::handle::wait::Wait;
@@ -65,7 +66,7 @@ fn help(node: &Arc<Inode>, wait: Wait, fault: Fault) -> Result<(), Fault> {
     };
     match account.budget.tier() {
         Some(_) if wait == Wait::Now => Err(ErrorKind::WouldBlock.into()),
-        Some(tier) => tier.fault_in(&holder(node), index),
+        Some(tier) => long_wait(|| tier.fault_in(&holder(node), index)),
         None => Err(fault),
     }
 }
@@ -171,10 +172,10 @@ fn read_missing(
 fn read_cold(node: &Arc<Inode>, parts: &mut [ColdPart<'_>]) -> Result<(), Fault> {
     match (node.account().budget.tier(), parts.first()) {
         (_, None) => Ok(()),
-        (Some(tier), _) => {
+        (Some(tier), _) => long_wait(|| {
             tier.read_cold(&holder(node), parts);
             Ok(())
-        }
+        }),
         (None, Some(part)) => Err(Fault::miss(part.index)),
     }
 }

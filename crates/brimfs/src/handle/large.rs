@@ -52,14 +52,20 @@ impl Inode {
     #[cold]
     fn is_large(&self, len: usize) -> bool {
         let budget = &self.account().budget;
-        budget.active_tier().is_some() && len as u64 > budget.limit() / SHARE
+        len as u64 > budget.limit() / SHARE && budget.wake_tier()
     }
 
     /// Whether a change of this range has to be made in pieces.
     #[inline]
     pub(crate) fn is_changed_in_pieces(&self, offset: u64, len: u64) -> bool {
         let chunk = CHUNK as u64;
-        offset % chunk + len > chunk && self.account().budget.active_tier().is_some()
+        offset % chunk + len > chunk && self.is_appended_in_pieces(len as usize)
+    }
+
+    /// Whether so much has to be appended in pieces, wherever the end is.
+    #[inline]
+    pub(crate) fn is_appended_in_pieces(&self, len: usize) -> bool {
+        self.account().budget.is_tracking() || self.is_large(len)
     }
 
     /// New content for a file, in a node that nobody finds: chunk by chunk, and those that are

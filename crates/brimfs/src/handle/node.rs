@@ -9,7 +9,7 @@ use crate::handle::again::{self, retry};
 use crate::handle::lock::{self, Mode};
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
-use crate::memory::budget::Charge;
+use crate::memory::account::Charge;
 use crate::memory::chunk::{CHUNK, Owner};
 use crate::memory::content::{BUF_MAX, Content};
 use crate::memory::foreign::Foreign;
@@ -367,9 +367,7 @@ impl Inode {
         let mut state = self.write();
         content_mut(&mut state)?.install(fresh)?;
         state.content_changed(clock::wall_nanos());
-        if self.account().budget.has_tier() {
-            self.introduce(&mut state);
-        }
+        self.introduce(&mut state);
         Ok(())
     }
 
@@ -405,7 +403,7 @@ impl Inode {
 
     /// Writes at the end, wherever that is; returns where that was.
     pub(crate) fn append_content(self: &Arc<Self>, from: &[u8]) -> Result<u64, Fault> {
-        if from.len() > CHUNK / 2 && self.account().budget.active_tier().is_some() {
+        if from.len() > CHUNK / 2 && self.is_appended_in_pieces(from.len()) {
             return self.append_in_pieces(from);
         }
         retry(self, Wait::Forever, || {

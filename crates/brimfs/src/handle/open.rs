@@ -17,6 +17,7 @@ use crate::namespace::cache::{Stamp, Why};
 use crate::namespace::inode::{Body, FileType, Inode};
 use crate::namespace::meta::check_mode;
 use crate::namespace::path::Last;
+use crate::namespace::priority::check_priority;
 use crate::namespace::resolve::{self, LINKS_MAX};
 use crate::namespace::tree;
 
@@ -57,6 +58,7 @@ pub struct OpenOptions {
     no_follow: bool,
     mode: u32,
     lock: LockMode,
+    priority: Option<u8>,
     pub(crate) wait: Option<Wait>,
 }
 
@@ -87,6 +89,7 @@ impl OpenOptions {
             no_follow: false,
             mode: 0o666,
             lock: LockMode::Auto,
+            priority: None,
             wait: None,
         }
     }
@@ -120,6 +123,15 @@ impl OpenOptions {
         self
     }
 
+    /// The priority that the file has from then on, 0 to 10, whether or not it is created; see
+    /// [`FileSystem::set_priority`](crate::FileSystem::set_priority).
+    ///
+    /// Opening with more than 10 fails with [`ErrorKind::InvalidArgument`].
+    pub fn priority(&mut self, priority: u8) -> &mut Self {
+        self.priority = Some(priority);
+        self
+    }
+
     /// How long to wait for the file lock: zero tries once, `None` waits for ever.
     ///
     /// Without a call the filesystem's own timeout counts.
@@ -143,6 +155,9 @@ impl OpenOptions {
         }
         if (self.create || self.create_new) && !(write || append) {
             return refuse("create needs write or append");
+        }
+        if let Some(priority) = self.priority {
+            check_priority(priority)?;
         }
         check_mode(self.mode)
     }
@@ -190,6 +205,7 @@ impl OpenOptions {
         })?;
         // Nobody knows the node yet, so the lock is free.
         let hold = self.hold(&node, Wait::Now)?;
+        self.set_priority(&node);
         let file = File::new(node, hold, self.access, path);
         with_reclaim(account, may_wait, || target.link(file.node(), path)).map(|()| file)
     }
@@ -206,11 +222,19 @@ impl OpenOptions {
             FileType::Symlink => return Err(ErrorKind::TooManySymlinks.into()),
         }
         let hold = self.hold(&node, wait)?;
+        self.set_priority(&node);
         let file = File::new(node, hold, self.access, path);
         if self.truncate {
             file.node().empty_content()?;
         }
         Ok(file)
+    }
+
+    #[inline]
+    fn set_priority(&self, node: &Inode) {
+        if let Some(priority) = self.priority {
+            node.set_priority(priority);
+        }
     }
 
     fn hold(&self, node: &Inode, wait: Wait) -> Result<Option<Hold>, Fault> {

@@ -1,132 +1,17 @@
-//! Counters behind limits: reserve first, allocate second.
+//! Memory limits that filesystems share, and what gives way when one is reached.
 //!
-//! Owns the numbers, never the memory. A reservation either fits under the
-//! limit as a whole or changes nothing, so a limit holds at every instant.
+//! Owns the numbers, never the memory.
 
 use std::fmt;
 use std::sync::OnceLock;
 
-use crate::base::error::{ErrorKind, Fault, LimitInfo, Result};
+use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::fork;
-use crate::base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak};
-use crate::memory::guard::Guard;
-use crate::memory::tier::Tier;
-
-/// A limit with its counter and its peak.
-pub(crate) struct Ledger {
-    used: AtomicU64,
-    peak: AtomicU64,
-    limit: AtomicU64,
-    kind: ErrorKind,
-}
-
-/// The limit of a ledger that has none.
-pub(crate) const UNLIMITED: u64 = u64::MAX;
-
-impl Ledger {
-    pub(crate) fn new(limit: u64, kind: ErrorKind) -> Self {
-        Ledger {
-            used: AtomicU64::new(0),
-            peak: AtomicU64::new(0),
-            limit: AtomicU64::new(limit),
-            kind,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn reserve(&self, amount: u64) -> Result<(), Fault> {
-        if amount == 0 {
-            return Ok(());
-        }
-        self.add(amount).map(drop)
-    }
-
-    /// Reserves, and returns what is in use then. The order is that of [`Draw`].
-    #[inline]
-    fn add(&self, amount: u64) -> Result<u64, Fault> {
-        let limit = self.limit.load(Ordering::Relaxed);
-        let mut used = self.used.load(Ordering::Relaxed);
-        loop {
-            let Some(after) = used.checked_add(amount).filter(|after| *after <= limit) else {
-                return Err(self.refusal(amount, used, limit));
-            };
-            match self
-                .used
-                .compare_exchange_weak(used, after, Ordering::SeqCst, Ordering::Relaxed)
-            {
-                Ok(_) => {
-                    if after > self.peak.load(Ordering::Relaxed) {
-                        self.peak.fetch_max(after, Ordering::Relaxed);
-                    }
-                    return Ok(after);
-                }
-                Err(now) => used = now,
-            }
-        }
-    }
-
-    #[cold]
-    fn refusal(&self, requested: u64, used: u64, limit: u64) -> Fault {
-        Fault::limit(
-            self.kind,
-            LimitInfo {
-                requested,
-                used,
-                limit,
-            },
-        )
-    }
-
-    #[inline]
-    pub(crate) fn release(&self, amount: u64) {
-        if amount != 0 {
-            self.sub(amount);
-        }
-    }
-
-    /// Releases, and returns what is in use then.
-    #[inline]
-    fn sub(&self, amount: u64) -> u64 {
-        let before = self.used.fetch_sub(amount, Ordering::Relaxed);
-        debug_assert!(before >= amount, "released {amount} of {before}");
-        before.wrapping_sub(amount)
-    }
-
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn peak(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit.load(Ordering::Relaxed)
-    }
-
-    /// Sets the limit, unless more than that is in use.
-    pub(crate) fn set_limit(&self, limit: u64) -> Result<(), Fault> {
-        let used = self.used();
-        if used > limit {
-            return Err(self.refusal(0, used, limit));
-        }
-        self.limit.store(limit, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Ledger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} of {} (peak {})",
-            self.used(),
-            self.limit(),
-            self.peak()
-        )
-    }
-}
+use crate::memory::draw::Draw;
+use crate::memory::ledger::{Ledger, UNLIMITED};
+use crate::memory::tier::{Residents, Tier};
 
 /// A memory limit that several filesystems can share.
 ///
@@ -150,77 +35,29 @@ struct Shares {
     /// The machine, for budgets that are shares of it.
     machine: Option<Draw>,
     caches: Mutex<Vec<Weak<dyn GivesWay>>>,
-    /// Set after `tier`; see [`crate::memory::shared::Views`].
+    /// The limit as it was set: that of the ledger and what is put aside.
+    limit: AtomicU64,
+    /// A part of the limit that is kept for the tier's buffers until they are needed, in bytes.
+    aside: Mutex<u64>,
+    /// The tier is told once when more than this is in use, in bytes.
+    alarm: AtomicU64,
+    /// The roots of the filesystems that draw on the budget.
+    roots: Mutex<Vec<Weak<dyn Residents>>>,
+    /// Set after `tier`, before there is a filesystem.
     has_tier: AtomicBool,
-    tier: OnceLock<(Arc<dyn Tier>, u32)>,
+    /// The tier is told of every unit.
+    is_tracking: AtomicBool,
+    tier: OnceLock<Option<InstalledTier>>,
 }
 
-/// What a budget has drawn from the machine: never less than it uses, and a little in advance, so
-/// that most reservations look at one counter only.
-///
-/// Whoever reserves changes `used` and then looks at `drawn`; whoever gives back changes `drawn`
-/// and then looks at `used`: one of both sees the other.
-struct Draw {
-    machine: Arc<Ledger>,
-    drawn: AtomicU64,
-    /// Held while `drawn` changes.
-    gate: Mutex<()>,
+struct InstalledTier {
+    tier: Arc<dyn Tier>,
+    /// The process that it works in.
+    born: u32,
 }
 
-impl Draw {
-    /// What is drawn at once, in bytes; at most three times this much lies idle.
-    const STEP: u64 = 256 << 10;
-
-    /// Follows a reservation, after which `used` bytes are in use.
-    #[inline]
-    fn follow(&self, used: u64) -> Result<(), Fault> {
-        if used <= self.drawn.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        self.draw(used)
-    }
-
-    #[cold]
-    fn draw(&self, used: u64) -> Result<(), Fault> {
-        let _gate = self.gate.lock();
-        let drawn = self.drawn.load(Ordering::SeqCst);
-        let Some(missing) = used.checked_sub(drawn).filter(|missing| *missing > 0) else {
-            return Ok(());
-        };
-        let more = missing.next_multiple_of(Self::STEP);
-        let more = match self.machine.reserve(more) {
-            Ok(()) => more,
-            Err(_) => self.machine.reserve(missing).map(|()| missing)?,
-        };
-        self.drawn.store(drawn + more, Ordering::SeqCst);
-        Ok(())
-    }
-
-    /// Follows a release, after which `used` bytes are in use.
-    #[inline]
-    fn give_back(&self, used: u64, ledger: &Ledger) {
-        if self.drawn.load(Ordering::Relaxed) > used.saturating_add(3 * Self::STEP) {
-            self.settle(ledger);
-        }
-    }
-
-    #[cold]
-    fn settle(&self, ledger: &Ledger) {
-        let _gate = self.gate.lock();
-        let drawn = self.drawn.load(Ordering::SeqCst);
-        let kept = ledger.used() + Self::STEP;
-        if kept >= drawn {
-            return;
-        }
-        self.drawn.store(kept, Ordering::SeqCst);
-        if ledger.used.load(Ordering::SeqCst) > kept {
-            // Somebody reserved meanwhile and may have seen what was drawn before.
-            self.drawn.store(drawn, Ordering::SeqCst);
-        } else {
-            self.machine.release(drawn - kept);
-        }
-    }
-}
+/// A tier is told to get ready when so much of the limit is in use: one part in so many.
+const ALARM_SHARE: u64 = 8;
 
 /// Memory that is given back as soon as something else needs it.
 ///
@@ -256,12 +93,7 @@ impl Budget {
 
     /// A budget of `limit` bytes that draws on the machine's as well.
     pub(crate) fn within(limit: u64, machine: &Arc<Ledger>) -> Self {
-        let draw = Draw {
-            machine: machine.clone(),
-            drawn: AtomicU64::new(0),
-            gate: Mutex::new(()),
-        };
-        Self::build(limit, Some(draw))
+        Self::build(limit, Some(Draw::new(machine)))
     }
 
     fn build(limit: u64, machine: Option<Draw>) -> Self {
@@ -270,7 +102,12 @@ impl Budget {
             ledger: Ledger::new(limit, ErrorKind::MemoryLimit),
             machine,
             caches: Mutex::new(Vec::new()),
+            limit: AtomicU64::new(limit),
+            aside: Mutex::new(0),
+            alarm: AtomicU64::new(UNLIMITED),
+            roots: Mutex::new(Vec::new()),
             has_tier: AtomicBool::new(false),
+            is_tracking: AtomicBool::new(false),
             tier: OnceLock::new(),
         }))
     }
@@ -279,9 +116,15 @@ impl Budget {
         WeakBudget(Arc::downgrade(&self.0))
     }
 
-    /// Bytes that are free.
+    /// Bytes that are free, here and on the machine that the budget draws on.
     pub(crate) fn spare(&self) -> u64 {
-        self.limit().saturating_sub(self.used())
+        let Shares {
+            ledger, machine, ..
+        } = &*self.0;
+        let used = ledger.used();
+        let own = ledger.limit().saturating_sub(used);
+        let machine = machine.as_ref();
+        own.min(machine.map_or(UNLIMITED, |draw| draw.spare(used)))
     }
 
     /// Resident bytes charged now.
@@ -299,37 +142,158 @@ impl Budget {
     /// The limit in bytes.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.0.ledger.limit()
+        self.0.limit.load(Ordering::Relaxed)
     }
 
-    /// Changes the limit.
+    /// Changes the limit. Content that is too much for a lower one is spilled first, if the
+    /// filesystems spill.
     ///
     /// # Errors
-    /// [`ErrorKind::MemoryLimit`] if more than `limit` is in use; the limit stays.
+    /// [`ErrorKind::MemoryLimit`] if more than `limit` is in use and cannot be spilled; what the disk
+    /// says if it takes no more. The limit stays.
     pub fn set_limit(&self, limit: u64) -> Result<()> {
+        if let Some(tier) = self.tier() {
+            tier.shrink(limit)
+                .map_err(|fault| fault.during("set the memory limit"))?;
+        }
+        let aside = self.0.aside.lock();
         let before = self.limit();
-        self.0
-            .ledger
-            .set_limit(limit)
+        limit
+            .checked_sub(*aside)
+            .ok_or_else(|| self.0.ledger.refusal(*aside, self.used(), limit))
+            .and_then(|rest| self.0.ledger.set_limit(rest))
             .map_err(|fault| fault.during("set the memory limit"))?;
+        self.0.limit.store(limit, Ordering::Relaxed);
+        if self.0.alarm.load(Ordering::Relaxed) != UNLIMITED {
+            let alarm = limit / ALARM_SHARE;
+            self.0.alarm.store(alarm, Ordering::Relaxed);
+        }
+        if let Some(tier) = self.tier() {
+            tier.limit_changed(limit);
+        }
         ceiling::raise(limit);
         ceiling::lower(before);
         Ok(())
     }
 
-    /// Gives the budget a cold tier, for good; `false` if it has one.
+    /// Gives the budget a cold tier, for good; `false` if that was settled before, at the latest when
+    /// the first filesystem was built.
     #[doc(hidden)]
     #[must_use]
     pub fn install_tier(&self, tier: Arc<dyn Tier>) -> bool {
-        let is_first = self.0.tier.set((tier, fork::generation())).is_ok();
-        self.0.has_tier.store(true, Ordering::SeqCst);
-        is_first
+        let is_active = tier.is_active();
+        let born = fork::generation();
+        if self.0.tier.set(Some(InstalledTier { tier, born })).is_err() {
+            return false;
+        }
+        self.0.has_tier.store(true, Ordering::Release);
+        let alarm = self.limit() / ALARM_SHARE;
+        self.0.alarm.store(alarm, Ordering::Relaxed);
+        if is_active {
+            self.start_tracking();
+        }
+        true
+    }
+
+    /// Whether it is settled if the budget has a tier.
+    pub(crate) fn is_tier_settled(&self) -> bool {
+        self.0.tier.get().is_some()
+    }
+
+    /// Settles that the budget never has a tier; `false` if it has one.
+    pub(crate) fn forbid_tier(&self) -> bool {
+        self.0.tier.get_or_init(|| None).is_none()
+    }
+
+    /// As [`Budget::install_tier`], and keeps a part of the limit for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MemoryLimit`] if more than the rest is in use, here or on the machine.
+    pub(crate) fn install_frugal_tier(
+        &self,
+        tier: Arc<dyn Tier>,
+        bytes: u64,
+    ) -> Result<bool, Fault> {
+        let mut aside = self.0.aside.lock();
+        if self.0.tier.get().is_some() {
+            return Ok(false);
+        }
+        self.put_aside(bytes)?;
+        *aside = bytes;
+        Ok(self.install_tier(tier))
+    }
+
+    fn put_aside(&self, bytes: u64) -> Result<(), Fault> {
+        let Shares {
+            ledger, machine, ..
+        } = &*self.0;
+        let limit = ledger.limit();
+        let rest = limit
+            .checked_sub(bytes)
+            .ok_or_else(|| ledger.refusal(bytes, ledger.used(), limit))?;
+        if let Some(draw) = machine {
+            draw.machine.reserve(bytes)?;
+        }
+        ledger.set_limit(rest).inspect_err(|_| {
+            if let Some(draw) = machine {
+                draw.machine.release(bytes);
+            }
+        })
+    }
+
+    /// Charges what was put aside; returns how much that was.
+    pub(crate) fn claim_aside(&self) -> u64 {
+        let mut aside = self.0.aside.lock();
+        let bytes = std::mem::take(&mut *aside);
+        if let Some(draw) = &self.0.machine {
+            draw.take_over(bytes);
+        }
+        self.0.ledger.widen(bytes);
+        bytes
+    }
+
+    /// The opposite of [`Budget::claim_aside`], if the tier's `charged` bytes are all that is in use:
+    /// `aside` bytes are put aside and nothing is tracked. Whether that was so.
+    pub(crate) fn lay_aside_again(&self, charged: u64, bytes: u64) -> bool {
+        let mut aside = self.0.aside.lock();
+        let Shares {
+            ledger, machine, ..
+        } = &*self.0;
+        if !ledger.narrow_if_used(bytes, charged) {
+            return false;
+        }
+        if let Some(draw) = machine {
+            draw.hand_over(bytes);
+        }
+        *aside = bytes;
+        self.0.is_tracking.store(false, Ordering::Release);
+        let alarm = self.limit() / ALARM_SHARE;
+        self.0.alarm.store(alarm, Ordering::Relaxed);
+        true
+    }
+
+    /// From now on the tier is told of every unit.
+    pub(crate) fn start_tracking(&self) {
+        self.0.is_tracking.store(true, Ordering::Release);
+    }
+
+    /// Notes a filesystem that draws on the budget.
+    pub(crate) fn add_root(&self, root: Weak<dyn Residents>) {
+        let mut roots = self.0.roots.lock();
+        roots.retain(|known| known.strong_count() > 0);
+        roots.push(root);
+    }
+
+    /// The roots of all filesystems that draw on the budget.
+    pub(crate) fn roots(&self) -> Vec<Arc<dyn Residents>> {
+        let roots = self.0.roots.lock();
+        roots.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Whether content can go cold.
     #[inline]
     pub(crate) fn has_tier(&self) -> bool {
-        self.0.has_tier.load(Ordering::SeqCst)
+        self.0.has_tier.load(Ordering::Acquire)
     }
 
     /// The cold tier. A forked child has none: what it inherits it leaves alone.
@@ -338,14 +302,35 @@ impl Budget {
         if !self.has_tier() {
             return None;
         }
-        let (tier, born) = self.0.tier.get()?;
-        (*born == fork::generation()).then_some(&**tier)
+        let installed = self.0.tier.get()?.as_ref()?;
+        (installed.born == fork::generation()).then_some(&*installed.tier)
     }
 
     /// The cold tier, if units are to be tracked now.
     #[inline]
     pub(crate) fn active_tier(&self) -> Option<&dyn Tier> {
-        self.tier().filter(|tier| tier.is_active())
+        if !self.is_tracking() {
+            return None;
+        }
+        self.tier()
+    }
+
+    /// Makes the tier track units at once, for content that could not be in memory as a whole; whether
+    /// there is one.
+    pub(crate) fn wake_tier(&self) -> bool {
+        let Some(tier) = self.tier() else {
+            return false;
+        };
+        if !self.is_tracking() {
+            tier.wake();
+        }
+        true
+    }
+
+    /// Whether the tier is told of every unit.
+    #[inline]
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.0.is_tracking.load(Ordering::Acquire)
     }
 
     /// Reserves memory; caches give way if there is not enough.
@@ -364,6 +349,9 @@ impl Budget {
             return Ok(());
         }
         let used = self.0.ledger.add(bytes)?;
+        if used > self.0.alarm.load(Ordering::Relaxed) {
+            self.alert();
+        }
         match &self.0.machine {
             None => Ok(()),
             Some(draw) => draw
@@ -373,16 +361,26 @@ impl Budget {
     }
 
     #[cold]
+    fn alert(&self) {
+        let was_set = self.0.alarm.swap(UNLIMITED, Ordering::Relaxed) != UNLIMITED;
+        if let (true, Some(tier)) = (was_set, self.tier()) {
+            tier.prepare();
+        }
+    }
+
+    #[cold]
     fn reserve_hard(&self, bytes: u64, fault: Fault) -> Result<(), Fault> {
+        match self.empty_caches() {
+            0 => Err(fault),
+            _ => self.reserve_spare(bytes),
+        }
+    }
+
+    /// Lets all caches give way; returns how many bytes that frees.
+    pub(crate) fn empty_caches(&self) -> u64 {
         let caches: Vec<_> = self.0.caches.lock().clone();
-        let mut freed = 0;
-        for cache in caches.iter().filter_map(Weak::upgrade) {
-            freed += cache.give_way();
-        }
-        if freed == 0 {
-            return Err(fault);
-        }
-        self.reserve_spare(bytes)
+        let alive = caches.iter().filter_map(Weak::upgrade);
+        alive.map(|cache| cache.give_way()).sum()
     }
 
     /// Registers memory that gives way when the limit is reached.
@@ -407,9 +405,9 @@ impl Budget {
 impl Drop for Shares {
     fn drop(&mut self) {
         if let Some(draw) = &mut self.machine {
-            draw.machine.release(*draw.drawn.get_mut());
+            draw.end(*self.aside.get_mut());
         }
-        ceiling::lower(self.ledger.limit());
+        ceiling::lower(*self.limit.get_mut());
     }
 }
 
@@ -440,144 +438,5 @@ mod ceiling {
 
     fn set(sum_mib: u64) {
         pool::set_ceiling(sum_mib.saturating_mul(1 << 20).max(FLOOR));
-    }
-}
-
-/// Where a filesystem's content is charged: its quota and its memory budget.
-#[derive(Debug)]
-pub(crate) struct Account {
-    pub(crate) quota: Ledger,
-    pub(crate) budget: Budget,
-    guard: Guard,
-    /// Sets the filesystems of one budget apart.
-    pub(crate) id: u32,
-}
-
-impl Account {
-    pub(crate) fn new(quota: u64, budget: Budget, guard: Guard) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        Account {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            quota: Ledger::new(quota, ErrorKind::QuotaExceeded),
-            budget,
-            guard,
-        }
-    }
-
-    /// Both or neither.
-    #[inline]
-    pub(crate) fn reserve(&self, quota: u64, resident: u64) -> Result<(), Fault> {
-        self.quota.reserve(quota)?;
-        self.guard
-            .check(resident)
-            .and_then(|()| self.budget.reserve(resident))
-            .inspect_err(|_| self.quota.release(quota))
-    }
-
-    #[inline]
-    pub(crate) fn release(&self, quota: u64, resident: u64) {
-        self.quota.release(quota);
-        self.budget.release(resident);
-    }
-}
-
-/// A reservation that is given back when it is dropped.
-///
-/// Kept beside the memory it pays for, declared after it, so that the memory
-/// is really free before the counters say so.
-#[derive(Debug)]
-pub(crate) struct Charge {
-    account: Arc<Account>,
-    quota: u64,
-    resident: u64,
-}
-
-impl Charge {
-    pub(crate) fn reserve(
-        account: &Arc<Account>,
-        quota: u64,
-        resident: u64,
-    ) -> Result<Self, Fault> {
-        account.reserve(quota, resident)?;
-        Ok(Self::from_reserved(account, quota, resident))
-    }
-
-    /// Takes over what was reserved already.
-    pub(crate) fn from_reserved(account: &Arc<Account>, quota: u64, resident: u64) -> Self {
-        Charge {
-            account: account.clone(),
-            quota,
-            resident,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn account(&self) -> &Arc<Account> {
-        &self.account
-    }
-
-    #[inline]
-    pub(crate) fn quota(&self) -> u64 {
-        self.quota
-    }
-
-    pub(crate) fn resident(&self) -> u64 {
-        self.resident
-    }
-
-    /// Reserves more quota. Changes nothing on failure.
-    #[inline]
-    pub(crate) fn grow_quota(&mut self, more: u64) -> Result<(), Fault> {
-        self.account.quota.reserve(more)?;
-        self.quota += more;
-        Ok(())
-    }
-
-    /// Takes over quota that was reserved already.
-    #[inline]
-    pub(crate) fn add_reserved_quota(&mut self, more: u64) {
-        self.quota += more;
-    }
-
-    /// Gives quota back until `quota` is left.
-    pub(crate) fn shrink_quota(&mut self, quota: u64) {
-        debug_assert!(quota <= self.quota);
-        self.account.quota.release(self.quota - quota);
-        self.quota = quota;
-    }
-
-    /// Hands the quota over to the caller: dropping the charge no longer releases it.
-    pub(crate) fn take_quota(&mut self) -> u64 {
-        std::mem::take(&mut self.quota)
-    }
-
-    /// Moves a part of the reservation into a charge of its own.
-    pub(crate) fn split(&mut self, quota: u64, resident: u64) -> Charge {
-        debug_assert!(quota <= self.quota && resident <= self.resident);
-        self.quota -= quota;
-        self.resident -= resident;
-        Charge::from_reserved(&self.account, quota, resident)
-    }
-
-    /// Hands the memory over to the caller: dropping the charge no longer releases it.
-    pub(crate) fn take_resident(&mut self) -> u64 {
-        std::mem::take(&mut self.resident)
-    }
-
-    /// Reserves or gives back memory, to hold `resident` bytes. Changes nothing on failure.
-    pub(crate) fn set_resident(&mut self, resident: u64) -> Result<(), Fault> {
-        if resident > self.resident {
-            self.account.budget.reserve(resident - self.resident)?;
-        } else {
-            self.account.budget.release(self.resident - resident);
-        }
-        self.resident = resident;
-        Ok(())
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.account.release(self.quota, self.resident);
     }
 }

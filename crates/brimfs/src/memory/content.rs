@@ -18,7 +18,7 @@ use std::fmt;
 
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
-use crate::memory::budget::{Account, Charge};
+use crate::memory::account::{Account, Charge};
 use crate::memory::chunk::{BLOCK, CHUNK, Chunk, Memory, Owner};
 use crate::memory::foreign::Foreign;
 use crate::memory::fresh::{Fresh, adopted_table};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
-use crate::memory::budget::{Account, Charge};
+use crate::memory::account::{Account, Charge};
 use crate::memory::chunk::{Adopted, CHUNK, Chunk, Memory, Owner};
 use crate::memory::content::{BUF_MAX, Content, INLINE_MAX};
 use crate::memory::foreign::Foreign;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, LimitInfo};
+use crate::base::sync::Arc;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
-use crate::base::sync::{Arc, Mutex};
 use crate::io::host_memory;
-use crate::memory::budget::{Budget, Ledger};
+use crate::memory::budget::Budget;
+use crate::memory::ledger::Ledger;
 
 /// Smaller reservations are not checked, in bytes.
 const LARGE: u64 = 1 << 20;
@@ -145,12 +146,9 @@ pub(crate) fn process_owner() -> (u32, u32) {
     host_memory::process_owner()
 }
 
-/// The budget of all filesystems of the process that asked for this share of the machine.
-///
-/// Whatever their shares, all of them together draw on what the machine has.
-pub(crate) fn process_budget(share: f64) -> Result<Budget, Fault> {
+/// A new budget of this share of the machine. All of them together draw on what the machine has.
+pub(crate) fn share_of_machine(share: f64) -> Result<Budget, Fault> {
     static MACHINE: OnceLock<Option<Arc<Ledger>>> = OnceLock::new();
-    static BUDGETS: Mutex<Vec<(u64, Budget)>> = Mutex::new(Vec::new());
     let machine = MACHINE.get_or_init(|| {
         let total = host_memory::total()?;
         Some(Arc::new(Ledger::new(total, ErrorKind::MemoryLimit)))
@@ -161,14 +159,8 @@ pub(crate) fn process_budget(share: f64) -> Result<Budget, Fault> {
             "the machine does not say how much memory it has; give the limit in bytes",
         )
     })?;
-    let mut budgets = BUDGETS.lock();
-    if let Some((_, budget)) = budgets.iter().find(|(known, _)| *known == share.to_bits()) {
-        return Ok(budget.clone());
-    }
     let limit = (machine.limit() as f64 * share) as u64;
-    let budget = Budget::within(limit, machine);
-    budgets.push((share.to_bits(), budget.clone()));
-    Ok(budget)
+    Ok(Budget::within(limit, machine))
 }
 
 #[cfg(all(test, not(feature = "shuttle")))]
@@ -218,15 +210,20 @@ mod tests {
     }
 
     #[test]
-    fn filesystems_with_one_share_draw_on_one_budget() {
-        let (Ok(first), Ok(second)) = (process_budget(0.25), process_budget(0.25)) else {
+    fn all_shares_together_are_one_machine() {
+        let (Ok(first), Ok(second)) = (share_of_machine(1.0), share_of_machine(1.0)) else {
             println!("skipped: this machine does not say how much memory it has");
             return;
         };
-        first
-            .reserve(1000)
-            .expect("a quarter of a machine has room");
-        assert_eq!(second.used(), 1000);
-        first.release(1000);
+        let most = first.limit() / 10 * 9;
+        first.reserve(most).expect("nine tenths of a machine");
+        let fault = second
+            .reserve(most)
+            .expect_err("there is no second machine");
+        assert_eq!(fault.kind(), ErrorKind::MemoryLimit);
+        assert!(second.spare() < most);
+        first.release(most);
+        second.reserve(most).expect("it is free again");
+        second.release(most);
     }
 }

@@ -18,8 +18,9 @@ use std::ops::Deref;
 
 use crate::base::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use crate::memory::budget::Account;
+use crate::memory::account::Account;
 use crate::memory::chunk::{Adopted, Chunk, Memory};
+use crate::memory::survey::Place;
 use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
 
 /// Content of at most this many bytes is never evicted: knowing where it is costs as much.
@@ -288,7 +289,7 @@ pub(crate) enum Pin {
     /// Of a chunk that the owner of the pin keeps alive.
     Chunk(Arc<Chunk>),
     Run(Arc<Run>),
-    /// There was no tier when the view was made: the count of such views keeps everything.
+    /// There is no tier.
     Unneeded,
 }
 
@@ -340,6 +341,22 @@ impl Chunk {
     /// The cold bytes of a chunk that is cold.
     pub(crate) fn cold(&self) -> Option<Cold> {
         self.body.lock().cold()
+    }
+
+    /// Where the bytes are, and how a tier knows them.
+    pub(super) fn place(&self) -> Place {
+        let hold = self.body.lock();
+        let tracked = hold.tracked.as_ref();
+        let stored = tracked.and_then(|tracked| tracked.stored);
+        let stored = stored.map(|stored| stored.location);
+        match (hold.is_cold(), stored) {
+            (true, Some(location)) => Place::Cold(location),
+            _ => Place::Resident {
+                slot: tracked.and_then(|tracked| tracked.slot),
+                stored,
+                is_viewed: self.is_pinned() || self.run.as_ref().is_some_and(|run| run.is_pinned()),
+            },
+        }
     }
 
     /// As [`Tier::admit`], unless the chunk is too small or known already.

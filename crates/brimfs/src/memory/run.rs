@@ -4,7 +4,7 @@
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
-use crate::memory::budget::Account;
+use crate::memory::account::Account;
 use crate::memory::chunk::{CHUNK, Chunk, Owner, quota_of_range};
 use crate::memory::content::Content;
 use crate::memory::fresh::copied_run;

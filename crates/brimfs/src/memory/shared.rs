@@ -7,7 +7,7 @@ use std::ops::Deref;
 
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
-use crate::memory::budget::Account;
+use crate::memory::account::Account;
 use crate::memory::chunk::Chunk;
 use crate::memory::content::Content;
 use crate::memory::residence::{Alone, Pin, Seen};
@@ -127,24 +127,11 @@ impl Shared {
 
 /// How many views of a filesystem are alive.
 #[derive(Debug, Default)]
-pub(crate) struct Views {
-    /// Those that pin what they show.
-    pinned: AtomicU64,
-    /// Those that were made while there was no tier: until they are gone nothing is evicted.
-    ///
-    /// A view counts itself here and then looks for a tier; a tier is announced first and looks
-    /// here then: one of both sees the other.
-    unpinned: AtomicU64,
-}
+pub(crate) struct Views(AtomicU64);
 
 impl Views {
     pub(crate) fn alive(&self) -> u64 {
-        self.pinned.load(Ordering::Relaxed) + self.unpinned.load(Ordering::Relaxed)
-    }
-
-    /// Whether some view relies on nothing being evicted.
-    pub(crate) fn forbid_evicting(&self) -> bool {
-        self.unpinned.load(Ordering::SeqCst) > 0
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -153,75 +140,36 @@ pub(crate) struct Pinned {
     /// Where it lies; valid while `self` lives.
     pub(crate) first: *const u8,
     pub(crate) len: usize,
-    pin: Pin,
+    _pin: Pin,
     _content: Shared,
     views: Arc<Views>,
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let count = match self.pin {
-            Pin::Unneeded => &self.views.unpinned,
-            _ => &self.views.pinned,
-        };
-        count.fetch_sub(1, Ordering::Release);
+        self.views.0.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl Pinned {
     /// Pins content that lies in one piece; `None` if it does not, or is cold.
     pub(crate) fn new(content: &Content, account: &Account, views: &Arc<Views>) -> Option<Self> {
-        let Counted { views, is_needed } = Counted::new(account, views);
-        let found = match content {
-            Content::Chunk(chunk) => pin_chunk(chunk, Alone::of(chunk), is_needed),
-            Content::Table(table) => table.pin(Alone::of(table), is_needed),
-            _ => None,
+        // Whether there is a tier is settled before there is content.
+        let is_needed = account.budget.has_tier();
+        let (first, len, pin) = match content {
+            Content::Chunk(chunk) => pin_chunk(chunk, Alone::of(chunk), is_needed)?,
+            Content::Table(table) => table.pin(Alone::of(table), is_needed)?,
+            _ => return None,
         };
-        let shared = content.shared();
-        let count = match is_needed {
-            true => &views.pinned,
-            false => &views.unpinned,
-        };
-        match (found, shared) {
-            (Some((first, len, pin)), Some(shared)) => Some(Pinned {
-                first,
-                len,
-                pin,
-                _content: shared,
-                views,
-            }),
-            _ => {
-                count.fetch_sub(1, Ordering::Release);
-                None
-            }
-        }
-    }
-}
-
-/// A view that is counted already.
-struct Counted {
-    views: Arc<Views>,
-    is_needed: bool,
-}
-
-impl Counted {
-    fn new(account: &Account, views: &Arc<Views>) -> Self {
-        let views = views.clone();
-        if !account.budget.has_tier() {
-            views.unpinned.fetch_add(1, Ordering::SeqCst);
-            if !account.budget.has_tier() {
-                return Counted {
-                    views,
-                    is_needed: false,
-                };
-            }
-            views.unpinned.fetch_sub(1, Ordering::Release);
-        }
-        views.pinned.fetch_add(1, Ordering::Relaxed);
-        Counted {
-            views,
-            is_needed: true,
-        }
+        let content = content.shared()?;
+        views.0.fetch_add(1, Ordering::Relaxed);
+        Some(Pinned {
+            first,
+            len,
+            _pin: pin,
+            _content: content,
+            views: views.clone(),
+        })
     }
 }
 

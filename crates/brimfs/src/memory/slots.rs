@@ -108,14 +108,25 @@ impl Slots {
 
     /// The chunks with their numbers, in order.
     pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = (u64, &Arc<Chunk>)> + '_> {
+        self.iter_from(0)
+    }
+
+    /// As [`Slots::iter`], from a number on.
+    pub(crate) fn iter_from(
+        &self,
+        first: u64,
+    ) -> Box<dyn Iterator<Item = (u64, &Arc<Chunk>)> + '_> {
         match self {
-            Slots::Dense(slots) => Box::new(
-                slots
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(index, chunk)| Some((index as u64, chunk.as_ref()?))),
-            ),
-            Slots::Sparse(slots) => Box::new(slots.iter().map(|(index, chunk)| (*index, chunk))),
+            Slots::Dense(slots) => {
+                let skipped = usize::try_from(first)
+                    .unwrap_or(usize::MAX)
+                    .min(slots.len());
+                let numbered = (skipped as u64..).zip(&slots[skipped..]);
+                Box::new(numbered.filter_map(|(index, chunk)| Some((index, chunk.as_ref()?))))
+            }
+            Slots::Sparse(slots) => {
+                Box::new(slots.range(first..).map(|(index, chunk)| (*index, chunk)))
+            }
         }
     }
 

@@ -5,8 +5,9 @@
 //! cold files keep no chunks. Calls the tier for slots and locations, never for bytes.
 
 use crate::base::error::Fault;
+use crate::base::long_wait::long_wait;
 use crate::base::sync::Arc;
-use crate::memory::budget::Account;
+use crate::memory::account::Account;
 use crate::memory::chunk::{CHUNK, Chunk, Memory, Owner};
 use crate::memory::content::{BUF_MAX, Content, copy_from};
 use crate::memory::residence::{Alone, Evicted, NEVER_MAX};
@@ -348,21 +349,33 @@ pub(crate) fn with_reclaim<R>(
     may_wait: bool,
     mut attempt: impl FnMut() -> Result<R, Fault>,
 ) -> Result<R, Fault> {
-    let mut result = attempt();
-    while result.is_err() && account.budget.has_tier() {
-        if let Err(fault) = result {
-            reclaim(account, may_wait, fault)?;
-        }
-        result = attempt();
+    match attempt() {
+        Err(fault) => with_reclaim_after(account, may_wait, fault, &mut attempt),
+        done => done,
     }
-    result
+}
+
+#[cold]
+fn with_reclaim_after<R>(
+    account: &Account,
+    may_wait: bool,
+    mut fault: Fault,
+    attempt: &mut dyn FnMut() -> Result<R, Fault>,
+) -> Result<R, Fault> {
+    loop {
+        reclaim(account, may_wait, fault)?;
+        match attempt() {
+            Err(next) => fault = next,
+            done => return done,
+        }
+    }
 }
 
 /// Makes room if that is what was missing and a tier can; else gives the fault back.
 #[cold]
 pub(crate) fn reclaim(account: &Account, may_wait: bool, fault: Fault) -> Result<(), Fault> {
     match (fault.short_of_memory(), account.budget.tier()) {
-        (Some(bytes), Some(tier)) if may_wait => tier.reclaim(bytes),
+        (Some(bytes), Some(tier)) if may_wait => long_wait(|| tier.reclaim(bytes)),
         (Some(_), Some(_)) => Err(crate::base::error::ErrorKind::WouldBlock.into()),
         _ => Err(fault),
     }

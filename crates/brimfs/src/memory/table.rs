@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
-use crate::memory::budget::{Account, Charge};
+use crate::memory::account::{Account, Charge};
 use crate::memory::chunk::{CHUNK, Chunk, Extent, Memory, Span};
 use crate::memory::residence::Alone;
 use crate::memory::shared::Missing;
@@ -122,6 +122,11 @@ impl Table {
     /// Every chunk once, in file order.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = (u64, &Arc<Chunk>)> {
         self.slots.iter()
+    }
+
+    /// The chunks from this number on, in file order.
+    pub(crate) fn chunks_from(&self, first: u64) -> impl Iterator<Item = (u64, &Arc<Chunk>)> {
+        self.slots.iter_from(first)
     }
 
     #[inline]

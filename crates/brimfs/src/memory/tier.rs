@@ -8,12 +8,13 @@
 //! the tier's number for it while it is resident; its *location* is where its bytes lie while
 //! they are cold. Neither means anything here.
 
+use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
 
 use crate::base::error::Fault;
 use crate::base::sync::{Arc, Weak};
-use crate::memory::budget::{Account, Charge};
+use crate::memory::account::{Account, Charge};
 use crate::memory::chunk::Memory;
 
 /// The tier's number for a resident unit.
@@ -156,14 +157,33 @@ pub enum Installed {
     Chunk(Option<Slot>),
 }
 
+impl Installed {
+    /// Of a unit that is resident now and tracked.
+    pub(crate) fn slot(self) -> Option<Slot> {
+        match self {
+            Installed::Stale => None,
+            Installed::Small { slot, .. } | Installed::Chunk(slot) => slot,
+        }
+    }
+}
+
 /// A cold tier, as the layers above a disk see it.
 ///
-/// The first seven are called with locks of inodes and chunks held: an implementation may take
-/// only locks under which nothing else is locked and no [`Residents`] is called. The last three
-/// are called without any lock but file locks, and may wait.
-pub trait Tier: Send + Sync + fmt::Debug {
-    /// Whether units are to be tracked. Asked often: one relaxed load.
+/// Those before `fault_in` are called with locks of inodes and chunks held: an implementation may take
+/// only locks under which nothing else is locked and no [`Residents`] is called. It and
+/// those after it are called without any lock but file locks, and may wait.
+pub trait Tier: Any + Send + Sync + fmt::Debug {
+    /// Whether units are to be tracked from the start. Asked once, when the tier is installed.
     fn is_active(&self) -> bool;
+
+    /// Memory begins to fill: the tier will be needed before long. Called once.
+    fn prepare(&self) {}
+
+    /// The tier is needed at once: tracks units from now on. Called without any lock but file locks.
+    fn wake(&self) {}
+
+    /// Everything may be gone: the tier gives back what it took, if that is so.
+    fn rest(&self) {}
 
     /// Takes a resident unit into the policy; `None` leaves it untracked, and resident.
     fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot>;
@@ -204,6 +224,17 @@ pub trait Tier: Send + Sync + fmt::Debug {
     /// Makes room for so many bytes, or says why that is impossible.
     fn reclaim(&self, bytes: u64) -> Result<(), Fault>;
 
+    /// Takes content away until no more than so many bytes are in use, if that is possible.
+    ///
+    /// # Errors
+    /// What the disk says if it takes no more.
+    fn shrink(&self, _used: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// The memory limit is another now.
+    fn limit_changed(&self, _limit: u64) {}
+
     /// What the tier's own buffers and tables are charged to the budget, in bytes.
     fn charged(&self) -> u64 {
         0
@@ -218,10 +249,13 @@ pub trait Tier: Send + Sync + fmt::Debug {
 /// What the tier has and did since it was made. Bytes unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TierStats {
-    /// Content that is cold.
+    /// Content of which there is a copy on the disk; of chunks of large files that came back and were
+    /// not changed since, beside that in memory.
     pub cold_bytes: u64,
-    /// Cold copies, by number: small files and chunks of larger ones.
+    /// Those copies, by number: small files and chunks of larger ones.
     pub cold_units: u64,
+    /// Files that they are of, by number.
+    pub cold_files: u64,
     /// Units that left memory, by number.
     pub evictions: u64,
     /// Those among them that had to be written, by number.
@@ -232,6 +266,10 @@ pub struct TierStats {
     pub swaps_in: u64,
     /// Their bytes.
     pub swapped_in: u64,
+    /// Those among them that [`FileSystem::preload`](crate::FileSystem::preload) brought in, by number.
+    pub preloads: u64,
+    /// Their bytes.
+    pub preloaded: u64,
     /// Those among them that came back before anybody asked for them, by number.
     pub reads_ahead: u64,
     /// Parts of cold units that were read without coming back, by number.
@@ -281,6 +319,9 @@ pub trait Residents: Send + Sync {
     /// The unit's cold bytes, if it is cold.
     fn cold(&self, index: u64) -> Option<Cold>;
 
+    /// The first unit from number `from` on that is cold, and its cold bytes.
+    fn next_cold(&self, from: u64) -> Option<(u64, Cold)>;
+
     /// Memory for a unit of `len` bytes, charged; `MemoryLimit` if there is none.
     fn room(&self, len: usize) -> Result<Filled, Fault>;
 
@@ -290,8 +331,8 @@ pub trait Residents: Send + Sync {
     /// The cold copy lies elsewhere from now on.
     fn relocate(&self, index: u64, old: Location, new: Location) -> bool;
 
-    /// Admits all units of the file that the tier does not know, and says of all others that
-    /// they are here.
+    /// Admits all units of the file, or of all files below a directory, that the tier does not
+    /// know, and says of all others that they are here.
     fn admit_existing(self: Arc<Self>);
 }
 

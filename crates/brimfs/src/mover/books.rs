@@ -1,13 +1,19 @@
 //! The policy, and for every slot the unit that has it.
 
+use std::collections::VecDeque;
+
 use crate::memory::tier::{Identity, Slot, Unit};
-use crate::policy::{self, Chunk, Hits, Policy, Victim};
+use crate::policy::{self, Chunk, Explained, Hits, PRIORITY_PINNED_MIN, Policy, Victim};
 
 use super::settings::TierSettings;
 
 /// A slot of the policy is the same number.
 pub(super) fn policy_slot(slot: Slot) -> Option<policy::Slot> {
     policy::Slot::new(slot.get())
+}
+
+fn is_pinned(explained: &Explained) -> bool {
+    explained.priority >= PRIORITY_PINNED_MIN
 }
 
 /// What stands behind a slot.
@@ -25,6 +31,7 @@ pub(super) struct Books {
     policy: Box<dyn Policy>,
     /// By the slot's number.
     entries: Vec<Option<Entry>>,
+    admissions: u64,
 }
 
 impl Books {
@@ -32,6 +39,7 @@ impl Books {
         Books {
             policy: settings.policy(limit),
             entries: Vec::new(),
+            admissions: 0,
         }
     }
 
@@ -58,6 +66,7 @@ impl Books {
             priority,
             clean: false,
         });
+        self.admissions += 1;
         let at = slot.get() as usize;
         if at >= self.entries.len() {
             self.entries.resize_with(at + 1, || None);
@@ -67,6 +76,25 @@ impl Books {
             leaving: false,
         });
         Slot::new(slot.get()).expect("slots of the policy are never zero")
+    }
+
+    pub(super) fn set_capacity(&mut self, bytes: u64) {
+        self.policy.set_capacity(bytes);
+    }
+
+    /// Forgets everything, if there is nothing but memories of what is gone.
+    pub(super) fn start_over(&mut self) -> bool {
+        let is_empty = self.policy.is_empty();
+        if is_empty {
+            self.policy.start_over();
+            self.entries = Vec::new();
+        }
+        is_empty
+    }
+
+    /// How many units were ever admitted.
+    pub(super) fn admissions(&self) -> u64 {
+        self.admissions
     }
 
     fn entry(&mut self, slot: Slot) -> Option<&mut Entry> {
@@ -125,6 +153,50 @@ impl Books {
                 }
             }
         }
+    }
+
+    /// As [`Books::victim`], pinned units aside.
+    pub(super) fn unpinned_victim(&mut self) -> Option<(Victim, Slot, Unit)> {
+        loop {
+            let found = self.victim()?;
+            match self.explain(found.1) {
+                Some(explained) if is_pinned(&explained) => self.refuse(found.1),
+                _ => return Some(found),
+            }
+        }
+    }
+
+    /// The pinned units, what is least worth keeping first. O(n log n) in all units.
+    pub(super) fn pinned(&self) -> VecDeque<Slot> {
+        let slots = (1..self.entries.len() as u32).filter_map(Slot::new);
+        let mut pinned: Vec<(f64, Slot)> = slots
+            .filter_map(|slot| Some((slot, self.explain(slot)?)))
+            .filter(|(_, explained)| is_pinned(explained))
+            .map(|(slot, explained)| (explained.value, slot))
+            .collect();
+        pinned.sort_by(|a, b| a.0.total_cmp(&b.0));
+        pinned.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// A pinned unit as a victim, if the slot is still that of one.
+    pub(super) fn pinned_victim(&mut self, slot: Slot) -> Option<(Victim, Slot, Unit)> {
+        let explained = self.explain(slot).filter(is_pinned)?;
+        let victim = Victim {
+            slot: policy_slot(slot)?,
+            id: 0,
+            size: explained.size,
+            clean: explained.clean,
+        };
+        Some((victim, slot, self.entry(slot)?.unit.clone()))
+    }
+
+    /// Content of all units, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.policy.bytes()
+    }
+
+    pub(super) fn explain(&self, slot: Slot) -> Option<Explained> {
+        self.policy.explain(policy_slot(slot)?)
     }
 
     /// The unit cannot go now.

@@ -26,15 +26,15 @@ const READ_SHARE: u64 = 16;
 /// A guess takes no more than this share of what is free.
 const GUESS_SHARE: u64 = 2;
 
-/// A unit on its way into memory.
-struct Coming {
-    index: u64,
-    cold: Cold,
-    filled: Filled,
-}
-
 /// What is most often read at once.
 type Few<T> = SmallVec<[T; 2]>;
+
+/// A unit on its way into memory.
+pub(super) struct Coming {
+    pub(super) index: u64,
+    pub(super) cold: Cold,
+    pub(super) filled: Filled,
+}
 
 impl Mover {
     /// Makes a unit resident. Success too if it is resident already, or gone.
@@ -85,7 +85,7 @@ impl Mover {
         for ((number, mut unit), result) in coming.into_iter().enumerate().zip(results) {
             let is_read = result.is_ok();
             hand_out(&mut unit, parts, result);
-            let is_here = is_read && self.arrive(holder, unit);
+            let is_here = is_read && !matches!(self.arrive(holder, unit), Installed::Stale);
             self.counters.read_ahead(is_here && number >= asked);
         }
         if window.is_some() && self.is_above_high_mark() {
@@ -208,15 +208,16 @@ impl Mover {
         }
     }
 
-    /// Gives a unit that was read to its file; false if that has no use for it any more.
-    fn arrive(&self, holder: &Arc<dyn Residents>, unit: Coming) -> bool {
+    /// Gives a unit that was read to its file, which may have no use for it any more.
+    pub(super) fn arrive(&self, holder: &Arc<dyn Residents>, unit: Coming) -> Installed {
         let Coming {
             index,
             cold,
             filled,
         } = unit;
-        match holder.clone().install(index, cold.identity, filled) {
-            Installed::Stale => return false,
+        let installed = holder.clone().install(index, cold.identity, filled);
+        match installed {
+            Installed::Stale => return installed,
             Installed::Small { location, .. } => self.forget_location(location),
             Installed::Chunk(slot) => {
                 self.tickets.lock().forget_looks(split(cold.location).0);
@@ -226,11 +227,11 @@ impl Mover {
             }
         }
         self.counters.faulted_in(u64::from(cold.len));
-        true
+        installed
     }
 
     /// Memory for a unit, made by evicting others if there is none.
-    fn room(&self, holder: &Arc<dyn Residents>, len: usize) -> Result<Filled, Fault> {
+    pub(super) fn room(&self, holder: &Arc<dyn Residents>, len: usize) -> Result<Filled, Fault> {
         loop {
             match holder.room(len) {
                 Err(fault) => match fault.short_of_memory() {

@@ -10,14 +10,23 @@
 //! |---|---|
 //! | `reclaim` | memory → cold: batches of victims, direct and in the background |
 //! | `fault_in` | cold → memory, or straight to a reader |
+//! | `gc` | memory → cold down to a target, because somebody says so |
+//! | `preload` | cold → memory ahead of use, in the background |
 //! | `compact` | gives dead space of the store back |
+//! | `census` | takes in what was there before the tier was needed |
+//! | `explain` | why a unit is where it is |
 //!
 //! Lock order: `staging`, which is held while a batch is written; then locks of
 //! files, inside of [`Residents`]; then `books`, `tickets` and `streams`, which are leaves.
+//! `preloads` is taken with none of them held, and a task's own lock under it or alone.
 
 mod books;
+mod census;
 mod compact;
+mod explain;
 mod fault_in;
+mod gc;
+mod preload;
 mod reclaim;
 mod settings;
 mod stats;
@@ -28,16 +37,23 @@ mod watch;
 use std::fmt;
 
 use crate::base::error::Fault;
-use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex};
 use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::{Budget, WeakBudget};
 use crate::memory::tier::{ColdPart, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
 use crate::policy::Hits;
 
+pub use explain::SpillCause;
+pub(crate) use explain::{Ranking, Spill};
+pub use gc::{GcReport, Moved};
+pub use preload::{Preload, PreloadReport};
+pub(crate) use preload::{Wish, preloaded};
 pub(crate) use settings::{SpillPlace, TierSettings};
 
 use books::Books;
+use census::Census;
+use preload::Preloads;
 use reclaim::Staging;
 use stats::Counters;
 use streams::Streams;
@@ -51,7 +67,7 @@ const WATCH_EVERY: u32 = 8;
 pub(crate) struct Mover {
     settings: TierSettings,
     budget: WeakBudget,
-    active: AtomicBool,
+    census: Census,
     /// Opened when the first victim is to be written.
     store: Mutex<Option<Arc<Store>>>,
     books: Mutex<Books>,
@@ -60,21 +76,41 @@ pub(crate) struct Mover {
     streams: Mutex<Streams>,
     /// Held by whoever evicts.
     staging: Mutex<Staging>,
+    /// The memory limit when the mover was made, which the buffers suit, in bytes.
+    limit_at_start: u64,
+    /// What the buffers take once they are needed, in bytes.
+    fixed: u64,
     /// What buffers and tables of the tier are charged, in bytes.
     charged: AtomicU64,
     counters: Counters,
+    preloads: Mutex<Preloads>,
     watch: Watch,
 }
 
 impl Mover {
-    /// A mover for a budget. Touches no disk.
-    pub(crate) fn new(settings: TierSettings, budget: &Budget) -> Arc<Self> {
+    /// Gives a budget a mover, if it was not settled before what it has. Touches no disk and takes no
+    /// memory yet; what its buffers will need is put aside.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the limit has no room for
+    /// buffers, [`ErrorKind::MemoryLimit`](crate::ErrorKind::MemoryLimit) if the machine has none.
+    pub(crate) fn install(settings: TierSettings, budget: &Budget) -> Result<(), Fault> {
+        settings.check_limit(budget.limit())?;
+        let mover = Mover::new(settings, budget);
+        let fixed = mover.fixed;
+        // Whoever was faster has given the budget a tier as good as this one.
+        budget.install_frugal_tier(mover, fixed).map(drop)
+    }
+
+    fn new(settings: TierSettings, budget: &Budget) -> Arc<Self> {
         let books = Books::new(&settings, budget.limit());
         let hits = books.hits();
         let mover = Arc::new(Mover {
+            limit_at_start: budget.limit(),
+            fixed: settings.fixed_bytes(budget.limit()),
             settings,
             budget: budget.downgrade(),
-            active: AtomicBool::new(false),
+            census: Census::default(),
             store: Mutex::new(None),
             books: Mutex::new(books),
             hits,
@@ -83,24 +119,15 @@ impl Mover {
             staging: Mutex::new(Staging::default()),
             charged: AtomicU64::new(0),
             counters: Counters::default(),
+            preloads: Mutex::default(),
             watch: Watch::default(),
         });
         mover.watch.attach(&mover);
         mover
     }
 
-    /// Pays for the buffers, which are needed when there is no memory left, and tracks units from
-    /// now on.
-    ///
-    /// # Errors
-    /// [`ErrorKind::MemoryLimit`](crate::ErrorKind::MemoryLimit) if the limit has no room for them.
-    pub(crate) fn activate(&self, budget: &Budget) -> Result<(), Fault> {
-        let fixed = Staging::BYTES + self.settings.store_bytes(budget.limit());
-        budget.reserve(fixed)?;
-        self.charged.fetch_add(fixed, Ordering::Relaxed);
-        self.active.store(true, Ordering::Relaxed);
-        self.settle_charge();
-        Ok(())
+    pub(crate) fn settings(&self) -> &TierSettings {
+        &self.settings
     }
 
     /// The store, opened at the first call.
@@ -112,9 +139,7 @@ impl Mover {
         if let Some(store) = &*store {
             return Ok(store.clone());
         }
-        let budget = self.budget.upgrade();
-        let limit = budget.as_ref().map_or(u64::MAX, Budget::limit);
-        let opened = Arc::new(self.settings.open_store(limit)?);
+        let opened = Arc::new(self.settings.open_store(self.limit_at_start)?);
         *store = Some(opened.clone());
         Ok(opened)
     }
@@ -123,15 +148,15 @@ impl Mover {
         self.store.lock().clone()
     }
 
-    /// Lets the charge follow what tables and buffers take, as far as there is room.
+    /// Lets the charge follow what tables and buffers take, as far as there is room. Called by whoever
+    /// evicts, so that nothing falls asleep meanwhile.
     fn settle_charge(&self) {
         let Some(budget) = self.budget.upgrade() else {
             return;
         };
-        let fixed = Staging::BYTES + self.settings.store_bytes(budget.limit());
         let index = self.opened().map_or(0, |store| store.footprint().index);
         let tables = self.books.lock().footprint() + self.tickets.lock().footprint();
-        let wanted = fixed + index + tables;
+        let wanted = self.fixed + index + tables;
         let charged = self.charged.load(Ordering::Relaxed);
         if wanted > charged {
             if budget.reserve_spare(wanted - charged).is_ok() {
@@ -156,6 +181,7 @@ impl Mover {
 impl Drop for Mover {
     fn drop(&mut self) {
         self.watch.detach();
+        self.preloads.get_mut().abandon();
         // A budget that is gone has given everything back.
         if let Some(budget) = self.budget.upgrade() {
             budget.release(*self.charged.get_mut());
@@ -191,9 +217,22 @@ fn id(identity: Identity, ticket: Ticket) -> Id {
 }
 
 impl Tier for Mover {
-    #[inline]
     fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
+        false
+    }
+
+    fn prepare(&self) {
+        self.watch.call();
+    }
+
+    fn wake(&self) {
+        self.activate();
+        // The walk that admits what is there.
+        self.watch.call();
+    }
+
+    fn rest(&self) {
+        Mover::rest(self);
     }
 
     fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot> {
@@ -250,6 +289,14 @@ impl Tier for Mover {
 
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {
         self.make_room(bytes)
+    }
+
+    fn shrink(&self, used: u64) -> Result<(), Fault> {
+        self.shrink_to(used)
+    }
+
+    fn limit_changed(&self, limit: u64) {
+        self.books.lock().set_capacity(limit);
     }
 
     fn charged(&self) -> u64 {

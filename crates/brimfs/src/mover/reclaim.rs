@@ -4,22 +4,30 @@
 //! again, and evicts for himself what is still missing, so nobody waits for
 //! more than a batch that helps him, and everybody for the disk's speed.
 
+use std::time::Duration;
+
 use crate::base::error::{ErrorKind, Fault, LimitInfo};
 use crate::base::sync::{Arc, thread};
 use crate::cold::segment::{Extent, RECORD_MAX, Record, Store};
 use crate::memory::budget::Budget;
+use crate::memory::chunk::Memory;
 use crate::memory::tier::{Identity, Slot, Staged, Unit};
 use crate::policy::Victim;
 
+use super::census::Found;
+use super::explain::SpillCause;
+use super::gc::{Choice, Evicted};
 use super::stats::Stall;
 use super::tickets::Ticket;
-use super::{Mover, id, location};
+use super::{Mover, id, location, split};
 
 /// A batch is written when it holds so many bytes, or this many units.
 const BATCH_BYTES: usize = RECORD_MAX;
 const BATCH_UNITS: usize = 1024;
 /// How often a direct reclaim that frees nothing lets others run before it gives up.
-const PATIENCE: u32 = 64;
+pub(super) const PATIENCE: u32 = 64;
+/// Time between two looks at what a walk that somebody else makes has found.
+const CENSUS_NAP: Duration = Duration::from_millis(1);
 
 /// The buffer that victims are copied to; kept from one batch to the next.
 #[derive(Debug, Default)]
@@ -69,15 +77,21 @@ impl Mover {
             return Ok(());
         };
         let _stall = Stall::begin(&self.counters);
+        self.activate();
         let mut idle = 0;
         while budget.spare() < bytes {
             if bytes > budget.limit() {
                 return Err(refusal(&budget, bytes));
             }
-            let freed = self.evict(bytes.max(BATCH_BYTES as u64), |spare| spare >= bytes)?;
+            let wanted = bytes.max(BATCH_BYTES as u64);
+            let freed = self.evict(SpillCause::Demand, wanted, |spare| spare >= bytes)?;
             idle = if freed == 0 { idle + 1 } else { 0 };
             if idle > PATIENCE {
-                return Err(refusal(&budget, bytes));
+                match self.take_census() {
+                    Found::More => idle = 0,
+                    Found::Busy => thread::sleep(CENSUS_NAP),
+                    Found::Nothing => return Err(refusal(&budget, bytes)),
+                }
             }
             if idle > 0 {
                 // Others hold what could go: views, writes in flight, units that come in.
@@ -87,10 +101,39 @@ impl Mover {
         Ok(())
     }
 
+    /// Frees memory until no more than `target` bytes are in use, or nothing can be evicted.
+    ///
+    /// # Errors
+    /// What the disk says if it takes no more.
+    pub(super) fn shrink_to(&self, target: u64) -> Result<(), Fault> {
+        let Some(budget) = self.budget.upgrade() else {
+            return Ok(());
+        };
+        if budget.used() <= target {
+            return Ok(());
+        }
+        self.activate();
+        self.take_census();
+        loop {
+            let excess = budget.used().saturating_sub(target);
+            if excess == 0
+                || self.evict(SpillCause::Limit, excess, |_| budget.used() <= target)? == 0
+            {
+                return Ok(());
+            }
+        }
+    }
+
     /// Evicts until `wanted` bytes were freed, or until `enough` says of the spare bytes that
     /// there are enough. Returns how many were freed: fewer if there is nothing left that can go.
-    pub(super) fn evict(&self, wanted: u64, enough: impl Fn(u64) -> bool) -> Result<u64, Fault> {
+    pub(super) fn evict(
+        &self,
+        cause: SpillCause,
+        wanted: u64,
+        enough: impl Fn(u64) -> bool,
+    ) -> Result<u64, Fault> {
         let mut staging = self.staging.lock();
+        self.tickets.lock().spill_for(cause);
         let spare = || {
             self.budget
                 .upgrade()
@@ -99,9 +142,9 @@ impl Mover {
         let mut freed = 0;
         let mut result = Ok(());
         while freed < wanted && !enough(spare()) {
-            match self.evict_batch(staging.bytes()?, wanted - freed) {
-                Ok(0) => break,
-                Ok(more) => freed += more,
+            match self.evict_batch(&mut staging, wanted - freed, &mut Choice::Any) {
+                Ok(batch) if batch.bytes() == 0 => break,
+                Ok(batch) => freed += batch.bytes(),
                 Err(fault) => {
                     result = Err(fault);
                     break;
@@ -109,36 +152,46 @@ impl Mover {
             }
         }
         self.books.lock().release_refused();
-        drop(staging);
         self.settle_charge();
         result.map(|()| freed)
     }
 
-    /// Gives up victims of `wanted` bytes, or of one batch. Returns how many bytes are free now.
-    fn evict_batch(&self, staging: &mut [u8], wanted: u64) -> Result<u64, Fault> {
+    /// Gives up victims whose memory is `wanted` bytes, or one batch of them.
+    pub(super) fn evict_batch(
+        &self,
+        staging: &mut Staging,
+        wanted: u64,
+        choice: &mut Choice,
+    ) -> Result<Evicted, Fault> {
+        let staging = staging.bytes()?;
         let mut batch: Vec<Copied> = Vec::new();
-        let (mut freed, mut used) = (0, 0);
-        while batch.len() < BATCH_UNITS && freed + (used as u64) < wanted {
-            let Some((victim, slot, unit)) = self.books.lock().victim() else {
+        let mut evicted = Evicted::default();
+        let (mut planned, mut used) = (0, 0);
+        while batch.len() < BATCH_UNITS && planned < wanted {
+            let Some((victim, slot, unit)) = choice.next(&mut self.books.lock()) else {
                 break;
             };
             if victim.size as usize > staging.len() - used && used > 0 {
                 // It goes first in the next batch.
-                self.books.lock().put_back(slot);
+                choice.put_back(&mut self.books.lock(), slot);
                 break;
             }
             match self.take(victim, slot, unit, &mut staging[used..]) {
-                Fate::Gone(bytes) => freed += bytes,
+                Fate::Gone(bytes) => evicted.dropped.add(bytes),
                 Fate::Copied(mut copied) => {
                     copied.start = used;
                     used += copied.len;
                     batch.push(copied);
                 }
-                Fate::Stays => self.books.lock().refuse(slot),
+                Fate::Stays => {
+                    self.books.lock().refuse(slot);
+                    continue;
+                }
             }
+            planned += Memory::cost(victim.size as usize) as u64;
         }
         if batch.is_empty() {
-            return Ok(freed);
+            return Ok(evicted);
         }
         let written = self.write_batch(&batch, staging);
         if written.is_err() {
@@ -146,9 +199,11 @@ impl Mover {
             batch.iter().for_each(|copied| books.refuse(copied.slot));
         }
         for (copied, (ticket, extent)) in batch.into_iter().zip(written?) {
-            freed += self.let_go(copied, ticket, extent);
+            if let Some(bytes) = self.let_go(copied, ticket, extent) {
+                evicted.written.add(bytes);
+            }
         }
-        Ok(freed)
+        Ok(evicted)
     }
 
     /// Copies a victim out, or lets it go at once if its cold copy is known.
@@ -167,6 +222,9 @@ impl Mover {
             Staged::Clean => {
                 self.books.lock().set_leaving(slot);
                 if holder.evict_clean(slot, unit.index) {
+                    if let Some(cold) = holder.cold(unit.index) {
+                        self.tickets.lock().spilled_again(split(cold.location).0);
+                    }
                     self.counters.evicted(u64::from(victim.size), false);
                     Fate::Gone(u64::from(victim.size))
                 } else {
@@ -186,7 +244,10 @@ impl Mover {
         let store = self.store()?;
         let tickets: Vec<Ticket> = {
             let mut tickets = self.tickets.lock();
-            let take = |copied: &Copied| tickets.take(copied.unit.clone(), copied.len);
+            let take = |copied: &Copied| {
+                let is_part = copied.identity.is_chunk();
+                tickets.take(copied.unit.clone(), copied.len, is_part)
+            };
             batch.iter().map(take).collect()
         };
         let parts: Vec<[&[u8]; 1]> = batch
@@ -222,8 +283,8 @@ impl Mover {
         }
     }
 
-    /// Asks the file to let the memory go. Returns how many bytes that freed.
-    fn let_go(&self, copied: Copied, ticket: Ticket, extent: Extent) -> u64 {
+    /// Asks the file to let the memory go. Returns how many bytes of content went.
+    fn let_go(&self, copied: Copied, ticket: Ticket, extent: Extent) -> Option<u64> {
         let Copied {
             slot,
             unit,
@@ -238,12 +299,12 @@ impl Mover {
             holder.is_some_and(|holder| holder.commit_cold(slot, unit.index, identity, location));
         if gone {
             self.counters.evicted(len as u64, true);
-            return len as u64;
+            return Some(len as u64);
         }
         // It changed meanwhile, or is no more.
         self.forget_location(location);
         self.books.lock().refuse(slot);
-        0
+        None
     }
 }
 

@@ -1,14 +1,17 @@
 //! How a tier is set up.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
-use crate::base::error::Fault;
+use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::cold::segment::{Compression, Options, Store};
 use crate::io::disk::{ALIGNMENT, Disk};
 use crate::io::real::RealDisk;
 use crate::io::spill_directory;
 use crate::policy::{Policy, PolicyKind, Settings};
+
+use super::reclaim::Staging;
 
 /// The share of a directory's free space that a tier may fill unless told otherwise.
 const FREE_SHARE: u64 = 2;
@@ -18,12 +21,31 @@ const BUFFER_SHARE: u64 = 16;
 const BUFFER_BYTES_LEAST: usize = 64 << 10;
 
 /// Where content is spilled to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SpillPlace {
     /// `$BRIMFS_SPILL_DIR`, `/var/tmp` or the user's cache directory, whichever is on a disk.
     Found,
     /// The user's choice.
     Directory(PathBuf),
+}
+
+impl PartialEq for TierSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let TierSettings {
+            disk,
+            place,
+            disk_limit,
+            compression,
+            policy,
+            boost_threshold,
+        } = self;
+        std::ptr::addr_eq(Arc::as_ptr(disk), Arc::as_ptr(&other.disk))
+            && *place == other.place
+            && *disk_limit == other.disk_limit
+            && *compression == other.compression
+            && *policy == other.policy
+            && *boost_threshold == other.boost_threshold
+    }
 }
 
 /// See the module's documentation.
@@ -39,10 +61,16 @@ pub(crate) struct TierSettings {
     pub(crate) boost_threshold: Option<u8>,
 }
 
+/// The host's disk: the same one each time.
+fn real_disk() -> Arc<dyn Disk> {
+    static DISK: OnceLock<Arc<dyn Disk>> = OnceLock::new();
+    DISK.get_or_init(|| Arc::new(RealDisk)).clone()
+}
+
 impl Default for TierSettings {
     fn default() -> Self {
         TierSettings {
-            disk: Arc::new(RealDisk),
+            disk: real_disk(),
             place: SpillPlace::Found,
             disk_limit: None,
             compression: Compression::None,
@@ -59,10 +87,24 @@ impl TierSettings {
         self.policy.build(settings)
     }
 
-    /// Memory that the store's buffers will take, in bytes.
-    pub(super) fn store_bytes(&self, memory_limit: u64) -> u64 {
+    /// Memory that buffers will take under such a limit, in bytes.
+    pub(super) fn fixed_bytes(&self, memory_limit: u64) -> u64 {
         let (buffers, bytes) = buffers(memory_limit);
-        Store::fixed_bytes(buffers, bytes)
+        Staging::BYTES + Store::fixed_bytes(buffers, bytes)
+    }
+
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if buffers would take more of the limit than half.
+    pub(super) fn check_limit(&self, memory_limit: u64) -> Result<(), Fault> {
+        let least = 2 * self.fixed_bytes(memory_limit);
+        if memory_limit >= least {
+            return Ok(());
+        }
+        let text = format!(
+            "a memory limit of {memory_limit} bytes is below {least}, which spilling to a disk needs; \
+             a filesystem that does not spill can have it"
+        );
+        Err(Fault::text(ErrorKind::InvalidArgument, text))
     }
 
     /// Chooses the directory and opens a store in it, with buffers that suit the memory limit.

@@ -19,6 +19,8 @@ pub(super) struct Counters {
     reads_ahead: AtomicU64,
     reads_through: AtomicU64,
     read_through: AtomicU64,
+    preloads: AtomicU64,
+    preloaded: AtomicU64,
     stalls: AtomicU64,
     stalled: AtomicU64,
     longest_stall: AtomicU64,
@@ -52,11 +54,17 @@ impl Counters {
         add(&self.read_through, bytes);
     }
 
+    pub(super) fn preloaded(&self, bytes: u64) {
+        add(&self.preloads, 1);
+        add(&self.preloaded, bytes);
+    }
+
     pub(super) fn snapshot(&self, store: Option<StoreStats>, cold: &Tickets) -> TierStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         TierStats {
             cold_bytes: cold.bytes(),
             cold_units: cold.count(),
+            cold_files: cold.files(),
             evictions: get(&self.evictions),
             swaps_out: get(&self.swaps_out),
             swapped_out: get(&self.swapped_out),
@@ -65,6 +73,8 @@ impl Counters {
             reads_ahead: get(&self.reads_ahead),
             reads_through: get(&self.reads_through),
             read_through: get(&self.read_through),
+            preloads: get(&self.preloads),
+            preloaded: get(&self.preloaded),
             stalls: get(&self.stalls),
             stalled: get(&self.stalled),
             longest_stall: get(&self.longest_stall),

@@ -1,66 +1,137 @@
 //! For every cold copy the unit that it belongs to: what compaction needs to tell a file that
 //! its bytes lie elsewhere.
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::base::clock;
 use crate::memory::tier::Unit;
+
+use super::explain::{Spill, SpillCause};
 
 /// The number of a cold copy, for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(pub(super) u32);
 
-/// How often a part of a copy was read lately: halved from one term to the next.
-#[derive(Clone, Copy, Debug, Default)]
-struct Looks {
-    count: u8,
-    /// That of the last look.
-    term: u8,
-}
-
-impl Looks {
-    fn note(&mut self, term: u8) -> u8 {
-        let passed = u32::from(term.wrapping_sub(self.term));
-        self.count = self
-            .count
-            .checked_shr(passed)
-            .unwrap_or(0)
-            .saturating_add(1);
-        self.term = term;
-        self.count
-    }
-}
-
 #[derive(Debug)]
 enum Entry {
     Taken {
         unit: Unit,
-        len: u32,
-        looks: Looks,
+        notes: Notes,
     },
     /// The number of the next free entry, or itself at the end.
     Free(u32),
 }
 
+/// What is remembered of a copy, in eight bytes.
+#[derive(Clone, Copy, Debug)]
+struct Notes {
+    /// When memory was last given up for it, in steps since the table was made.
+    spilled: u32,
+    /// From the top: the term of the last look, looks, the cause, whether it is a part of a file, the length.
+    packed: u32,
+}
+
+impl Notes {
+    const STEP_NANOS: i64 = 100_000_000;
+    const LEN: u32 = (1 << 21) - 1;
+    const PART: u32 = 1 << 21;
+    const CAUSE_SHIFT: u32 = 22;
+    const LOOKS_SHIFT: u32 = 24;
+    const LOOKS_MAX: u32 = 31;
+    const TERM_SHIFT: u32 = 29;
+    const TERM_MAX: u32 = 7;
+
+    fn len(self) -> u32 {
+        self.packed & Self::LEN
+    }
+
+    fn is_part(self) -> bool {
+        self.packed & Self::PART != 0
+    }
+
+    fn cause(self) -> SpillCause {
+        SpillCause::ALL[(self.packed >> Self::CAUSE_SHIFT & 3) as usize]
+    }
+
+    fn set_spill(&mut self, spilled: u32, cause: SpillCause) {
+        self.spilled = spilled;
+        self.packed &= !(3 << Self::CAUSE_SHIFT);
+        self.packed |= (cause as u32) << Self::CAUSE_SHIFT;
+    }
+
+    /// Counts a look at a part, and halves those of earlier terms; returns how many there were lately,
+    /// as far as five bits go. Eight terms later it is the same term again.
+    fn look(&mut self, term: u64) -> u8 {
+        let term = term as u32 & Self::TERM_MAX;
+        let passed = term.wrapping_sub(self.packed >> Self::TERM_SHIFT) & Self::TERM_MAX;
+        let before = self.packed >> Self::LOOKS_SHIFT & Self::LOOKS_MAX;
+        let looks = ((before >> passed) + 1).min(Self::LOOKS_MAX);
+        self.forget_looks();
+        self.packed |= looks << Self::LOOKS_SHIFT | term << Self::TERM_SHIFT;
+        looks as u8
+    }
+
+    fn forget_looks(&mut self) {
+        self.packed &= (1 << Self::LOOKS_SHIFT) - 1;
+    }
+}
+
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tickets {
     entries: Vec<Entry>,
     free: Option<u32>,
     count: u64,
     bytes: u64,
+    /// Copies by files of many, which are found by the address of their node.
+    parts: HashMap<usize, u32, FixedState>,
+    files: u64,
     /// At all copies, ever.
     looks: u64,
+    /// On the wall clock, in nanoseconds since 1970.
+    made: i64,
+    /// Why memory is given up at present.
+    cause: SpillCause,
+    now: u32,
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        Tickets {
+            entries: Vec::new(),
+            free: None,
+            count: 0,
+            bytes: 0,
+            parts: HashMap::default(),
+            files: 0,
+            looks: 0,
+            made: clock::wall_nanos(),
+            cause: SpillCause::Background,
+            now: 0,
+        }
+    }
 }
 
 impl Tickets {
-    /// A number for a copy of `len` bytes.
-    pub(super) fn take(&mut self, unit: Unit, len: usize) -> Ticket {
-        let len = len as u32;
-        self.count += 1;
-        self.bytes += u64::from(len);
-        let entry = Entry::Taken {
-            unit,
-            len,
-            looks: Looks::default(),
+    /// From now on copies are made for this reason.
+    pub(super) fn spill_for(&mut self, cause: SpillCause) {
+        let passed = clock::wall_nanos().saturating_sub(self.made) / Notes::STEP_NANOS;
+        self.now = u32::try_from(passed.max(0)).unwrap_or(u32::MAX);
+        self.cause = cause;
+    }
+
+    /// A number for a copy of `len` bytes, of a whole file or of a part of one.
+    pub(super) fn take(&mut self, unit: Unit, len: usize, is_part: bool) -> Ticket {
+        let mut notes = Notes {
+            spilled: 0,
+            packed: len as u32 | if is_part { Notes::PART } else { 0 },
         };
+        notes.set_spill(self.now, self.cause);
+        self.count += 1;
+        self.bytes += len as u64;
+        self.count_file(&unit, notes);
+        let entry = Entry::Taken { unit, notes };
         let Some(number) = self.free else {
             self.entries.push(entry);
             return Ticket((self.entries.len() - 1) as u32);
@@ -78,11 +149,47 @@ impl Tickets {
         let Some(entry) = self.entries.get_mut(ticket.0 as usize) else {
             return;
         };
-        if let Entry::Taken { len, .. } = *entry {
-            self.count -= 1;
-            self.bytes -= u64::from(len);
-            *entry = Entry::Free(next);
+        if let Entry::Taken { notes, .. } = *entry
+            && let Entry::Taken { unit, .. } = std::mem::replace(entry, Entry::Free(next))
+        {
             self.free = Some(ticket.0);
+            self.count -= 1;
+            self.bytes -= u64::from(notes.len());
+            self.discount_file(&unit, notes);
+        }
+    }
+
+    fn count_file(&mut self, unit: &Unit, notes: Notes) {
+        let first = match notes.is_part() {
+            true => {
+                let copies = self.parts.entry(address(unit)).or_default();
+                *copies += 1;
+                *copies == 1
+            }
+            false => true,
+        };
+        self.files += u64::from(first);
+    }
+
+    fn discount_file(&mut self, unit: &Unit, notes: Notes) {
+        if notes.is_part() {
+            let copies = self.parts.get_mut(&address(unit));
+            let left = copies.map_or(0, |copies| {
+                *copies -= 1;
+                *copies
+            });
+            if left > 0 {
+                return;
+            }
+            self.parts.remove(&address(unit));
+        }
+        self.files -= 1;
+    }
+
+    fn taken(&mut self, ticket: Ticket) -> Option<(&mut Unit, &mut Notes)> {
+        match self.entries.get_mut(ticket.0 as usize)? {
+            Entry::Taken { unit, notes } => Some((unit, notes)),
+            Entry::Free(_) => None,
         }
     }
 
@@ -97,26 +204,46 @@ impl Tickets {
     /// at all copies together.
     pub(super) fn look(&mut self, ticket: Ticket, term: u64) -> u8 {
         self.looks += 1;
-        let now = (self.looks / term.max(1)) as u8;
-        match self.entries.get_mut(ticket.0 as usize) {
-            Some(Entry::Taken { looks, .. }) => looks.note(now),
-            _ => 0,
+        let now = self.looks / term.max(1);
+        self.taken(ticket).map_or(0, |(_, notes)| notes.look(now))
+    }
+
+    /// Memory was given up once more for a copy that was good still.
+    pub(super) fn spilled_again(&mut self, ticket: Ticket) {
+        let (now, cause) = (self.now, self.cause);
+        if let Some((_, notes)) = self.taken(ticket) {
+            notes.set_spill(now, cause);
+        }
+    }
+
+    /// When and why memory was given up last for this copy.
+    pub(super) fn spill(&self, ticket: Ticket) -> Option<Spill> {
+        match self.entries.get(ticket.0 as usize)? {
+            Entry::Taken { notes, .. } => Some(Spill {
+                nanos: self.made + i64::from(notes.spilled) * Notes::STEP_NANOS,
+                cause: notes.cause(),
+            }),
+            Entry::Free(_) => None,
         }
     }
 
     /// The copy is not all there is any more: looks at it are counted anew when it is.
     pub(super) fn forget_looks(&mut self, ticket: Ticket) {
-        if let Some(Entry::Taken { looks, .. }) = self.entries.get_mut(ticket.0 as usize) {
-            *looks = Looks::default();
+        if let Some((_, notes)) = self.taken(ticket) {
+            notes.forget_looks();
         }
     }
 
     /// The copy can be reached through this unit, should its first one be gone.
     pub(super) fn owned(&mut self, ticket: Ticket, other: Unit) {
-        if let Some(Entry::Taken { unit, .. }) = self.entries.get_mut(ticket.0 as usize)
-            && unit.holder.strong_count() == 0
-        {
-            *unit = other;
+        let Some((unit, notes)) = self.taken(ticket) else {
+            return;
+        };
+        if unit.holder.strong_count() == 0 {
+            let notes = *notes;
+            let before = std::mem::replace(unit, other.clone());
+            self.discount_file(&before, notes);
+            self.count_file(&other, notes);
         }
     }
 
@@ -125,28 +252,65 @@ impl Tickets {
         self.count
     }
 
+    /// Number of files that they belong to.
+    pub(super) fn files(&self) -> u64 {
+        self.files
+    }
+
     /// Content of the cold copies, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Memory of the table, in bytes.
+    /// Memory of the tables, in bytes.
     pub(super) fn footprint(&self) -> u64 {
-        (self.entries.capacity() * size_of::<Entry>()) as u64
+        (self.entries.capacity() * size_of::<Entry>() + self.parts.allocation_size()) as u64
     }
 }
 
-#[cfg(test)]
+/// Where the node of a unit is, which is nobody else's as long as the unit is kept.
+fn address(unit: &Unit) -> usize {
+    unit.holder.as_ptr().addr()
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_takes_32_bytes() {
+        assert_eq!(size_of::<Entry>(), 32);
+    }
+
+    #[test]
+    fn notes_do_not_touch_each_other() {
+        let mut notes = Notes {
+            spilled: 0,
+            packed: 1 << 20 | Notes::PART,
+        };
+        for look in 1..300_u32 {
+            assert_eq!(u32::from(notes.look(5)), look.min(31));
+        }
+        for cause in SpillCause::ALL {
+            notes.set_spill(9, cause);
+            assert_eq!((notes.cause(), notes.spilled), (cause, 9));
+            assert_eq!((notes.len(), notes.is_part()), (1 << 20, true));
+            assert_eq!(notes.look(5), 31);
+        }
+    }
+
+    const NONE: Notes = Notes {
+        spilled: 0,
+        packed: 0,
+    };
 
     #[test]
     fn looks_count_where_they_are_many_of_all() {
         const TERM: usize = 80;
         let most = |copies: usize| {
-            let mut all = vec![Looks::default(); copies];
+            let mut all = vec![NONE; copies];
             (0..5000)
-                .map(|look| all[look % copies].note((look / TERM) as u8))
+                .map(|look| all[look % copies].look((look / TERM) as u64))
                 .max()
         };
         assert!(most(100) <= Some(2), "{:?}", most(100));
@@ -155,9 +319,9 @@ mod tests {
 
     #[test]
     fn looks_of_long_ago_do_not_count() {
-        let mut looks = Looks::default();
-        assert_eq!((0..40).map(|_| looks.note(250)).max(), Some(40));
-        assert_eq!(looks.note(251), 21);
-        assert_eq!(looks.note(10), 1);
+        let mut notes = NONE;
+        assert_eq!((0..30).map(|_| notes.look(250)).max(), Some(30));
+        assert_eq!(notes.look(251), 16);
+        assert_eq!(notes.look(257), 1);
     }
 }

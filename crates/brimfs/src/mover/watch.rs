@@ -11,9 +11,10 @@ use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak, thread};
 
 use super::Mover;
+use super::explain::SpillCause;
 
 /// The marks, in hundredths of the memory limit.
-const HIGH: u64 = 95;
+pub(super) const HIGH: u64 = 95;
 const LOW: u64 = 90;
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_millis(500);
@@ -37,6 +38,10 @@ impl Watch {
         *self.mover.lock() = Arc::downgrade(mover);
     }
 
+    pub(super) fn mover(&self) -> Weak<Mover> {
+        self.mover.lock().clone()
+    }
+
     /// Wakes the thread, and starts it if there is none. Does not wait for anything long.
     pub(super) fn call(&self) {
         if self.called.swap(true, Ordering::AcqRel) {
@@ -49,7 +54,7 @@ impl Watch {
             worker.thread.thread().unpark();
             return;
         }
-        let mover = self.mover.lock().clone();
+        let mover = self.mover();
         *worker = Some(Worker {
             thread: thread::spawn(move || work(&mover)),
             born: fork::generation(),
@@ -69,10 +74,21 @@ impl Watch {
 
 fn work(mover: &Weak<Mover>) {
     while let Some(mover) = mover.upgrade() {
-        mover.watch.called.store(false, Ordering::Release);
-        mover.keep_marks();
+        if mover.watch.called.swap(false, Ordering::AcqRel) {
+            mover.activate();
+        }
+        let is_awake = mover.charged.load(Ordering::Relaxed) > 0;
+        if is_awake {
+            if mover.lacks_census() {
+                mover.take_census();
+            }
+            mover.keep_marks();
+        }
         drop(mover);
-        thread::park_timeout(NAP);
+        match is_awake {
+            true => thread::park_timeout(NAP),
+            false => thread::park(),
+        }
     }
 }
 
@@ -94,7 +110,9 @@ impl Mover {
         if used > limit / 100 * HIGH {
             let low = limit / 100 * LOW;
             // Nobody waits for this; whoever meets the disk's error in the foreground hears of it.
-            drop(self.evict(used - low, |spare| spare >= limit - low));
+            drop(self.evict(SpillCause::Background, used - low, |spare| {
+                spare >= limit - low
+            }));
         }
         drop(self.compact_if_due());
     }

@@ -10,11 +10,12 @@ use crate::base::fork;
 use crate::base::lock_word::LockWord;
 use crate::base::sync::atomic::{AtomicU32, Ordering};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use crate::memory::budget::Account;
+use crate::memory::account::Account;
 use crate::memory::content::Content;
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
 use crate::namespace::times::Times;
 use crate::namespace::volume::Volume;
+use crate::policy::PRIORITY_DEFAULT;
 
 /// What a node costs beside content, names and tables, in bytes: the inode and its counts, as an
 /// allocator with eight bytes of overhead and steps of sixteen lays it out.
@@ -85,16 +86,22 @@ impl Body {
     }
 }
 
-/// A generation of 60 bits and a priority of 4, which reads 5 where none was set.
+/// A generation of 59 bits, whether the file is pinned, and a priority of 4 bits, which reads 5
+/// where none was set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ContentStamp(u64);
 
 impl ContentStamp {
-    const SHIFT: u32 = 60;
-    const DEFAULT_PRIORITY: u64 = 5;
+    const PRIORITY_SHIFT: u32 = 60;
+    const PINNED: u64 = 1 << 59;
+    const GENERATION: u64 = Self::PINNED - 1;
 
     pub(crate) const fn new(generation: u64) -> Self {
         ContentStamp(generation)
+    }
+
+    fn replace(&mut self, mask: u64, bits: u64) {
+        self.0 = self.0 & !mask | bits;
     }
 }
 
@@ -152,25 +159,31 @@ impl State {
         self.stamp.0 += 1;
     }
 
-    /// Gives a file that is empty and that nobody knows its content, as if it was born with it.
-    pub(crate) fn fill(&mut self, content: Content) {
-        self.stamp = ContentStamp::new(u64::from(content.len() > 0));
-        self.body = Body::File(content);
-    }
-
     /// Grows with every change of the content.
     #[inline]
     pub(crate) fn generation(&self) -> u64 {
-        self.stamp.0 & ((1 << ContentStamp::SHIFT) - 1)
+        self.stamp.0 & ContentStamp::GENERATION
     }
 
+    /// As it was set, whether or not the file is pinned.
     pub(crate) fn priority(&self) -> u8 {
-        (self.stamp.0 >> ContentStamp::SHIFT ^ ContentStamp::DEFAULT_PRIORITY) as u8
+        (self.stamp.0 >> ContentStamp::PRIORITY_SHIFT) as u8 ^ PRIORITY_DEFAULT
     }
 
     pub(crate) fn set_priority(&mut self, priority: u8) {
-        let bits = (u64::from(priority) ^ ContentStamp::DEFAULT_PRIORITY) & 0xf;
-        self.stamp.0 = bits << ContentStamp::SHIFT | self.generation();
+        let bits = u64::from(priority ^ PRIORITY_DEFAULT) << ContentStamp::PRIORITY_SHIFT;
+        let mask = !0 << ContentStamp::PRIORITY_SHIFT;
+        self.stamp.replace(mask, bits);
+    }
+
+    /// Whether the file was pinned beside its priority.
+    pub(crate) fn has_pin(&self) -> bool {
+        self.stamp.0 & ContentStamp::PINNED != 0
+    }
+
+    pub(crate) fn set_pin(&mut self, pinned: bool) {
+        let bit = if pinned { ContentStamp::PINNED } else { 0 };
+        self.stamp.replace(ContentStamp::PINNED, bit);
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod glob;
 pub(crate) mod inode;
 pub(crate) mod meta;
 pub(crate) mod path;
+pub(crate) mod priority;
 pub(crate) mod residence;
 pub(crate) mod resolve;
 pub(crate) mod times;

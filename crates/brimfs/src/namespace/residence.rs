@@ -12,9 +12,8 @@ use crate::memory::tier::{
     Cold, Filled, Identity, Installed, Location, Residents, Slot, Staged, Unit,
 };
 use crate::namespace::inode::{Inode, State};
-
-/// The highest priority.
-pub(crate) const PRIORITY_MAX: u8 = 10;
+use crate::namespace::walk::Cursor;
+use crate::policy::PRIORITY_DEFAULT;
 
 impl Inode {
     fn who(&self, state: &State) -> Who<'_> {
@@ -25,7 +24,7 @@ impl Inode {
                 version: u64::from(state.generation() as u32),
             },
             account: self.account(),
-            priority: state.priority(),
+            priority: state.kept_priority(),
         }
     }
 
@@ -40,12 +39,11 @@ impl Inode {
     /// Tells the tier, if there is one, about a change of `len` bytes at `offset`.
     #[inline]
     pub(crate) fn track(self: &Arc<Self>, state: &mut State, offset: u64, len: u64) {
-        if self.account().budget.has_tier() {
+        if self.account().budget.is_tracking() {
             self.track_slowly(state, offset, len);
         }
     }
 
-    #[cold]
     fn track_slowly(self: &Arc<Self>, state: &mut State, offset: u64, len: u64) {
         let Some(tier) = self.account().budget.active_tier() else {
             return;
@@ -67,28 +65,17 @@ impl Inode {
         if let Some(content) = state.content_mut() {
             content.introduce(tier, &who, |index| self.unit(index));
         }
+        // Content that was built aside was admitted like anybody's.
+        if state.kept_priority() != PRIORITY_DEFAULT {
+            self.tell_priority(state);
+        }
     }
 
     /// As [`Inode::introduce`], for a file that was just made, if there is a tier.
     #[inline]
     pub(crate) fn introduce_new(self: &Arc<Self>) {
-        if self.account().budget.has_tier() {
+        if self.account().budget.is_tracking() {
             self.introduce(&mut self.write());
-        }
-    }
-
-    /// How much the file is worth keeping in memory, 0 to 10.
-    pub(crate) fn priority(&self) -> u8 {
-        self.read().priority()
-    }
-
-    /// Sets [`Inode::priority`] and tells the tier.
-    pub(crate) fn set_priority(&self, priority: u8) {
-        let priority = priority.min(PRIORITY_MAX);
-        let mut state = self.write();
-        state.set_priority(priority);
-        if let (Some(content), Some(tier)) = (state.content(), self.account().budget.tier()) {
-            content.each_slot(|slot| tier.prioritize(slot, priority));
         }
     }
 
@@ -96,9 +83,6 @@ impl Inode {
         let Some(mut state) = self.try_write() else {
             return false;
         };
-        if self.volume().views.forbid_evicting() {
-            return false;
-        }
         let who = self.who(&state);
         let freed = state
             .content_mut()
@@ -113,9 +97,6 @@ impl Residents for Inode {
         let Some(state) = self.try_read() else {
             return Staged::Busy;
         };
-        if self.volume().views.forbid_evicting() {
-            return Staged::Pinned;
-        }
         match state.content() {
             Some(content) => content.stage(slot, index, &self.who(&state), to),
             None => Staged::Gone,
@@ -134,6 +115,12 @@ impl Residents for Inode {
         let state = self.read();
         let who = self.who(&state).identity;
         state.content()?.cold(index, who)
+    }
+
+    fn next_cold(&self, from: u64) -> Option<(u64, Cold)> {
+        let state = self.read();
+        let who = self.who(&state).identity;
+        state.content()?.next_cold(from, who)
     }
 
     fn room(&self, len: usize) -> Result<Filled, Fault> {
@@ -173,6 +160,19 @@ impl Residents for Inode {
     }
 
     fn admit_existing(self: Arc<Self>) {
-        self.introduce(&mut self.write());
+        let mut pending = vec![self];
+        while let Some(node) = pending.pop() {
+            match Cursor::new(node.clone()) {
+                Ok(names) => {
+                    for (_, child) in names {
+                        match child.is_directory() {
+                            true => pending.push(child),
+                            false => child.introduce(&mut child.write()),
+                        }
+                    }
+                }
+                Err(_) => node.introduce(&mut node.write()),
+            }
+        }
     }
 }

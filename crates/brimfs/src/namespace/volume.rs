@@ -8,8 +8,10 @@ use crate::base::fork;
 use crate::base::stats::SpreadCounter;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, RwLock, Weak};
-use crate::memory::budget::{Account, Budget, GivesWay, Ledger, UNLIMITED};
+use crate::memory::account::Account;
+use crate::memory::budget::{Budget, GivesWay};
 use crate::memory::content::Content;
+use crate::memory::ledger::{Ledger, UNLIMITED};
 use crate::memory::shared::Views;
 use crate::namespace::cache::PathCache;
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
@@ -193,14 +195,29 @@ impl Volume {
         mode: u32,
         now: i64,
     ) -> Result<Arc<Inode>, Fault> {
-        let links = if let Body::Directory(_) = body { 2 } else { 1 };
         if let Err(fault) = self.reserve_node(INODE_COST + body.node_cost()) {
             if let Body::File(content) = body {
                 content.release(&self.account);
             }
             return Err(fault);
         }
-        Ok(self.count_node(self.state(body, mode, 0, links, now)))
+        Ok(self.new_reserved_node(body, mode, now))
+    }
+
+    /// As [`Volume::new_node`], of a node that was reserved.
+    pub(crate) fn new_reserved_node(
+        self: &Arc<Self>,
+        body: Body,
+        mode: u32,
+        now: i64,
+    ) -> Arc<Inode> {
+        let links = if let Body::Directory(_) = body { 2 } else { 1 };
+        self.count_node(self.state(body, mode, 0, links, now))
+    }
+
+    /// Reserves a node for a file.
+    pub(crate) fn reserve_file(&self) -> Result<(), Fault> {
+        self.reserve_node(INODE_COST)
     }
 
     fn reserve_node(&self, cost: u64) -> Result<(), Fault> {

@@ -13,7 +13,7 @@
 use crate::policy::table::{Entry, FREQUENCY_MAX};
 
 /// Places of a set.
-const WAYS: usize = 8;
+pub(crate) const WAYS: usize = 8;
 /// Sets of the first table.
 const FIRST_SETS: usize = 8;
 /// A table grows by at least one in so many of its sets.
@@ -113,12 +113,20 @@ fn tag_of(id: u64) -> u64 {
     mix(id) >> (u64::BITS - TAG_BITS)
 }
 
+fn set_among(sets: usize, tag: u64) -> usize {
+    ((u128::from(tag) * sets as u128) >> TAG_BITS) as usize
+}
+
+/// The set of the smallest table that a chunk belongs to.
+#[cfg(test)]
+pub(crate) fn first_set(id: u64) -> usize {
+    set_among(FIRST_SETS, tag_of(id))
+}
+
 impl Ghosts {
     /// The set follows from the tag alone, so that a table can be rebuilt from its records.
     fn set_of(&self, tag: u64) -> std::ops::Range<usize> {
-        let sets = (self.records.len() / WAYS) as u64;
-        let set = (u128::from(tag) * u128::from(sets)) >> TAG_BITS;
-        let start = set as usize * WAYS;
+        let start = set_among(self.records.len() / WAYS, tag) * WAYS;
         start..start + WAYS.min(self.records.len())
     }
 

@@ -64,6 +64,7 @@ pub(crate) trait Order: Debug + Send + Sized {
 pub(crate) struct Managed<O> {
     pub(crate) shelf: Shelf,
     pub(crate) order: O,
+    settings: Settings,
 }
 
 impl<O: Order> Managed<O> {
@@ -71,6 +72,7 @@ impl<O: Order> Managed<O> {
         Managed {
             shelf: Shelf::new(settings, O::RINGS),
             order: O::new(settings),
+            settings,
         }
     }
 
@@ -217,6 +219,16 @@ impl<O: Order> Policy for Managed<O> {
         self.shelf.capacity = bytes;
     }
 
+    fn start_over(&mut self) {
+        let settings = Settings {
+            capacity: self.shelf.capacity,
+            ..self.settings
+        };
+        let hits = self.shelf.hits.clone();
+        self.shelf = Shelf::with_hits(settings, O::RINGS, hits);
+        self.order = O::new(settings);
+    }
+
     fn len(&self) -> u32 {
         self.shelf.table.len()
     }
@@ -239,6 +251,7 @@ impl<O: Order> Policy for Managed<O> {
         };
         let (value, left) = self.order.value(&self.shelf, slot);
         Some(Explained {
+            size: entry.size,
             standing,
             queue: if entry.is_main() {
                 Queue::Main
@@ -249,6 +262,7 @@ impl<O: Order> Policy for Managed<O> {
             accesses: self.shelf.hits.count(slot),
             priority: entry.priority(),
             priority_counted: self.shelf.counted_priority(slot),
+            priority_expected: self.shelf.expected_priority(slot),
             clean: entry.is_clean(),
             value,
             left,

@@ -56,7 +56,8 @@ use std::str::FromStr;
 
 pub use hits::Hits;
 pub use score::{
-    PRIORITY_BOOSTED_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, SWAP_IN_COST_DEFAULT, weight,
+    PRIORITY_BOOSTED_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_PINNED_MIN,
+    SWAP_IN_COST_DEFAULT, weight,
 };
 pub use table::Slot;
 
@@ -151,6 +152,7 @@ impl PolicyKind {
         }
     }
 
+    #[doc(hidden)]
     /// Whether a caller that must make room for one chunk should admit it first, so that it may be the
     /// one that goes. Reclaim in the background lets newcomers compete under any policy; the textbooks
     /// of the others have it the other way round.
@@ -159,6 +161,7 @@ impl PolicyKind {
     }
 
     /// A policy of this kind without chunks.
+    #[doc(hidden)]
     pub fn build(self, settings: Settings) -> Box<dyn Policy> {
         match self {
             PolicyKind::G2 => Box::new(Managed::<g2::G2>::new(settings)),
@@ -221,6 +224,8 @@ pub enum Standing {
 /// Why a chunk stands where it stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Explained {
+    /// In bytes, as admitted or last resized.
+    pub size: u32,
     pub standing: Standing,
     pub queue: Queue,
     /// The frequency that its place counts on.
@@ -231,6 +236,8 @@ pub struct Explained {
     pub priority: u8,
     /// As it counts now, with the boost.
     pub priority_counted: u8,
+    /// As it will count when the policy looks at the chunk next.
+    pub priority_expected: u8,
     pub clean: bool,
     /// What one byte of it is worth: 1 is a large chunk of priority 4, in memory for one access.
     /// 0 for policies that do not value.
@@ -298,6 +305,9 @@ pub trait Policy: fmt::Debug + Send {
 
     /// From now on chunks may take so many bytes. Evicts nothing by itself: the caller asks for victims.
     fn set_capacity(&mut self, bytes: u64);
+
+    /// Forgets all chunks and ghosts. Only the counters of accesses keep their memory.
+    fn start_over(&mut self);
 
     /// Chunks that have a slot.
     fn len(&self) -> u32;

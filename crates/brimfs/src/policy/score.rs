@@ -18,6 +18,8 @@
 
 /// The highest priority; the lowest is 0.
 pub const PRIORITY_MAX: u8 = 10;
+/// From here on a priority means that the chunk is pinned.
+pub const PRIORITY_PINNED_MIN: u8 = 9;
 /// The priority of what nobody gave one; its weight is √2.
 pub const PRIORITY_DEFAULT: u8 = 5;
 /// The highest priority that the automatic boost leads to.

@@ -9,6 +9,11 @@ use crate::policy::{Chunk, Hits, Settings, Victim};
 /// Accesses between two looks that any policy tells apart.
 const ACCESSES_COUNTED: u8 = 3;
 
+/// The accesses to remember after a look that found so many more.
+fn warmer(warmth: u8, accesses: u8) -> u8 {
+    (warmth / 2).saturating_add(accesses)
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Shelf {
@@ -27,15 +32,21 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     pub(crate) fn new(settings: Settings, rings: usize) -> Self {
-        let threshold = settings.boost_threshold.map(|threshold| threshold.max(1));
+        let threshold = settings.boost_threshold.unwrap_or(1);
+        let hits = Hits::new(threshold.max(ACCESSES_COUNTED));
+        Self::with_hits(settings, rings, hits)
+    }
+
+    /// As [`Shelf::new`], with counters that were those of another one.
+    pub(crate) fn with_hits(settings: Settings, rings: usize, hits: Hits) -> Self {
         Shelf {
             table: Table::new(),
             rings: Rings::new(rings + 2),
-            hits: Hits::new(threshold.unwrap_or(1).max(ACCESSES_COUNTED)),
+            hits,
             scale: Scale::new(settings.swap_in_cost),
             capacity: settings.capacity,
             dirty_counts: settings.dirty_counts,
-            boost_threshold: threshold,
+            boost_threshold: settings.boost_threshold.map(|threshold| threshold.max(1)),
             refused: rings,
         }
     }
@@ -60,16 +71,28 @@ impl Shelf {
     pub(crate) fn look(&mut self, slot: Slot) -> Touches {
         let touches = self.hits.take(slot);
         let entry = self.table.entry_mut(slot.get());
-        entry.set_warmth((entry.warmth() / 2).saturating_add(touches.count));
+        entry.set_warmth(warmer(entry.warmth(), touches.count));
         touches
     }
 
     /// The priority that counts: one higher while the chunk is warm.
     pub(crate) fn counted_priority(&self, slot: Slot) -> u8 {
         let entry = self.table.entry(slot.get());
-        let priority = entry.priority();
+        self.boosted(entry.priority(), entry.warmth())
+    }
+
+    /// The priority that will count when the chunk is looked at.
+    pub(crate) fn expected_priority(&self, slot: Slot) -> u8 {
+        let entry = self.table.entry(slot.get());
+        self.boosted(
+            entry.priority(),
+            warmer(entry.warmth(), self.hits.count(slot)),
+        )
+    }
+
+    fn boosted(&self, priority: u8, warmth: u8) -> u8 {
         match self.boost_threshold {
-            Some(threshold) if entry.warmth() >= threshold && priority < PRIORITY_BOOSTED_MAX => {
+            Some(threshold) if warmth >= threshold && priority < PRIORITY_BOOSTED_MAX => {
                 priority + 1
             }
             _ => priority,

@@ -5,9 +5,10 @@ use std::sync::Mutex as Notes;
 use super::*;
 use crate::base::error::Fault;
 use crate::base::sync::Weak;
-use crate::memory::budget::{Budget, UNLIMITED};
+use crate::memory::budget::Budget;
 use crate::memory::chunk::{BLOCK, CHUNK, Span};
 use crate::memory::guard::{Guard, GuardAction};
+use crate::memory::ledger::UNLIMITED;
 use crate::memory::tier::{ColdPart, Installed, Residents};
 
 #[derive(Debug, Default)]
@@ -79,6 +80,10 @@ impl Residents for Nobody {
     fn cold(&self, _: u64) -> Option<Cold> {
         None
     }
+    fn next_cold(&self, _: u64) -> Option<(u64, Cold)> {
+        None
+    }
+
     fn room(&self, _: usize) -> Result<Filled, Fault> {
         Err(Fault::miss(0))
     }

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{page, settings};
-use crate::policy::{Chunk, Policy, PolicyKind, Queue, Settings, Slot};
+use crate::policy::{Chunk, Policy, PolicyKind, Queue, Settings, Slot, ghost};
 
 /// A cache that says of each request whether it hit.
 trait Model {
@@ -199,9 +199,23 @@ impl Model for S3Fifo {
     }
 }
 
+/// Identities of which no set of the smallest ghost table has to hold more than it can: the paper's
+/// ghosts are never forgotten early, those of a full set are.
+fn identities() -> Vec<u64> {
+    let mut sets: HashMap<usize, usize> = HashMap::new();
+    let fits = |id: &u64| {
+        let count = sets.entry(ghost::first_set(*id)).or_default();
+        *count += 1;
+        *count <= ghost::WAYS
+    };
+    (0..).filter(fits).take(60).collect()
+}
+
 /// Skewed requests of objects whose size follows from their identity.
 fn requests() -> impl Strategy<Value = Vec<u64>> {
-    vec(prop_oneof![0..6u64, 0..20u64, 0..60u64], 0..400)
+    let ids = identities();
+    let places = vec(prop_oneof![0..6usize, 0..20usize, 0..60usize], 0..400);
+    places.prop_map(move |places| places.into_iter().map(|place| ids[place]).collect())
 }
 
 fn size_of_object(id: u64, sized: bool) -> u32 {

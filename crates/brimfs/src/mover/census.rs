@@ -1,0 +1,98 @@
+//! What was there before the tier was needed: found by a walk, and admitted.
+//!
+//! As long as memory is plenty nobody is told of a unit, and so nothing is spent on them. When the
+//! limit comes into sight everything that is there is admitted at once, in the background.
+
+use std::time::Duration;
+
+use crate::base::clock;
+use crate::base::sync::Mutex;
+use crate::base::sync::atomic::Ordering;
+
+use super::Mover;
+use super::reclaim::Staging;
+use super::tickets::Tickets;
+
+/// A walk that may find nothing is not made again for so long.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// When the last walk ended. Held while one is under way.
+#[derive(Debug, Default)]
+pub(super) struct Census(Mutex<Option<Duration>>);
+
+/// What a walk led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// There are units that were not known before.
+    More,
+    /// Everything was known, or was known a moment ago.
+    Nothing,
+    /// Somebody else is looking.
+    Busy,
+}
+
+impl Mover {
+    /// Tracks units from now on, and pays for the buffers, which are needed when there is no memory
+    /// left. Does nothing the second time.
+    pub(super) fn activate(&self) {
+        let Some(budget) = self.budget.upgrade() else {
+            return;
+        };
+        let aside = budget.claim_aside();
+        if aside > 0 {
+            self.charged.fetch_add(aside, Ordering::Relaxed);
+            budget.start_tracking();
+        }
+    }
+
+    /// Goes back to sleep if nothing is stored: memory, disk and tables are given back. An empty
+    /// filesystem costs what it cost before it was filled.
+    pub(super) fn rest(&self) {
+        let (Some(budget), Some(mut staging)) = (self.budget.upgrade(), self.staging.try_lock())
+        else {
+            return;
+        };
+        let charged = self.charged.load(Ordering::Relaxed);
+        let (mut books, mut tickets) = (self.books.lock(), self.tickets.lock());
+        if charged == 0 || tickets.count() > 0 || !books.start_over() {
+            return;
+        }
+        if budget.lay_aside_again(charged, self.fixed) {
+            *staging = Staging::default();
+            *tickets = Tickets::default();
+            self.charged.store(0, Ordering::Relaxed);
+            self.store.lock().take();
+            *self.census.0.lock() = None;
+        }
+    }
+
+    /// Admits all content of all filesystems that is not known yet. Units that move from a place
+    /// that the walk has yet to see to one that it has seen are found by the next one.
+    pub(super) fn take_census(&self) -> Found {
+        let (Some(budget), Some(mut ended)) = (self.budget.upgrade(), self.census.0.try_lock())
+        else {
+            return Found::Busy;
+        };
+        let now = clock::monotonic();
+        if ended.is_some_and(|ended| now < ended + AGAIN_AFTER) {
+            return Found::Nothing;
+        }
+        let before = self.books.lock().admissions();
+        for root in budget.roots() {
+            root.admit_existing();
+        }
+        *ended = Some(clock::monotonic());
+        match self.books.lock().admissions() > before {
+            true => Found::More,
+            false => Found::Nothing,
+        }
+    }
+
+    /// Whether nobody has looked for content yet.
+    pub(super) fn lacks_census(&self) -> bool {
+        self.census
+            .0
+            .try_lock()
+            .is_some_and(|ended| ended.is_none())
+    }
+}
