@@ -270,6 +270,7 @@ fn readers_of_many_chunks_see_whole_chunks_while_others_write_cut_and_remove() {
         };
         let mut threads = Vec::from([MIB, 5 * MIB, 24 * MIB].map(read_by));
         threads.push(scope.spawn(move || {
+            let _end = End(done);
             for round in 1..12 {
                 let file = world.open("/large");
                 for chunk in (0..CHUNKS).rev() {
@@ -284,7 +285,6 @@ fn readers_of_many_chunks_see_whole_chunks_while_others_write_cut_and_remove() {
                     world.fs.remove_file("/large").expect("removed");
                 }
             }
-            done.store(true, Ordering::Relaxed);
         }));
         for thread in threads {
             thread.join().expect("no panic");
@@ -293,6 +293,15 @@ fn readers_of_many_chunks_see_whole_chunks_while_others_write_cut_and_remove() {
     world.fs.remove_file("/large").expect("removed");
     assert_eq!(world.fs.stats().quota_used, 0);
     world.end();
+}
+
+/// Ends the others' work, after a failure too.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A chunk that was never written is a hole.
