@@ -136,7 +136,7 @@ fn a_file_larger_than_memory_is_written_read_and_changed_at_random() {
 fn many_threads_share_memory_that_is_too_small() {
     let fs = spilling(12 * MIB);
     std::thread::scope(|scope| {
-        for thread in 0..8_u64 {
+        let start = |thread: u64| {
             let fs = &fs;
             scope.spawn(move || {
                 for round in 0..3 {
@@ -154,7 +154,36 @@ fn many_threads_share_memory_that_is_too_small() {
                         assert_eq!(hash(&bytes), hashes[file], "file {file} of {thread}");
                     }
                 }
-            });
+            })
+        };
+        let threads: Vec<_> = (0..8).map(start).collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+    });
+    check_limit(&fs);
+    fs.audit().expect("the counters");
+}
+
+/// Whoever waits for his turn to evict often finds that there is room, and a moment later that
+/// somebody else took it.
+#[test]
+fn writers_who_take_each_others_room_all_go_on() {
+    let fs = spilling(8 * MIB);
+    let block = content(1, 64 << 10);
+    std::thread::scope(|scope| {
+        let start = |thread: u64| {
+            let (fs, block) = (&fs, &block);
+            scope.spawn(move || {
+                for number in 0..150 {
+                    let path = format!("/t{thread}-{}", number % 40);
+                    fs.write_slice(path, block).expect("written");
+                }
+            })
+        };
+        let threads: Vec<_> = (0..32).map(start).collect();
+        for thread in threads {
+            thread.join().expect("no panic");
         }
     });
     check_limit(&fs);

@@ -125,8 +125,18 @@ impl Mover {
                 return Err(refusal(&budget, bytes));
             }
             let wanted = bytes.max(BATCH_BYTES as u64);
-            let freed = self.evict(SpillCause::Demand, wanted, |spare| spare >= bytes)?;
-            idle = if freed == 0 { idle + 1 } else { 0 };
+            // There may be enough by the time that it is our turn, and others may be faster to take it:
+            // that is no sign of nothing being left to evict.
+            let mut had_enough = false;
+            let freed = self.evict(SpillCause::Demand, wanted, |spare| {
+                had_enough |= spare >= bytes;
+                had_enough
+            })?;
+            idle = if freed == 0 && !had_enough {
+                idle + 1
+            } else {
+                0
+            };
             if idle > patience {
                 match self.take_census() {
                     Found::More => idle = 0,
@@ -171,7 +181,7 @@ impl Mover {
         &self,
         cause: SpillCause,
         wanted: u64,
-        enough: impl Fn(u64) -> bool,
+        mut enough: impl FnMut(u64) -> bool,
     ) -> Result<u64, Fault> {
         let mut staging = self.staging.lock();
         let Some(budget) = self.budget.upgrade() else {
