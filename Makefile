@@ -122,6 +122,12 @@ $(STAMPS)/nextest:
 		|| echo "cargo-nextest cannot be installed: cargo test runs the same tests"
 	@mkdir -p $(@D); touch $@
 
+.PHONY: sanitize sanitize-thread sanitize-address
+sanitize: sanitize-thread sanitize-address ## Tests with threads and spilling under ThreadSanitizer and AddressSanitizer
+
+sanitize-thread sanitize-address: sanitize-%:
+	.ci/sanitize $*
+
 .PHONY: soak
 soak: $(STAMPS)/nextest $(VENV)/.brimfs $(VENV)/.test $(VENV)/.lint $(VENV)/.demo ## Long runs: SOAK_CASES random cases per property
 	BRIMFS_CASES=$(SOAK_CASES) PROPTEST_CASES=$(SOAK_CASES) \

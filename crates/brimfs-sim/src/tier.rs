@@ -16,7 +16,10 @@ use brimfs::{Budget, ErrorKind, LimitInfo};
 #[cfg(feature = "shuttle")]
 use shuttle::sync::{Arc, Mutex, MutexGuard};
 #[cfg(not(feature = "shuttle"))]
-use std::sync::{Arc, Mutex, MutexGuard};
+use {
+    parking_lot::{Mutex, MutexGuard},
+    std::sync::Arc,
+};
 
 /// The most that a unit holds.
 const UNIT_MAX: usize = 1 << 20;
@@ -129,7 +132,10 @@ impl Hostile {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic under the lock")
+        #[cfg(feature = "shuttle")]
+        return self.state.lock().expect("no panic under the lock");
+        #[cfg(not(feature = "shuttle"))]
+        return self.state.lock();
     }
 
     /// Changes how it misbehaves.

@@ -249,7 +249,7 @@ fn readers_of_many_chunks_see_whole_chunks_while_others_write_cut_and_remove() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (world, done) = (&world, &done);
-        for step in [MIB, 5 * MIB, 24 * MIB] {
+        let read_by = |step: usize| {
             scope.spawn(move || {
                 let mut got = vec![0; step];
                 while !done.load(Ordering::Relaxed) {
@@ -266,9 +266,11 @@ fn readers_of_many_chunks_see_whole_chunks_while_others_write_cut_and_remove() {
                         check(&got[..count / MIB * MIB], start / MIB);
                     }
                 }
-            });
-        }
-        scope.spawn(move || {
+            })
+        };
+        let mut threads = Vec::from([MIB, 5 * MIB, 24 * MIB].map(read_by));
+        threads.push(scope.spawn(move || {
+            let _end = End(done);
             for round in 1..12 {
                 let file = world.open("/large");
                 for chunk in (0..CHUNKS).rev() {
@@ -283,12 +285,23 @@ fn readers_of_many_chunks_see_whole_chunks_while_others_write_cut_and_remove() {
                     world.fs.remove_file("/large").expect("removed");
                 }
             }
-            done.store(true, Ordering::Relaxed);
-        });
+        }));
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
     });
     world.fs.remove_file("/large").expect("removed");
     assert_eq!(world.fs.stats().quota_used, 0);
     world.end();
+}
+
+/// Ends the others' work, after a failure too.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A chunk that was never written is a hole.

@@ -7,6 +7,7 @@ use brimfs_sim::drivers::tmpfs::TmpFs;
 use brimfs_sim::model::Limits;
 use brimfs_sim::op::{Data, Op, OpenHow, Raw, RenameHow, System, XattrHow};
 use brimfs_sim::run::Trial;
+use brimfs_sim::tier::Manners;
 
 fn path(text: &str) -> Raw {
     Raw::from(text)
@@ -78,6 +79,15 @@ fn agree_within(limits: Limits, ops: &[Op]) {
         Err(why) => println!("brimfs alone: {why}"),
     }
     if let Err(why) = Trial::new(limits, systems).run(ops) {
+        panic!("{why}");
+    }
+}
+
+/// With a tier that takes everything away after every operation.
+fn agree_when_cold(ops: &[Op]) {
+    let limits = Limits::default();
+    let brimfs = Brimfs::with_tier(limits, 256 << 20, Manners::WORST, 1).expect("a filesystem");
+    if let Err(why) = Trial::new(limits, vec![Box::new(brimfs)]).run(ops) {
         panic!("{why}");
     }
 }
@@ -230,4 +240,66 @@ fn punching_and_writing_again_charges_what_is_there() {
         },
         Op::SeekHole { slot: 0, at: 0 },
     ]);
+}
+
+#[test]
+fn making_directories_that_fails_half_way_changes_nothing() {
+    let limits = Limits {
+        max_nodes: Some(4),
+        ..Limits::default()
+    };
+    let make = |at: &str| Op::MkdirAll { path: path(at) };
+    let look = |at: &str| Op::Stat { path: path(at) };
+    agree_within(
+        limits,
+        &[
+            mkdir("/a"),
+            look("/a"),
+            make("/a/b/c/d"),
+            look("/a"),
+            look("/"),
+            make("/b/../c/d/e"),
+            look("/"),
+            make("/b/../b/./c"),
+            look("/"),
+            look("/b/c"),
+        ],
+    );
+}
+
+#[test]
+fn a_hole_in_a_cold_chunk_that_a_copy_shares_is_in_one_of_them() {
+    let whole = |slot| Op::ReadAt {
+        slot,
+        at: 0,
+        len: 90_000,
+    };
+    let holes = [
+        (0, 16_384),
+        (16_384, 16_384),
+        (16_384, 100_000),
+        (20_000, 100_000),
+        (1, 20_000),
+        (0, 100_000),
+    ];
+    for (at, len) in holes {
+        agree_when_cold(&[
+            write("/a", 40_000),
+            copy("/a", "/b"),
+            open(0, "/a", false),
+            open(1, "/b", false),
+            Op::PunchHole { slot: 1, at, len },
+            whole(0),
+            whole(1),
+            // What was cut off does not come back.
+            Op::WriteAt {
+                slot: 1,
+                at: 80_000,
+                data: data(10),
+            },
+            whole(0),
+            whole(1),
+            Op::SeekHole { slot: 1, at: 0 },
+        ]);
+    }
 }

@@ -207,6 +207,13 @@ fn a_quota_error_changes_nothing_though_the_write_would_have_been_made_in_pieces
     assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
     let error = file.allocate(7 << 20, 5 << 20).expect_err("too much");
     assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+    // Exactly as much as there is.
+    file.write_at((7 << 20) + 5, &bytes(3 * MIB - 5))
+        .expect("it fits to the byte");
+    assert_eq!(fs.stats().quota_used, 10 << 20);
+    file.write_at(7 << 20, &bytes(8 * MIB)[7 * MIB..])
+        .expect("no more quota");
+    file.set_len(8 << 20).expect("a cut");
     drop(file);
     let error = fs.write_slice("/b", &bytes(3 * MIB)).expect_err("too much");
     assert_eq!(error.kind(), ErrorKind::QuotaExceeded);

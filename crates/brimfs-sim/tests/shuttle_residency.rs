@@ -2,7 +2,7 @@
 //! removed and closed. Built and run as `shuttle.rs` is.
 #![cfg(feature = "shuttle")]
 
-use brimfs::{Budget, File, FileSystem, LockMode, OpenOptions};
+use brimfs::{Budget, ErrorKind, File, FileSystem, LockMode, OpenOptions};
 use brimfs_sim::tier::{Hostile, Manners};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::Arc;
@@ -40,10 +40,15 @@ type Work = Box<dyn FnOnce(&World) + Send>;
 
 impl World {
     fn new() -> World {
+        World::with_quota(64 << 20)
+    }
+
+    fn with_quota(quota: u64) -> World {
         let budget = Budget::new(64 << 20);
         let tier = Hostile::install(&budget, MANNERS, 1);
         let fs = FileSystem::builder()
             .budget(&budget)
+            .quota(quota)
             .lock_timeout(None)
             .build()
             .expect("a filesystem");
@@ -268,6 +273,33 @@ fn evicting_against_truncating_and_appending() {
         ]);
         let bytes = world.fs.read("/a").expect("content");
         assert!(bytes == [[b'a'; 300].as_slice(), b"end"].concat() || bytes == [b'a'; 300][..]);
+        world.end();
+    });
+}
+
+#[test]
+fn a_write_in_pieces_that_meets_the_quota_changes_nothing() {
+    explore(SCHEDULES / 10, || {
+        // A block in the first chunk and ten bytes in the second, and not a byte more.
+        let world = World::with_quota((16 << 10) + 10);
+        for path in ["/a", "/b"] {
+            world.fs.write_slice(path, b"").expect("nothing");
+        }
+        world.run(vec![
+            Box::new(|world| {
+                let file = world.open("/a");
+                match file.write_at(MIB as u64 - 10, &[b'a'; 20]) {
+                    Ok(_) => assert_eq!(file.len(), MIB as u64 + 10),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+                        assert_eq!(file.len(), 0);
+                    }
+                }
+            }),
+            Box::new(|world| drop(world.open("/b").write_at(0, b"b"))),
+        ]);
+        let lens = ["/a", "/b"].map(|path| world.fs.metadata(path).expect("a file").len());
+        assert!(lens == [MIB as u64 + 10, 0] || lens == [0, 1], "{lens:?}");
         world.end();
     });
 }

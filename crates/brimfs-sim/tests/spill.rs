@@ -136,7 +136,7 @@ fn a_file_larger_than_memory_is_written_read_and_changed_at_random() {
 fn many_threads_share_memory_that_is_too_small() {
     let fs = spilling(12 * MIB);
     std::thread::scope(|scope| {
-        for thread in 0..8_u64 {
+        let start = |thread: u64| {
             let fs = &fs;
             scope.spawn(move || {
                 for round in 0..3 {
@@ -154,7 +154,36 @@ fn many_threads_share_memory_that_is_too_small() {
                         assert_eq!(hash(&bytes), hashes[file], "file {file} of {thread}");
                     }
                 }
-            });
+            })
+        };
+        let threads: Vec<_> = (0..8).map(start).collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+    });
+    check_limit(&fs);
+    fs.audit().expect("the counters");
+}
+
+/// Whoever waits for his turn to evict often finds that there is room, and a moment later that
+/// somebody else took it.
+#[test]
+fn writers_who_take_each_others_room_all_go_on() {
+    let fs = spilling(8 * MIB);
+    let block = content(1, 64 << 10);
+    std::thread::scope(|scope| {
+        let start = |thread: u64| {
+            let (fs, block) = (&fs, &block);
+            scope.spawn(move || {
+                for number in 0..150 {
+                    let path = format!("/t{thread}-{}", number % 40);
+                    fs.write_slice(path, block).expect("written");
+                }
+            })
+        };
+        let threads: Vec<_> = (0..32).map(start).collect();
+        for thread in threads {
+            thread.join().expect("no panic");
         }
     });
     check_limit(&fs);
@@ -185,4 +214,75 @@ fn what_does_not_fit_on_the_disk_either_is_a_clean_error() {
         assert!(bytes == content(file, 100_000), "file {file}");
     }
     fs.audit().expect("the counters");
+}
+
+fn is_cold(fs: &FileSystem, path: &str, index: u64) -> bool {
+    let (node, _) = fs.resolve(path.as_bytes()).expect("a node");
+    node.residents().cold(index).is_some()
+}
+
+/// Writes and removes files until everything that can go went.
+fn flood(fs: &FileSystem) {
+    for round in 0..2 {
+        for file in 0..40 {
+            let bytes = content(file << 8 | round, MIB as usize);
+            fs.write_slice(format!("/flood{file}"), &bytes)
+                .expect("written");
+        }
+    }
+    for file in 0..40 {
+        fs.remove_file(format!("/flood{file}")).expect("removed");
+    }
+}
+
+#[test]
+fn a_copy_whose_original_was_removed_goes_without_having_been_touched() {
+    let fs = spilling(16 * MIB);
+    for (name, len) in [("large", 3 * MIB as usize), ("small", 20_000)] {
+        let path = |of: u32| format!("/{name}{of}");
+        fs.write_slice(path(0), &content(1, len)).expect("written");
+        // Copies of copies, of which the last two are left.
+        for copy in 1..5 {
+            fs.copy(path(copy - 1), path(copy)).expect("copied");
+        }
+        fs.write_slice(path(3), b"something else").expect("written");
+        (0..3).for_each(|copy| fs.remove_file(path(copy)).expect("removed"));
+    }
+    flood(&fs);
+    assert!(is_cold(&fs, "/small4", 0));
+    for index in 0..3 {
+        assert!(
+            is_cold(&fs, "/large4", index),
+            "chunk {index} stays for ever"
+        );
+    }
+    assert!(fs.read("/large4").expect("read") == content(1, 3 * MIB as usize));
+    assert!(fs.read("/small4").expect("read") == content(1, 20_000));
+    assert_eq!(fs.read("/large3").expect("read"), "something else");
+    fs.audit().expect("the counters");
+}
+
+#[test]
+fn victims_go_in_their_order_though_a_batch_has_room_for_one() {
+    let fs = spilling(32 * MIB);
+    let len = 700 << 10;
+    let mut written = 0;
+    while fs.tier_stats().evictions == 0 {
+        let bytes = content(written, len);
+        fs.write_slice(format!("/f{written}"), &bytes)
+            .expect("written");
+        written += 1;
+    }
+    // Needs room for all of it at once.
+    fs.write_slice("/whole", &content(99, 4 * MIB as usize))
+        .expect("written");
+    let cold: Vec<u64> = (0..written)
+        .filter(|file| is_cold(&fs, &format!("/f{file}"), 0))
+        .collect();
+    assert!(cold.len() >= 4, "{cold:?}");
+    assert_eq!(
+        cold,
+        Vec::from_iter(0..cold.len() as u64),
+        "the first go first"
+    );
 }

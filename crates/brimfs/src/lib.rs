@@ -58,7 +58,8 @@ pub mod face {
     pub use crate::base::error::Fault;
     pub use crate::base::long_wait::set_wait_hook;
     pub use crate::fs::{CacheCharge, Node, NodeTicket};
-    pub use crate::handle::node::{Source, Stored};
+    pub use crate::handle::node::Stored;
+    pub use crate::handle::source::Source;
     pub use crate::handle::wait::{Wait, set_interrupt_check};
     pub use crate::memory::chunk::CHUNK;
     pub use crate::memory::foreign::{Foreign, ForeignVTable};
@@ -66,9 +67,9 @@ pub mod face {
     /// The eviction policies, for simulators.
     pub mod policy {
         pub use crate::policy::{
-            Chunk, Explained, Hits, PRIORITY_BOOSTED_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, Policy,
-            PolicyKind, Queue, SWAP_IN_COST_DEFAULT, Settings, Slot, Standing, UnknownPolicy,
-            Victim, weight,
+            Chunk, Explained, Hits, PRIORITY_BOOSTED_MAX, PRIORITY_DEFAULT, PRIORITY_MAX,
+            PRIORITY_PINNED, Policy, PolicyKind, Queue, SWAP_IN_COST_DEFAULT, Settings, Slot,
+            Standing, UnknownPolicy, Victim, weight,
         };
     }
 

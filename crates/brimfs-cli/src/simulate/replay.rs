@@ -156,6 +156,7 @@ impl Run<'_> {
             swap_in_cost,
             boost_threshold: None,
             dirty_counts: told.dirty,
+            pin_ceiling: 0,
         });
         let hits = policy.hits().clone();
         let objects = self.trace.objects.len();

@@ -1,11 +1,12 @@
 //! One file of the simulated disk.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use brimfs::face::disk::{ALIGNMENT, DiskFile, Nameless};
+use parking_lot::Mutex;
 
-use super::{Failure, World, lock};
+use super::{Failure, World};
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ impl SimFile {
     }
 
     fn transfer(&self, len: usize, count: impl FnOnce(&mut World)) -> Outcome {
-        let mut world = lock(&self.world);
+        let mut world = self.world.lock();
         count(&mut world);
         // Half, and a little more so that it ends at no boundary.
         let half = (len / 2 + 7).min(len);
@@ -67,7 +68,7 @@ impl SimFile {
     }
 
     fn call(&self) -> io::Result<()> {
-        lock(&self.world).call()
+        self.world.lock().call()
     }
 }
 
@@ -85,7 +86,7 @@ impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         check_alignment(offset, into);
         let outcome = self.transfer(into.len(), |world| world.calls.reads += 1);
-        let content = lock(&self.content);
+        let content = self.content.lock();
         let start = (offset as usize).min(content.bytes.len());
         let end = (start + outcome.len).min(content.bytes.len());
         into[..end - start].copy_from_slice(&content.bytes[start..end]);
@@ -98,7 +99,7 @@ impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<usize> {
         check_alignment(offset, from);
         let outcome = self.transfer(from.len(), |world| world.calls.writes += 1);
-        let mut content = lock(&self.content);
+        let mut content = self.content.lock();
         let end = offset as usize + outcome.len;
         // The store reserves before it writes; a full disk shows there.
         assert!(
@@ -115,16 +116,16 @@ impl DiskFile for SimFile {
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         self.call()?;
         let end = offset + len;
-        let more = end.saturating_sub(lock(&self.content).len());
+        let more = end.saturating_sub(self.content.lock().len());
         let (capacity, files) = {
-            let mut world = lock(&self.world);
+            let mut world = self.world.lock();
             (world.capacity, world.files())
         };
-        let used: u64 = files.iter().map(|file| lock(file).len()).sum();
+        let used: u64 = files.iter().map(|file| file.lock().len()).sum();
         if capacity.is_some_and(|capacity| used + more > capacity) {
             return Err(Failure::Full.error());
         }
-        let mut content = lock(&self.content);
+        let mut content = self.content.lock();
         let more = (end as usize).saturating_sub(content.bytes.len());
         content.bytes.extend_from_slice(&vec![0; more]);
         Ok(())
@@ -132,7 +133,7 @@ impl DiskFile for SimFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.call()?;
-        lock(&self.content).bytes.resize(len as usize, 0);
+        self.content.lock().bytes.resize(len as usize, 0);
         Ok(())
     }
 

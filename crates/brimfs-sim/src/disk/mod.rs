@@ -8,9 +8,10 @@ mod file;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use brimfs::face::disk::{Disk, DiskFile, Place};
+use parking_lot::Mutex;
 
 use file::{Content, SimFile};
 
@@ -101,10 +102,6 @@ impl World {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct SimDisk {
@@ -120,50 +117,50 @@ impl SimDisk {
 
     /// Plans what goes wrong from now on; replaces the plan before.
     pub fn plan(&self, plan: Option<Plan>) {
-        lock(&self.world).plan = plan;
+        self.world.lock().plan = plan;
     }
 
     /// Sets the bytes that all files together may have; `None` for no limit.
     pub fn set_capacity(&self, capacity: Option<u64>) {
-        lock(&self.world).capacity = capacity;
+        self.world.lock().capacity = capacity;
     }
 
     /// What was called so far.
     #[must_use]
     pub fn calls(&self) -> Calls {
-        lock(&self.world).calls
+        self.world.lock().calls
     }
 
     /// Number of files that somebody holds open.
     #[must_use]
     pub fn files(&self) -> usize {
-        lock(&self.world).files().len()
+        self.world.lock().files().len()
     }
 
     /// Bytes of all open files together.
     #[must_use]
     pub fn used(&self) -> u64 {
-        let files = lock(&self.world).files();
-        files.iter().map(|file| lock(file).len()).sum()
+        let files = self.world.lock().files();
+        files.iter().map(|file| file.lock().len()).sum()
     }
 
     /// The raw bytes of an open file, counted in the order of creation.
     #[must_use]
     pub fn raw(&self, file: usize) -> Vec<u8> {
-        let files = lock(&self.world).files();
-        lock(&files[file]).bytes().to_vec()
+        let files = self.world.lock().files();
+        files[file].lock().bytes().to_vec()
     }
 
     /// Changes raw bytes of an open file behind everybody's back.
     pub fn damage(&self, file: usize, change: impl FnOnce(&mut [u8])) {
-        let files = lock(&self.world).files();
-        change(lock(&files[file]).bytes_mut());
+        let files = self.world.lock().files();
+        change(files[file].lock().bytes_mut());
     }
 }
 
 impl Disk for SimDisk {
     fn create_nameless(&self, _directory: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let mut world = lock(&self.world);
+        let mut world = self.world.lock();
         world.call()?;
         world.calls.created += 1;
         let content = Arc::new(Mutex::new(Content::default()));
@@ -173,7 +170,7 @@ impl Disk for SimDisk {
 
     fn probe(&self, _directory: &Path) -> io::Result<Place> {
         let used = self.used();
-        let total = lock(&self.world).capacity.unwrap_or(u64::MAX);
+        let total = self.world.lock().capacity.unwrap_or(u64::MAX);
         Ok(Place {
             free: total.saturating_sub(used),
             total,

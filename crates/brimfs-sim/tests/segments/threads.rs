@@ -1,12 +1,13 @@
 //! Threads that append, read, release and compact at the same time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use brimfs::ErrorKind;
 use brimfs::face::segment::{Extent, Read, ReadError, Record, Store};
 use brimfs_sim::disk::SimDisk;
+use parking_lot::Mutex;
 
 use crate::world::{SEGMENT, content, id_of, number_of, options};
 
@@ -16,11 +17,11 @@ type Extents = Mutex<BTreeMap<u64, Extent>>;
 fn read(store: &Store, extents: &Extents, number: u64, len: usize) {
     let mut bytes = vec![0; len];
     loop {
-        let extent = extents.lock().unwrap()[&number];
+        let extent = extents.lock()[&number];
         match store.read(id_of(number), extent, 0, &mut bytes) {
             Ok(()) => break,
             Err(ReadError::Gone) => {
-                let now = extents.lock().unwrap()[&number];
+                let now = extents.lock()[&number];
                 assert_ne!(now, extent, "gone, but its owner still has it");
             }
             Err(error) => panic!("record {number}: {error}"),
@@ -58,7 +59,7 @@ fn worker(store: &Store, extents: &Extents, thread: u64, rounds: u64) {
             .collect();
         match store.append(&records) {
             Ok(new) => {
-                let mut extents = extents.lock().unwrap();
+                let mut extents = extents.lock();
                 extents.extend((first..).zip(new));
                 mine.extend(first..first + 6);
             }
@@ -69,12 +70,12 @@ fn worker(store: &Store, extents: &Extents, thread: u64, rounds: u64) {
         }
         while mine.len() > 24 {
             let victim = mine.swap_remove((round as usize * 7) % mine.len());
-            let extent = extents.lock().unwrap().remove(&victim).expect("mine");
+            let extent = extents.lock().remove(&victim).expect("mine");
             assert!(store.release(extent));
         }
     }
     let mut buffers: Vec<Vec<u8>> = mine.iter().map(|number| vec![0; len_of(*number)]).collect();
-    let held = extents.lock().unwrap().clone();
+    let held = extents.lock().clone();
     let reads = mine
         .iter()
         .zip(&mut buffers)
@@ -93,7 +94,7 @@ fn worker(store: &Store, extents: &Extents, thread: u64, rounds: u64) {
         }
     }
     for number in mine {
-        let extent = extents.lock().unwrap().remove(&number).expect("mine");
+        let extent = extents.lock().remove(&number).expect("mine");
         assert!(store.release(extent));
     }
 }
@@ -115,11 +116,11 @@ fn threads_and_compaction_agree() {
                     scope.spawn(move || worker(store, extents, thread, 60))
                 })
                 .collect();
-            scope.spawn(|| {
+            let compactor = scope.spawn(|| {
                 while working.load(Ordering::Relaxed) {
                     // The map is locked for the swing only, so an owner may have ended the record before.
                     let done = store.compact(SEGMENT, &mut |id, old, new| {
-                        let mut extents = extents.lock().unwrap();
+                        let mut extents = extents.lock();
                         match extents.get_mut(&number_of(id)) {
                             Some(extent) if *extent == old => {
                                 *extent = new;
@@ -136,6 +137,7 @@ fn threads_and_compaction_agree() {
             });
             let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
             working.store(false, Ordering::Relaxed);
+            compactor.join().expect("the compactor");
             ended.into_iter().for_each(|end| end.expect("a worker"));
         });
         let stats = store.stats();

@@ -11,12 +11,12 @@ mod chosen {
     pub use std::thread;
     pub use std::thread_local;
 
-    /// Starts a thread of a scope; false if the system has none to give.
+    /// Starts a thread of a scope; nothing if the system has none to give.
     pub fn spawn_scoped<'scope>(
         scope: &'scope thread::Scope<'scope, '_>,
         work: impl FnOnce() + Send + 'scope,
-    ) -> bool {
-        thread::Builder::new().spawn_scoped(scope, work).is_ok()
+    ) -> Option<thread::ScopedJoinHandle<'scope, ()>> {
+        thread::Builder::new().spawn_scoped(scope, work).ok()
     }
 }
 
@@ -32,9 +32,8 @@ mod chosen {
     pub fn spawn_scoped<'scope>(
         scope: &'scope thread::Scope<'scope, '_>,
         work: impl FnOnce() + Send + 'scope,
-    ) -> bool {
-        scope.spawn(work);
-        true
+    ) -> Option<thread::ScopedJoinHandle<'scope, ()>> {
+        Some(scope.spawn(work))
     }
 }
 

@@ -12,6 +12,7 @@
 mod attributes;
 mod audit;
 mod explain;
+mod missing;
 mod names;
 mod node;
 mod tiering;

@@ -7,6 +7,7 @@ use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::operations::Operation;
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
+use crate::fs::missing::make_all;
 use crate::handle::file::File;
 use crate::handle::open::{self, OpenOptions, Spot};
 use crate::memory::content::Content;
@@ -31,6 +32,17 @@ fn free_name(place: &Place<'_>, name: &[u8]) -> Result<(), Fault> {
     }
 }
 
+/// An empty directory that is not in the tree yet.
+pub(crate) fn new_directory(parent: &Arc<Inode>, mode: u32) -> Result<Arc<Inode>, Fault> {
+    let volume = parent.volume();
+    let map = Directory::new(Arc::downgrade(parent));
+    volume.new_node(
+        Body::Directory(Box::new(map)),
+        mode & !volume.umask,
+        clock::wall_nanos(),
+    )
+}
+
 /// Makes an empty directory in a place where nothing of that name is.
 pub(crate) fn make_directory(
     place: &Place<'_>,
@@ -40,13 +52,7 @@ pub(crate) fn make_directory(
 ) -> Result<Arc<Inode>, Fault> {
     // Looked at first, so that a limit does not hide that the name is taken.
     free_name(place, name)?;
-    let volume = place.directory.volume();
-    let map = Directory::new(Arc::downgrade(&place.directory));
-    let node = volume.new_node(
-        Body::Directory(Box::new(map)),
-        mode & !volume.umask,
-        clock::wall_nanos(),
-    )?;
+    let node = new_directory(&place.directory, mode)?;
     let path = path.map(|path| (path, place.epoch));
     tree::link(&place.directory, name, &node, path)?;
     Ok(node)
@@ -81,7 +87,7 @@ impl FileSystem {
     /// Creates a directory and all that are missing above it. An existing directory is no error.
     ///
     /// # Errors
-    /// As [`FileSystem::create_dir`]; directories made before a failure are removed again.
+    /// As [`FileSystem::create_dir`]; nothing is changed then.
     pub fn create_dir_all(&self, path: impl AsPath) -> Result<()> {
         let path = path.as_path_bytes();
         self.run("create directories", path, |root| {
@@ -91,8 +97,7 @@ impl FileSystem {
                 Err(fault) if fault.kind() != ErrorKind::NotFound => return Err(fault),
                 Err(_) => {}
             }
-            let mut made = Vec::new();
-            make_all(root, path, &mut made).inspect_err(|_| unmake(&made))
+            make_all(root, path)
         })
     }
 
@@ -464,83 +469,5 @@ pub(crate) fn existing_name<'a>(place: &Place<'a>) -> Result<(&'a [u8], bool), F
             Err(ErrorKind::PathEscapes.into())
         }
         Last::Dot | Last::DotDot | Last::Root => Err(ErrorKind::IsADirectory.into()),
-    }
-}
-
-/// Directories that were made, with where they were put.
-type Made = Vec<(Arc<Inode>, Vec<u8>)>;
-
-fn make_all(root: &Arc<Inode>, path: &[u8], made: &mut Made) -> Result<(), Fault> {
-    path::check(path)?;
-    let mut at = root.clone();
-    let mut rest = path;
-    while let Some((name, after)) = path::split_first(rest) {
-        rest = after;
-        at = match name {
-            b"." => continue,
-            b".." => resolve::parent(&at)?,
-            name => make_or_enter(root, &at, name, made).map_err(|fault| {
-                // What stands at the end of the path is in the way, not on the way.
-                let last = path::split_first(rest).is_none();
-                match fault.kind() {
-                    ErrorKind::NotADirectory if last => ErrorKind::AlreadyExists.into(),
-                    _ => fault,
-                }
-            })?,
-        };
-    }
-    Ok(())
-}
-
-fn make_or_enter(
-    root: &Arc<Inode>,
-    at: &Arc<Inode>,
-    name: &[u8],
-    made: &mut Made,
-) -> Result<Arc<Inode>, Fault> {
-    loop {
-        match resolve::child(at, name) {
-            Ok((node, _)) if node.is_directory() => return Ok(node),
-            Ok((node, _)) if node.kind() == FileType::Symlink => {
-                return match resolve::resolve_from(root, at, name) {
-                    Ok(node) if node.is_directory() => Ok(node),
-                    Ok(_) => Err(ErrorKind::NotADirectory.into()),
-                    // The name is taken by a link that leads nowhere.
-                    Err(fault) if fault.kind() == ErrorKind::NotFound => {
-                        Err(ErrorKind::AlreadyExists.into())
-                    }
-                    Err(fault) => Err(fault),
-                };
-            }
-            Ok(_) => return Err(ErrorKind::NotADirectory.into()),
-            Err(fault) if fault.kind() == ErrorKind::NotFound => {}
-            Err(fault) => return Err(fault),
-        }
-        let place = Place {
-            directory: at.clone(),
-            last: Last::Name { name, slash: false },
-            epoch: root.volume().cache.epoch(),
-        };
-        match make_directory(&place, name, 0o777, None) {
-            Ok(node) => {
-                made.push((at.clone(), name.to_vec()));
-                return Ok(node);
-            }
-            // Somebody else was faster.
-            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
-            Err(fault) => return Err(fault),
-        }
-    }
-}
-
-fn unmake(made: &Made) {
-    for (directory, name) in made.iter().rev() {
-        let place = Place {
-            directory: directory.clone(),
-            last: Last::Name { name, slash: false },
-            epoch: directory.volume().cache.epoch(),
-        };
-        // Fails if somebody has put something into it meanwhile; then it is his now.
-        drop(tree::remove_directory(&place));
     }
 }

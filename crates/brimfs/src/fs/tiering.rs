@@ -11,7 +11,7 @@ use crate::base::operations::Operation;
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::fs::whole;
-use crate::handle::node::Source;
+use crate::handle::source::Source;
 use crate::memory::pool;
 use crate::memory::tier::Residents;
 use crate::mover::{GcReport, Mover, Preload, Wish, preloaded};

@@ -14,7 +14,8 @@ use crate::namespace::resolve::{self, Place};
 use crate::namespace::tree;
 use crate::namespace::walk::Cursor;
 
-fn place_in<'a>(directory: &Arc<Inode>, name: &'a [u8]) -> Place<'a> {
+/// Where a name is in a directory.
+pub(crate) fn place_in<'a>(directory: &Arc<Inode>, name: &'a [u8]) -> Place<'a> {
     Place {
         directory: directory.clone(),
         last: Last::Name { name, slash: false },

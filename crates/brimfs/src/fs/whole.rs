@@ -9,8 +9,9 @@ use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::handle::again::retry;
 use crate::handle::lock::Mode;
-use crate::handle::node::{self, Locked, Source};
+use crate::handle::node::{self, Locked};
 use crate::handle::open::{self, Spot, Target, new_file};
+use crate::handle::source::Source;
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
 use crate::memory::content::Content;
@@ -46,11 +47,13 @@ fn file_spot(root: &Arc<Inode>, path: &[u8]) -> Result<Spot, Fault> {
 fn create_with<'a>(
     target: &Target,
     path: &[u8],
-    fresh: Fresh<'a>,
+    mut fresh: Fresh<'a>,
     priority: Option<u8>,
     wait: Wait,
 ) -> Result<Option<Fresh<'a>>, Fault> {
     let account = fresh.account;
+    // Given back last, when what was made with it can go.
+    let loan = fresh.loan.take();
     let may_wait = wait != Wait::Now;
     let directory = &target.place.directory;
     let content = Content::deposit(fresh)?;
@@ -70,8 +73,9 @@ fn create_with<'a>(
             Ok(None)
         }
         Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
-            let mut state = node.write();
-            Ok(Some(node::content_mut(&mut state)?.withdraw(account)))
+            let mut fresh = node::content_mut(&mut node.write())?.withdraw(account);
+            fresh.loan = loan;
+            Ok(Some(fresh))
         }
         Err(fault) => Err(fault),
     }
@@ -113,6 +117,7 @@ pub(crate) fn write_path_as(
         target = match file_spot(root, path)? {
             Spot::Free(target) => target,
             Spot::Taken(node) => {
+                let fresh = root.repay(fresh)?;
                 let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
                 return node.install_content(fresh).map(|()| replaced(&node));
             }
@@ -136,11 +141,12 @@ pub(crate) fn copy_path(
             Spot::Taken(node) => {
                 let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
                 node.share_content(shared)?;
+                node.note_copy_of(&source);
                 return Ok(len);
             }
             Spot::Free(target) => target,
         };
-        let node = copied_file(&target.place.directory, shared.clone(), traits)?;
+        let node = copied_file(&target.place.directory, &source, shared.clone(), traits)?;
         match target.link(&node, to) {
             // Somebody else was faster.
             Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
@@ -157,11 +163,17 @@ struct Traits {
 }
 
 /// A new file with shared content and the traits of what it was copied from.
-fn copied_file(directory: &Inode, shared: Shared, traits: Traits) -> Result<Arc<Inode>, Fault> {
+fn copied_file(
+    directory: &Inode,
+    source: &Arc<Inode>,
+    shared: Shared,
+    traits: Traits,
+) -> Result<Arc<Inode>, Fault> {
     let node = new_file(directory, shared.into_content(), 0o666)?;
     node.set_mode(traits.mode)?;
     // What is shared keeps its worth: the tier is not told.
     node.write().set_priority(traits.priority);
+    node.note_copy_of(source);
     Ok(node)
 }
 
@@ -173,7 +185,7 @@ pub(crate) fn copy_into(
     wait: Wait,
 ) -> Result<(), Fault> {
     let (shared, traits) = share(source, wait)?;
-    let node = copied_file(&place.directory, shared, traits)?;
+    let node = copied_file(&place.directory, source, shared, traits)?;
     tree::link(&place.directory, name, &node, None)
 }
 

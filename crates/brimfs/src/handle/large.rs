@@ -15,30 +15,22 @@ use crate::memory::content::Content;
 use crate::memory::fresh::{Fresh, private_copy};
 use crate::memory::shared::Pinned;
 use crate::memory::small::with_reclaim;
-use crate::memory::table::{MAX_LEN, pieces};
+use crate::memory::table::{MAX_LEN, Table, pieces};
 use crate::namespace::inode::Inode;
 
 /// New content larger than this share of the memory limit is built chunk by chunk.
 const SHARE: u64 = 8;
 
-/// Quota that is put aside for a write in pieces. What is left of it goes back.
+/// Quota that is put aside for a write in pieces, which take it from here: it is never free in
+/// between. What is left goes back.
 struct Earmarked<'a> {
     node: &'a Inode,
     left: u64,
 }
 
-impl Earmarked<'_> {
-    /// Gives so much back that one piece can have it.
-    fn release(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.left);
-        self.left -= bytes;
-        self.node.account().quota.release(bytes);
-    }
-}
-
 impl Drop for Earmarked<'_> {
     fn drop(&mut self) {
-        self.release(self.left);
+        self.node.account().quota.release(self.left);
     }
 }
 
@@ -81,7 +73,7 @@ impl Inode {
             };
             return Err(Fault::limit(ErrorKind::QuotaExceeded, info));
         }
-        let hidden = self.volume().hidden_node()?;
+        let hidden = self.hidden_beside()?;
         for (index, part) in bytes.chunks(CHUNK).enumerate() {
             retry(&hidden, wait, || {
                 let chunk = Fresh::chunk(part, account)?;
@@ -93,7 +85,36 @@ impl Inode {
         }
         let mut state = hidden.write();
         let content = content_mut(&mut state)?.take_unpaid();
-        Ok(Fresh { content, account })
+        Ok(Fresh::from((content, account)))
+    }
+
+    fn hidden_beside(&self) -> Result<Arc<Inode>, Fault> {
+        let budget = &self.account().budget;
+        let hidden = with_reclaim(self.account(), true, || self.volume().hidden_node());
+        match hidden {
+            Err(fault) if fault.short_of_memory().is_some() => {
+                let _loan = budget.borrow_kept()?.ok_or(fault)?;
+                self.volume().hidden_node()
+            }
+            hidden => hidden,
+        }
+    }
+
+    /// Lets content in borrowed memory go, for a caller that is going to wait for others.
+    pub(crate) fn repay<'a>(&self, mut fresh: Fresh<'a>) -> Result<Fresh<'a>, Fault> {
+        let Some(loan) = fresh.loan.take() else {
+            return Ok(fresh);
+        };
+        let account = fresh.account;
+        let hidden = self.volume().hidden_node()?;
+        {
+            let mut state = hidden.write();
+            *content_mut(&mut state)? = Content::deposit(fresh)?;
+            content_mut(&mut state)?.table_mut(account)?;
+            hidden.track(&mut state, 0, 1);
+        }
+        drop(loan);
+        Ok(content_mut(&mut hidden.write())?.withdraw(account))
     }
 
     /// Writes a range that spans chunks, one after the other; the quota for all of it is put
@@ -104,8 +125,8 @@ impl Inode {
             let part = &from[piece.at..piece.at + piece.end - piece.start];
             let at = offset + piece.at as u64;
             retry(self, Wait::Forever, || {
-                self.change_piece(at, part.len(), &mut quota, |content| {
-                    content.write(at, part, self.account())
+                self.change_piece(at, part.len(), |table| {
+                    table.write(at, part, &mut quota.left)
                 })
             })?;
         }
@@ -116,20 +137,10 @@ impl Inode {
         self: &Arc<Self>,
         offset: u64,
         len: usize,
-        quota: &mut Earmarked<'_>,
-        change: impl FnOnce(&mut Content) -> Result<(), Fault>,
+        change: impl FnOnce(&mut Table) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let mut state = self.write();
-        let content = content_mut(&mut state)?;
-        let needed = content.quota_for(offset, len as u64).min(quota.left);
-        quota.release(needed);
-        if let Err(fault) = change(content) {
-            // It is needed once more, unless somebody else was faster.
-            if self.account().quota.reserve(needed).is_ok() {
-                quota.left += needed;
-            }
-            return Err(fault);
-        }
+        change(content_mut(&mut state)?.table_mut(self.account())?)?;
         state.content_changed(clock::wall_nanos());
         self.track(&mut state, offset, len as u64);
         Ok(())
@@ -141,8 +152,8 @@ impl Inode {
         for piece in pieces(offset, len) {
             let (at, part) = (offset + piece.at as u64, piece.end - piece.start);
             retry(self, Wait::Forever, || {
-                self.change_piece(at, part, &mut quota, |content| {
-                    content.allocate(at, part as u64, self.account())
+                self.change_piece(at, part, |table| {
+                    table.allocate(at, part as u64, &mut quota.left)
                 })
             })?;
         }

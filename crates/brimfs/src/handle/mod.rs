@@ -8,6 +8,7 @@ pub(crate) mod large;
 pub(crate) mod lock;
 pub(crate) mod node;
 pub(crate) mod open;
+pub(crate) mod source;
 pub(crate) mod stream;
 pub(crate) mod view;
 pub mod wait;

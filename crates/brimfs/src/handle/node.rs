@@ -5,8 +5,9 @@ use bytes::Bytes;
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::{Arc, RwLockReadGuard};
-use crate::handle::again::{self, retry};
+use crate::handle::again::{self, retry, retry_resident};
 use crate::handle::lock::{self, Mode};
+use crate::handle::source::Source;
 use crate::handle::view::View;
 use crate::handle::wait::Wait;
 use crate::memory::account::Charge;
@@ -46,48 +47,6 @@ impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
         lock::release(&self.node.lock, self.mode);
-    }
-}
-
-/// New content for a file, not yet looked at.
-#[derive(Debug)]
-pub enum Source<'a> {
-    /// Bytes to copy.
-    Slice(&'a [u8]),
-    /// A Rust buffer to adopt (up to 512 bytes are copied).
-    Bytes(Bytes),
-    /// A buffer of another runtime to adopt.
-    Foreign(Foreign),
-}
-
-impl Source<'_> {
-    /// The content as it is to be kept. No lock but file locks may be held.
-    pub(crate) fn fresh<'a>(self, node: &'a Inode, wait: Wait) -> Result<Fresh<'a>, Fault> {
-        let account = node.account();
-        let may_wait = wait != Wait::Now;
-        if node.is_built_in_pieces(self.len()) {
-            return node.build_in_pieces(self.as_slice(), wait);
-        }
-        match self {
-            Source::Slice(bytes) => {
-                with_reclaim(account, may_wait, || Fresh::copied(bytes, account))
-            }
-            Source::Bytes(bytes) => Fresh::bytes(bytes, account, may_wait),
-            Source::Foreign(foreign) => Fresh::foreign(foreign, account, may_wait),
-        }
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Source::Slice(bytes) => bytes,
-            Source::Bytes(bytes) => bytes,
-            Source::Foreign(foreign) => foreign,
-        }
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.as_slice().len()
     }
 }
 
@@ -281,7 +240,8 @@ impl Inode {
             let shared = content.share(account)?;
             // An adopted buffer of another runtime is handed out as a view of it.
             let is_foreign = |owner: Option<&Owner>| matches!(owner, Some(Owner::Foreign(_)));
-            let view = match content.with_owner(is_foreign) {
+            let may_stay = account.budget.check_overdraft().is_ok();
+            let view = match may_stay && content.with_owner(is_foreign) {
                 true => Pinned::new(content, account, &self.volume().views),
                 false => None,
             };
@@ -363,7 +323,9 @@ impl Inode {
         Ok(None)
     }
 
-    pub(crate) fn install_content(self: &Arc<Self>, fresh: Fresh<'_>) -> Result<(), Fault> {
+    pub(crate) fn install_content(self: &Arc<Self>, mut fresh: Fresh<'_>) -> Result<(), Fault> {
+        // Given back last, when what was made with it can go.
+        let _loan = fresh.loan.take();
         let mut state = self.write();
         content_mut(&mut state)?.install(fresh)?;
         state.content_changed(clock::wall_nanos());
@@ -448,7 +410,12 @@ impl Inode {
         let account = self.account();
         let len = owner.as_slice().len() as u64;
         // The buffer is taken over by an attempt, so what it needs is made sure of before.
-        let charge = with_reclaim(account, true, || Charge::reserve(account, 0, len))?;
+        let charge = match with_reclaim(account, true, || Charge::reserve(account, 0, len)) {
+            Err(fault) if fault.short_of_memory().is_some() => {
+                return self.write_content(offset, owner.as_slice());
+            }
+            charge => charge?,
+        };
         retry(self, Wait::Forever, || {
             content_mut(&mut self.write())?.table_mut(account).map(drop)
         })?;
@@ -526,13 +493,17 @@ impl Inode {
         let (account, views) = (self.account(), &self.volume().views);
         {
             let state = self.read();
-            if let Some(pinned) = Pinned::new(content(&state)?, account, views) {
+            if account.budget.check_overdraft().is_ok()
+                && let Some(pinned) = Pinned::new(content(&state)?, account, views)
+            {
                 return Ok(View::new(pinned));
             }
         }
-        retry(self, Wait::Forever, || {
+        retry_resident(self, Wait::Forever, || {
             let shared = {
                 let mut state = self.write();
+                // What a view shows stays, so it must not be borrowed.
+                account.budget.check_overdraft()?;
                 let content = content_mut(&mut state)?;
                 content.gather(account)?;
                 let pinned = Pinned::new(content, account, views);

@@ -38,6 +38,15 @@ impl Account {
             .inspect_err(|_| self.quota.release(quota))
     }
 
+    /// Reserves quota out of `aside`, which is reserved already, and anew what is missing there.
+    #[inline]
+    pub(crate) fn reserve_quota(&self, quota: u64, aside: &mut u64) -> Result<(), Fault> {
+        let own = quota.min(*aside);
+        self.quota.reserve(quota - own)?;
+        *aside -= own;
+        Ok(())
+    }
+
     #[inline]
     pub(crate) fn release(&self, quota: u64, resident: u64) {
         self.quota.release(quota);
@@ -89,10 +98,10 @@ impl Charge {
         self.resident
     }
 
-    /// Reserves more quota. Changes nothing on failure.
+    /// As [`Account::reserve_quota`]. Changes nothing on failure.
     #[inline]
-    pub(crate) fn grow_quota(&mut self, more: u64) -> Result<(), Fault> {
-        self.account.quota.reserve(more)?;
+    pub(crate) fn grow_quota(&mut self, more: u64, aside: &mut u64) -> Result<(), Fault> {
+        self.account.reserve_quota(more, aside)?;
         self.quota += more;
         Ok(())
     }

@@ -2,6 +2,10 @@
 //!
 //! Owns the numbers, never the memory.
 
+mod ceiling;
+mod loan;
+mod names;
+
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -12,6 +16,8 @@ use crate::base::sync::{Arc, Mutex, Weak};
 use crate::memory::draw::Draw;
 use crate::memory::ledger::{Ledger, UNLIMITED};
 use crate::memory::tier::{Residents, Tier};
+
+pub(crate) use loan::Loan;
 
 /// A memory limit that several filesystems can share.
 ///
@@ -32,10 +38,12 @@ pub struct Budget(Arc<Shares>);
 
 struct Shares {
     ledger: Ledger,
+    kept: loan::Kept,
+    names: names::Names,
     /// The machine, for budgets that are shares of it.
     machine: Option<Draw>,
     caches: Mutex<Vec<Weak<dyn GivesWay>>>,
-    /// The limit as it was set: that of the ledger and what is put aside.
+    /// The limit as it was set: that of the ledger, what is put aside, and what is kept back.
     limit: AtomicU64,
     /// A part of the limit that is kept for the tier's buffers until they are needed, in bytes.
     aside: Mutex<u64>,
@@ -100,6 +108,8 @@ impl Budget {
         ceiling::raise(limit);
         Budget(Arc::new(Shares {
             ledger: Ledger::new(limit, ErrorKind::MemoryLimit),
+            kept: loan::Kept::default(),
+            names: names::Names::default(),
             machine,
             caches: Mutex::new(Vec::new()),
             limit: AtomicU64::new(limit),
@@ -118,12 +128,9 @@ impl Budget {
 
     /// Bytes that are free, here and on the machine that the budget draws on.
     pub(crate) fn spare(&self) -> u64 {
-        let Shares {
-            ledger, machine, ..
-        } = &*self.0;
-        let used = ledger.used();
-        let own = ledger.limit().saturating_sub(used);
-        let machine = machine.as_ref();
+        let used = self.used();
+        let own = self.usable().saturating_sub(used);
+        let machine = self.0.machine.as_ref();
         own.min(machine.map_or(UNLIMITED, |draw| draw.spare(used)))
     }
 
@@ -152,14 +159,12 @@ impl Budget {
     /// [`ErrorKind::MemoryLimit`] if more than `limit` is in use and cannot be spilled; what the disk
     /// says if it takes no more. The limit stays.
     pub fn set_limit(&self, limit: u64) -> Result<()> {
-        if let Some(tier) = self.tier() {
-            tier.shrink(limit)
-                .map_err(|fault| fault.during("set the memory limit"))?;
-        }
+        self.make_fit(limit)
+            .map_err(|fault| fault.during("set the memory limit"))?;
         let aside = self.0.aside.lock();
         let before = self.limit();
         limit
-            .checked_sub(*aside)
+            .checked_sub(*aside + self.0.kept.bytes())
             .ok_or_else(|| self.0.ledger.refusal(*aside, self.used(), limit))
             .and_then(|rest| self.0.ledger.set_limit(rest))
             .map_err(|fault| fault.during("set the memory limit"))?;
@@ -169,11 +174,25 @@ impl Budget {
             self.0.alarm.store(alarm, Ordering::Relaxed);
         }
         if let Some(tier) = self.tier() {
-            tier.limit_changed(limit);
+            tier.limit_changed();
         }
         ceiling::raise(limit);
         ceiling::lower(before);
         Ok(())
+    }
+
+    /// Spills what would be too much under another limit.
+    fn make_fit(&self, limit: u64) -> Result<(), Fault> {
+        let usable = |aside: u64| limit.saturating_sub(self.0.kept.bytes() + aside);
+        let aside = *self.0.aside.lock();
+        match self.tier() {
+            Some(tier) if self.used() > usable(aside) => {
+                // Then nothing is put aside any more.
+                self.wake_tier();
+                tier.shrink(usable(0))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives the budget a cold tier, for good; `false` if that was settled before, at the latest when
@@ -338,7 +357,7 @@ impl Budget {
     pub(crate) fn reserve(&self, bytes: u64) -> Result<(), Fault> {
         match self.reserve_spare(bytes) {
             Ok(()) => Ok(()),
-            Err(fault) => self.reserve_hard(bytes, fault),
+            Err(fault) => self.reserve_hard(bytes, fault, true),
         }
     }
 
@@ -348,7 +367,12 @@ impl Budget {
         if bytes == 0 {
             return Ok(());
         }
-        let used = self.0.ledger.add(bytes)?;
+        self.reserve_within(bytes, self.usable())
+    }
+
+    #[inline]
+    fn reserve_within(&self, bytes: u64, limit: u64) -> Result<(), Fault> {
+        let used = self.0.ledger.add_within(bytes, limit)?;
         if used > self.0.alarm.load(Ordering::Relaxed) {
             self.alert();
         }
@@ -369,10 +393,13 @@ impl Budget {
     }
 
     #[cold]
-    fn reserve_hard(&self, bytes: u64, fault: Fault) -> Result<(), Fault> {
-        match self.empty_caches() {
-            0 => Err(fault),
-            _ => self.reserve_spare(bytes),
+    fn reserve_hard(&self, bytes: u64, fault: Fault, may_borrow: bool) -> Result<(), Fault> {
+        if self.empty_caches() > 0 && self.reserve_spare(bytes).is_ok() {
+            return Ok(());
+        }
+        match may_borrow && self.is_lent_to_caller() {
+            true => self.reserve_within(bytes, self.limit()),
+            false => Err(fault),
         }
     }
 
@@ -408,35 +435,5 @@ impl Drop for Shares {
             draw.end(*self.aside.get_mut());
         }
         ceiling::lower(*self.limit.get_mut());
-    }
-}
-
-/// The pool may keep backed what all budgets together allow.
-mod ceiling {
-    use crate::base::sync::atomic::{AtomicU64, Ordering};
-    use crate::memory::pool;
-
-    /// In MiB, so that limits without end can be added up; no lock, so that a forked child that
-    /// drops an inherited budget cannot hang.
-    static SUM_MIB: AtomicU64 = AtomicU64::new(0);
-
-    /// Kept backed even when no budget is left, so that a filesystem for every test case does not
-    /// pay for fresh pages every time, in bytes.
-    const FLOOR: u64 = 16 << 20;
-
-    const fn mib(limit: u64) -> u64 {
-        limit.div_ceil(1 << 20)
-    }
-
-    pub(super) fn raise(limit: u64) {
-        set(SUM_MIB.fetch_add(mib(limit), Ordering::Relaxed) + mib(limit));
-    }
-
-    pub(super) fn lower(limit: u64) {
-        set(SUM_MIB.fetch_sub(mib(limit), Ordering::Relaxed) - mib(limit));
-    }
-
-    fn set(sum_mib: u64) {
-        pool::set_ceiling(sum_mib.saturating_mul(1 << 20).max(FLOOR));
     }
 }

@@ -508,14 +508,15 @@ impl Chunk {
     }
 
     /// A private copy of the first `keep` bytes' data with room for `capacity` bytes,
-    /// paid for as if `span` were data too, except for `inherited` bytes of quota. `None` if it
-    /// needs bytes that are cold.
+    /// paid for as if `span` were data too, except for `inherited` bytes of quota, and out of
+    /// `aside` first. `None` if it needs bytes that are cold.
     pub(crate) fn copy_for(
         &self,
         keep: usize,
         capacity: usize,
         span: Span,
         inherited: u64,
+        aside: &mut u64,
     ) -> Result<Option<Chunk>, Fault> {
         let Span { start, end, .. } = span;
         let account = self.charge.account();
@@ -535,7 +536,8 @@ impl Chunk {
         }
         let mut copy = Chunk::empty(capacity.max(1), account)?;
         let after = charge_of(blocks | block_mask(start, end), kept.max(end));
-        copy.charge.grow_quota(after.saturating_sub(inherited))?;
+        let more = after.saturating_sub(inherited);
+        copy.charge.grow_quota(more, aside)?;
         copy.blocks = blocks;
         copy.data_end = kept as u32;
         let to = copy.body.get_mut().memory.writable();

@@ -180,6 +180,7 @@ impl Content {
 
     /// Replaces the content as one step, which needs the quota of the difference only.
     pub(crate) fn install(&mut self, mut fresh: Fresh<'_>) -> Result<(), Fault> {
+        debug_assert!(fresh.loan.is_none(), "given back under a lock");
         let account = fresh.account;
         let freed = self.disarm();
         let needed = fresh.content.allocated_when_armed();
@@ -201,7 +202,7 @@ impl Content {
         let quota = self.disarm();
         account.quota.release(quota);
         let content = std::mem::replace(self, Content::Empty);
-        Fresh { content, account }
+        Fresh::from((content, account))
     }
 
     /// The opposite of [`Content::withdraw`]: books the quota of fresh content.
@@ -280,7 +281,7 @@ impl Content {
             || end.max(len) > CHUNK as u64
             || leaves_hole(len, offset)
         {
-            return self.table_mut(account)?.write(offset, from);
+            return self.table_mut(account)?.write(offset, from, &mut 0);
         }
         self.write_dense(len as usize, offset as usize, from, account)
     }
@@ -317,7 +318,7 @@ impl Content {
                     && chunk.capacity() >= new_len
                 {
                     let more = chunk.quota_for(offset, end);
-                    chunk.charge_mut().grow_quota(more)?;
+                    chunk.charge_mut().grow_quota(more, &mut 0)?;
                     chunk.write(offset, from);
                     return Ok(());
                 }
@@ -422,7 +423,7 @@ impl Content {
         if covered && own {
             return Ok(());
         }
-        self.table_mut(account)?.allocate(offset, len)
+        self.table_mut(account)?.allocate(offset, len, &mut 0)
     }
 
     /// Makes a range read as zeros and gives back the blocks that it covers.

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
 use crate::memory::account::{Account, Charge};
+use crate::memory::budget::Loan;
 use crate::memory::chunk::{Adopted, CHUNK, Chunk, Memory, Owner};
 use crate::memory::content::{BUF_MAX, Content, INLINE_MAX};
 use crate::memory::foreign::Foreign;
 use crate::memory::pool::{Buf, Slot};
 use crate::memory::residence::Run;
-use crate::memory::small::with_reclaim;
 use crate::memory::table::Table;
 
 /// Up to here copying a Rust buffer costs less than counting references to it, in bytes.
@@ -24,14 +24,26 @@ const COPY_MAX: usize = 512;
 pub(crate) struct Fresh<'a> {
     pub(crate) content: Content,
     pub(crate) account: &'a Arc<Account>,
+    /// Of the memory, if it is borrowed: to be given back when the content is where it can go from,
+    /// and no lock is held.
+    pub(crate) loan: Option<Loan<'a>>,
+}
+
+impl<'a> From<(Content, &'a Arc<Account>)> for Fresh<'a> {
+    #[inline]
+    fn from((content, account): (Content, &'a Arc<Account>)) -> Self {
+        let loan = None;
+        Fresh {
+            content,
+            account,
+            loan,
+        }
+    }
 }
 
 impl<'a> Fresh<'a> {
     pub(crate) fn empty(account: &'a Arc<Account>) -> Self {
-        Fresh {
-            content: Content::Empty,
-            account,
-        }
+        Fresh::from((Content::Empty, account))
     }
 
     /// A copy of a slice, contiguous whatever its size.
@@ -44,55 +56,48 @@ impl<'a> Fresh<'a> {
                 to.copy_from_slice(&from[at..at + to.len()]);
                 Ok(())
             })?;
-            return Ok(Fresh {
-                content: Content::Table(Arc::new(table)),
-                account,
-            });
+            return Ok(Fresh::from((Content::Table(Arc::new(table)), account)));
         }
         Self::build(from.len(), from.len(), account, |to| {
             to.copy_from_slice(from);
         })
     }
 
-    /// A Rust buffer by reference; a very small one is copied.
-    pub(crate) fn bytes(
-        bytes: Bytes,
-        account: &'a Arc<Account>,
-        may_wait: bool,
-    ) -> Result<Self, Fault> {
+    /// A Rust buffer by reference; a very small one is copied. Gives the buffer back if it fails.
+    pub(crate) fn bytes(bytes: Bytes, account: &'a Arc<Account>) -> Result<Self, (Fault, Bytes)> {
         let len = bytes.len();
         if len <= COPY_MAX {
-            return with_reclaim(account, may_wait, || Self::copied(&bytes, account));
+            return Self::copied(&bytes, account).map_err(|fault| (fault, bytes));
         }
-        let (slots, charge) = with_reclaim(account, may_wait, || {
+        let reserve = || {
             let slots = Table::reserve_for(account, len.div_ceil(CHUNK))?;
             Ok((slots, Charge::reserve(account, 0, len as u64)?))
-        })?;
+        };
+        let (slots, charge) = match reserve() {
+            Ok(reserved) => reserved,
+            Err(fault) => return Err((fault, bytes)),
+        };
         let owner = Owner::Rust(bytes);
         let content = if len <= CHUNK {
             Content::Chunk(Arc::new(Chunk::dense(Memory::Owned(owner), len, charge)))
         } else {
             Content::Table(Arc::new(adopted_table(owner, charge, slots)))
         };
-        Ok(Fresh { content, account })
+        Ok(Fresh::from((content, account)))
     }
 
-    /// A buffer of another runtime by reference, at any size.
+    /// A buffer of another runtime by reference, at any size. Gives it back if it fails.
     pub(crate) fn foreign(
         foreign: Foreign,
         account: &'a Arc<Account>,
-        may_wait: bool,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, (Fault, Foreign)> {
         if foreign.is_empty() {
             return Ok(Self::empty(account));
         }
-        with_reclaim(account, may_wait, || {
-            account.budget.reserve(foreign.len() as u64)
-        })?;
-        Ok(Fresh {
-            content: Content::Foreign(foreign, None),
-            account,
-        })
+        match account.budget.reserve(foreign.len() as u64) {
+            Ok(()) => Ok(Fresh::from((Content::Foreign(foreign, None), account))),
+            Err(fault) => Err((fault, foreign)),
+        }
     }
 
     /// Content of `len` bytes, at most a chunk, with memory for `room`, which `fill` writes.
@@ -109,7 +114,7 @@ impl<'a> Fresh<'a> {
                 len: len as u8,
                 bytes,
             };
-            return Ok(Fresh { content, account });
+            return Ok(Fresh::from((content, account)));
         }
         let cost = Memory::cost(room) as u64;
         account.reserve(0, cost)?;
@@ -118,7 +123,7 @@ impl<'a> Fresh<'a> {
             buf.set_len(len);
             fill(&mut buf);
             let content = Content::Buf(buf, None);
-            return Ok(Fresh { content, account });
+            return Ok(Fresh::from((content, account)));
         }
         let charge = Charge::from_reserved(account, 0, cost);
         let mut memory = Memory::alloc(room)?;
@@ -126,7 +131,7 @@ impl<'a> Fresh<'a> {
             fill(&mut bytes[..len]);
         }
         let content = Content::Chunk(Arc::new(Chunk::dense(memory, len, charge)));
-        Ok(Fresh { content, account })
+        Ok(Fresh::from((content, account)))
     }
 
     /// One chunk of content that is built chunk by chunk.

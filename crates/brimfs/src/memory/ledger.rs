@@ -37,11 +37,15 @@ impl Ledger {
         self.add(amount).map(drop)
     }
 
+    #[inline]
+    fn add(&self, amount: u64) -> Result<u64, Fault> {
+        self.add_within(amount, self.limit())
+    }
+
     /// Reserves, and returns what is in use then. The order is that of
     /// [`Draw`](crate::memory::draw::Draw).
     #[inline]
-    pub(super) fn add(&self, amount: u64) -> Result<u64, Fault> {
-        let limit = self.limit.load(Ordering::Relaxed);
+    pub(super) fn add_within(&self, amount: u64, limit: u64) -> Result<u64, Fault> {
         let mut used = self.used.load(Ordering::Relaxed);
         loop {
             let Some(after) = used.checked_add(amount).filter(|after| *after <= limit) else {
@@ -125,6 +129,11 @@ impl Ledger {
         let used = self.used.fetch_add(amount, Ordering::SeqCst) + amount;
         self.limit.fetch_add(amount, Ordering::Relaxed);
         self.peak.fetch_max(used, Ordering::Relaxed);
+    }
+
+    /// The limit offers so much less.
+    pub(super) fn narrow(&self, amount: u64) {
+        self.limit.fetch_sub(amount, Ordering::Relaxed);
     }
 
     /// Sets the limit, unless more than that is in use.

@@ -367,10 +367,11 @@ impl Chunk {
         let Some(mut hold) = self.body.try_write() else {
             return;
         };
-        let size = self.data_end() as u32;
         if hold.is_cold() {
             return;
         }
+        // What evicting it frees; for a slice that is not known.
+        let size = hold.charged.max(self.data_end() as u64) as u32;
         if let Some(slot) = hold.tracked.as_ref().and_then(|tracked| tracked.slot) {
             tier.resize(slot, size);
             return;

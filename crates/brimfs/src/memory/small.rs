@@ -4,9 +4,9 @@
 //! A chunk that is all of a file and that nobody shares counts as one too, so that a million
 //! cold files keep no chunks. Calls the tier for slots and locations, never for bytes.
 
-use crate::base::error::Fault;
+use crate::base::error::{ErrorKind, Fault};
 use crate::base::long_wait::long_wait;
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, thread};
 use crate::memory::account::Account;
 use crate::memory::chunk::{CHUNK, Chunk, Memory, Owner};
 use crate::memory::content::{BUF_MAX, Content, copy_from};
@@ -97,9 +97,11 @@ impl Content {
             // Without room for the table it stays one piece, which never goes.
             drop(self.share_owned(who.account));
         }
-        let size = self.len() as u32;
+        let len = self.len();
+        // What evicting it frees.
+        let size = self.charge().1 as u32;
         match self {
-            Content::Buf(_, slot) | Content::Foreign(_, slot) if size as usize > NEVER_MAX => {
+            Content::Buf(_, slot) | Content::Foreign(_, slot) if len > NEVER_MAX as u64 => {
                 match slot {
                     Some(slot) => {
                         tier.changed(*slot);
@@ -342,6 +344,9 @@ fn copy_out(from: &[u8], who: &Who<'_>, to: &mut [u8]) -> Staged {
     }
 }
 
+/// So often room is made for one operation, for others to take it, before it is given up.
+const TURNS: usize = 1024;
+
 /// Runs what needs memory until it has it, as long as the tier can make room.
 #[inline]
 pub(crate) fn with_reclaim<R>(
@@ -350,33 +355,42 @@ pub(crate) fn with_reclaim<R>(
     mut attempt: impl FnMut() -> Result<R, Fault>,
 ) -> Result<R, Fault> {
     match attempt() {
-        Err(fault) => with_reclaim_after(account, may_wait, fault, &mut attempt),
+        Err(fault) => with_reclaim_slowly(account, may_wait, fault, attempt),
         done => done,
     }
 }
 
 #[cold]
-fn with_reclaim_after<R>(
+fn with_reclaim_slowly<R>(
     account: &Account,
     may_wait: bool,
     mut fault: Fault,
-    attempt: &mut dyn FnMut() -> Result<R, Fault>,
+    mut attempt: impl FnMut() -> Result<R, Fault>,
 ) -> Result<R, Fault> {
-    loop {
-        reclaim(account, may_wait, fault)?;
-        match attempt() {
-            Err(next) => fault = next,
-            done => return done,
+    for turn in 0..TURNS {
+        if turn > 0 {
+            thread::yield_now();
         }
+        reclaim(account, may_wait, fault, |tier, bytes| tier.reclaim(bytes))?;
+        fault = match attempt() {
+            Err(fault) => fault,
+            done => return done,
+        };
     }
+    Err(fault)
 }
 
 /// Makes room if that is what was missing and a tier can; else gives the fault back.
 #[cold]
-pub(crate) fn reclaim(account: &Account, may_wait: bool, fault: Fault) -> Result<(), Fault> {
+pub(crate) fn reclaim(
+    account: &Account,
+    may_wait: bool,
+    fault: Fault,
+    how: fn(&dyn Tier, u64) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     match (fault.short_of_memory(), account.budget.tier()) {
-        (Some(bytes), Some(tier)) if may_wait => long_wait(|| tier.reclaim(bytes)),
-        (Some(_), Some(_)) => Err(crate::base::error::ErrorKind::WouldBlock.into()),
+        (Some(bytes), Some(tier)) if may_wait => long_wait(|| how(tier, bytes)),
+        (Some(_), Some(_)) => Err(ErrorKind::WouldBlock.into()),
         _ => Err(fault),
     }
 }

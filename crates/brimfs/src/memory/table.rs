@@ -157,13 +157,14 @@ impl Table {
         Ok(len as usize)
     }
 
-    /// Writes at `offset`. All or nothing.
-    pub(crate) fn write(&mut self, offset: u64, from: &[u8]) -> Result<(), Fault> {
+    /// Writes at `offset`. All or nothing. Takes quota out of `aside` first, which goes with a
+    /// range within one chunk only: there nothing fails once quota is taken.
+    pub(crate) fn write(&mut self, offset: u64, from: &[u8], aside: &mut u64) -> Result<(), Fault> {
         let len = from.len() as u64;
-        if self.write_in_place(offset, from)? {
+        if self.write_in_place(offset, from, aside)? {
             return Ok(());
         }
-        let prepared = self.prepare(offset, len, true)?;
+        let prepared = self.prepare(offset, len, true, aside)?;
         for (piece, prepared) in pieces(offset, len).zip(prepared) {
             let chunk = self.commit(piece.index, prepared);
             let part = &from[piece.at..piece.at + piece.end - piece.start];
@@ -175,7 +176,7 @@ impl Table {
 
     /// The common case of a write: within one chunk that is ours and large enough.
     #[inline]
-    fn write_in_place(&mut self, offset: u64, from: &[u8]) -> Result<bool, Fault> {
+    fn write_in_place(&mut self, offset: u64, from: &[u8], aside: &mut u64) -> Result<bool, Fault> {
         let start = (offset % CHUNK as u64) as usize;
         let end = start + from.len();
         if end > CHUNK || offset > self.len {
@@ -189,15 +190,15 @@ impl Table {
             return Ok(false);
         }
         let more = chunk.quota_for(start, end);
-        chunk.charge_mut().grow_quota(more)?;
+        chunk.charge_mut().grow_quota(more, aside)?;
         chunk.write(start, from);
         self.grow_len(offset + from.len() as u64);
         Ok(true)
     }
 
-    /// Makes a range data that reads as zeros where it was none. All or nothing.
-    pub(crate) fn allocate(&mut self, offset: u64, len: u64) -> Result<(), Fault> {
-        let prepared = self.prepare(offset, len, false)?;
+    /// Makes a range data that reads as zeros where it was none. Otherwise as [`Table::write`].
+    pub(crate) fn allocate(&mut self, offset: u64, len: u64, aside: &mut u64) -> Result<(), Fault> {
+        let prepared = self.prepare(offset, len, false, aside)?;
         for (piece, prepared) in pieces(offset, len).zip(prepared) {
             self.commit(piece.index, prepared)
                 .allocate(piece.start, piece.end);
@@ -218,7 +219,7 @@ impl Table {
         let old = self.slots.get_mut(index).and_then(Arc::get_mut);
         let inherits = old.is_some();
         let inherited = old.map_or(0, |chunk| chunk.quota());
-        charge.grow_quota(len as u64 - inherited)?;
+        charge.grow_quota(len as u64 - inherited, &mut 0)?;
         self.reserve_slots(end, 1)?;
         self.replace(index, Chunk::dense(memory, len, charge), inherits);
         self.grow_len(end);
@@ -237,6 +238,7 @@ impl Table {
         offset: u64,
         len: u64,
         replaced: bool,
+        aside: &mut u64,
     ) -> Result<SmallVec<[Prepared; 4]>, Fault> {
         if offset.checked_add(len).is_none_or(|end| end > MAX_LEN) {
             return Err(ErrorKind::FileTooLarge.into());
@@ -244,10 +246,17 @@ impl Table {
         if offset > self.len {
             self.contiguous = false;
         }
+        let count = pieces(offset, len).count();
+        debug_assert!(
+            count <= 1 || *aside == 0,
+            "what is undone is not put aside again"
+        );
+        // Before any quota is taken.
+        self.reserve_slots(offset + len, count)?;
         let mut prepared = SmallVec::new();
         let mut undo = 0;
         for piece in pieces(offset, len) {
-            match self.prepare_piece(piece, replaced) {
+            match self.prepare_piece(piece, replaced, aside) {
                 Ok(one) => {
                     if let Prepared::InPlace { quota } = one {
                         undo += quota;
@@ -260,12 +269,15 @@ impl Table {
                 }
             }
         }
-        self.reserve_slots(offset + len, prepared.len())
-            .inspect_err(|_| self.charge.account().release(undo, 0))?;
         Ok(prepared)
     }
 
-    fn prepare_piece(&mut self, piece: Piece, replaced: bool) -> Result<Prepared, Fault> {
+    fn prepare_piece(
+        &mut self,
+        piece: Piece,
+        replaced: bool,
+        aside: &mut u64,
+    ) -> Result<Prepared, Fault> {
         let span = Span {
             start: piece.start,
             end: piece.end,
@@ -282,7 +294,7 @@ impl Table {
         let Some(slot) = self.slots.get_mut(piece.index) else {
             let mut chunk = Chunk::empty(room(0), account)?;
             let quota = chunk.quota_for(piece.start, piece.end);
-            chunk.charge_mut().grow_quota(quota)?;
+            chunk.charge_mut().grow_quota(quota, aside)?;
             return Ok(Prepared::Fresh {
                 chunk,
                 inherits: false,
@@ -291,7 +303,7 @@ impl Table {
         let had = slot.data_end();
         let missing = || Fault::miss(piece.index);
         let Some(chunk) = Arc::get_mut(slot) else {
-            let copy = slot.copy_for(CHUNK, room(had), span, 0)?;
+            let copy = slot.copy_for(CHUNK, room(had), span, 0, aside)?;
             let chunk = copy.ok_or_else(missing)?;
             return Ok(Prepared::Fresh {
                 chunk,
@@ -300,11 +312,11 @@ impl Table {
         };
         if chunk.capacity() >= piece.end {
             let quota = chunk.quota_for(piece.start, piece.end);
-            account.reserve(quota, 0)?;
+            account.reserve_quota(quota, aside)?;
             return Ok(Prepared::InPlace { quota });
         }
         let inherited = chunk.quota();
-        let copy = chunk.copy_for(CHUNK, room(had), span, inherited)?;
+        let copy = chunk.copy_for(CHUNK, room(had), span, inherited, aside)?;
         Ok(Prepared::Fresh {
             chunk: copy.ok_or_else(missing)?,
             inherits: true,
@@ -396,7 +408,7 @@ impl Table {
             match Arc::get_mut(slot) {
                 Some(chunk) => chunk.cut(keep),
                 None => {
-                    let copy = slot.copy_for(keep, keep, Span::NONE, 0)?;
+                    let copy = slot.copy_for(keep, keep, Span::NONE, 0, &mut 0)?;
                     *slot = Arc::new(copy.ok_or_else(|| Fault::miss(index))?);
                 }
             }
@@ -430,11 +442,11 @@ impl Table {
                 match Arc::get_mut(slot) {
                     Some(chunk) => {
                         let inherited = chunk.quota();
-                        let copy = chunk.copy_for(CHUNK, room, span, inherited)?;
+                        let copy = chunk.copy_for(CHUNK, room, span, inherited, &mut 0)?;
                         self.replace_smaller(index, copy.ok_or_else(missing)?);
                     }
                     None => {
-                        let copy = slot.copy_for(CHUNK, room, span, 0)?;
+                        let copy = slot.copy_for(CHUNK, room, span, 0, &mut 0)?;
                         *slot = Arc::new(copy.ok_or_else(missing)?);
                     }
                 }
@@ -516,7 +528,7 @@ impl Table {
             return Ok(());
         }
         let (room, inherited) = (chunk.data_end().max(1), chunk.quota());
-        if let Some(copy) = chunk.copy_for(CHUNK, room, Span::NONE, inherited)? {
+        if let Some(copy) = chunk.copy_for(CHUNK, room, Span::NONE, inherited, &mut 0)? {
             self.replace(last, copy, true);
         }
         Ok(())

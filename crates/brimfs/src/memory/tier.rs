@@ -169,9 +169,9 @@ impl Installed {
 
 /// A cold tier, as the layers above a disk see it.
 ///
-/// Those before `fault_in` are called with locks of inodes and chunks held: an implementation may take
-/// only locks under which nothing else is locked and no [`Residents`] is called. It and
-/// those after it are called without any lock but file locks, and may wait.
+/// Up to [`Tier::owned_cold`] they are called with locks of inodes and chunks held: an implementation may
+/// take only locks under which nothing else is locked and no [`Residents`] is called. The others
+/// are called without any lock but file locks, and may wait.
 pub trait Tier: Any + Send + Sync + fmt::Debug {
     /// Whether units are to be tracked from the start. Asked once, when the tier is installed.
     fn is_active(&self) -> bool;
@@ -185,7 +185,8 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
     /// Everything may be gone: the tier gives back what it took, if that is so.
     fn rest(&self) {}
 
-    /// Takes a resident unit into the policy; `None` leaves it untracked, and resident.
+    /// Takes a resident unit, and the bytes of memory that it takes, into the policy; `None` leaves it
+    /// untracked, and resident.
     fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot>;
 
     /// The unit is gone, or cold. The slot is free for others from here on.
@@ -212,6 +213,10 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
     /// A cold unit can be reached here (too).
     fn owned_cold(&self, location: Location, unit: Unit);
 
+    /// One file was given the content of another, chunk for chunk: what is known by one of both can be
+    /// reached through the other. Called without any lock but file locks.
+    fn copied(&self, _from: &Arc<dyn Residents>, _to: &Arc<dyn Residents>) {}
+
     /// Makes a unit resident: see [`Residents::cold`] and [`Residents::install`].
     ///
     /// Success is asked for again if the unit went once more before the caller came back.
@@ -233,7 +238,21 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
     }
 
     /// The memory limit is another now.
-    fn limit_changed(&self, _limit: u64) {}
+    fn limit_changed(&self) {}
+    /// As [`Tier::reclaim`], for a caller that can do without: says no as soon as nothing goes.
+    fn try_reclaim(&self, bytes: u64) -> Result<(), Fault> {
+        self.reclaim(bytes)
+    }
+
+    /// A thread is about to borrow the memory that the budget keeps back: as far as possible it has to be free.
+    ///
+    /// An error of the disk here is one of content that was accepted before and could not go.
+    fn lend(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// That thread is done: the units that it had admitted go now, before any others.
+    fn collect(&self) {}
 
     /// What the tier's own buffers and tables are charged to the budget, in bytes.
     fn charged(&self) -> u64 {

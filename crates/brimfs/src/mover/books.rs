@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
-use crate::memory::tier::{Identity, Slot, Unit};
-use crate::policy::{self, Chunk, Explained, Hits, PRIORITY_PINNED_MIN, Policy, Victim};
+use crate::base::sync::Weak;
+use crate::memory::tier::{Identity, Residents, Slot, Unit};
+use crate::policy::{self, Chunk, Explained, Hits, PRIORITY_PINNED, Policy};
 
+use super::reclaim::Candidate;
 use super::settings::TierSettings;
 
 /// A slot of the policy is the same number.
@@ -13,7 +15,7 @@ pub(super) fn policy_slot(slot: Slot) -> Option<policy::Slot> {
 }
 
 fn is_pinned(explained: &Explained) -> bool {
-    explained.priority >= PRIORITY_PINNED_MIN
+    explained.priority >= PRIORITY_PINNED
 }
 
 /// What stands behind a slot.
@@ -78,10 +80,6 @@ impl Books {
         Slot::new(slot.get()).expect("slots of the policy are never zero")
     }
 
-    pub(super) fn set_capacity(&mut self, bytes: u64) {
-        self.policy.set_capacity(bytes);
-    }
-
     /// Forgets everything, if there is nothing but memories of what is gone.
     pub(super) fn start_over(&mut self) -> bool {
         let is_empty = self.policy.is_empty();
@@ -140,13 +138,26 @@ impl Books {
         }
     }
 
-    /// The next to go, and where it is. Units whose file is gone for good are dropped on the way.
-    pub(super) fn victim(&mut self) -> Option<(Victim, Slot, Unit)> {
+    /// The unit was found through another file.
+    pub(super) fn found(&mut self, slot: Slot, unit: Unit) {
+        if let Some(entry) = self.entry(slot) {
+            entry.unit = unit;
+        }
+    }
+
+    /// Calls `visit` with the file of every unit.
+    pub(super) fn each_holder(&self, visit: impl FnMut(&Weak<dyn Residents>)) {
+        let entries = self.entries.iter().flatten();
+        entries.map(|entry| &entry.unit.holder).for_each(visit);
+    }
+
+    /// The next to go, and where it is.
+    pub(super) fn victim(&mut self) -> Option<Candidate> {
         loop {
             let victim = self.policy.victim()?;
-            let slot = Slot::new(victim.slot.get())?;
-            match self.entry(slot) {
-                Some(entry) => return Some((victim, slot, entry.unit.clone())),
+            let (slot, size) = (Slot::new(victim.slot.get())?, victim.size);
+            match self.unit(slot) {
+                Some(unit) => return Some(Candidate { slot, size, unit }),
                 None => {
                     debug_assert!(false, "a victim that nobody admitted");
                     self.policy.remove(victim.slot);
@@ -156,11 +167,11 @@ impl Books {
     }
 
     /// As [`Books::victim`], pinned units aside.
-    pub(super) fn unpinned_victim(&mut self) -> Option<(Victim, Slot, Unit)> {
+    pub(super) fn unpinned_victim(&mut self) -> Option<Candidate> {
         loop {
             let found = self.victim()?;
-            match self.explain(found.1) {
-                Some(explained) if is_pinned(&explained) => self.refuse(found.1),
+            match self.explain(found.slot) {
+                Some(explained) if is_pinned(&explained) => self.refuse(found.slot),
                 _ => return Some(found),
             }
         }
@@ -179,15 +190,13 @@ impl Books {
     }
 
     /// A pinned unit as a victim, if the slot is still that of one.
-    pub(super) fn pinned_victim(&mut self, slot: Slot) -> Option<(Victim, Slot, Unit)> {
+    pub(super) fn pinned_victim(&mut self, slot: Slot) -> Option<Candidate> {
         let explained = self.explain(slot).filter(is_pinned)?;
-        let victim = Victim {
-            slot: policy_slot(slot)?,
-            id: 0,
+        Some(Candidate {
+            slot,
             size: explained.size,
-            clean: explained.clean,
-        };
-        Some((victim, slot, self.entry(slot)?.unit.clone()))
+            unit: self.unit(slot)?,
+        })
     }
 
     /// Content of all units, in bytes.
@@ -215,6 +224,32 @@ impl Books {
             self.policy.refuse(slot);
             self.policy.release(slot);
         }
+    }
+
+    /// The unit that has a slot.
+    pub(super) fn unit(&self, slot: Slot) -> Option<Unit> {
+        let entry = self.entries.get(slot.get() as usize)?.as_ref();
+        entry.map(|entry| entry.unit.clone())
+    }
+
+    /// The unit is not to be offered, until it is released.
+    pub(super) fn hold(&mut self, slot: Slot) {
+        if let Some(slot) = policy_slot(slot) {
+            self.policy.hold(slot);
+        }
+    }
+
+    /// See [`Books::hold`].
+    pub(super) fn release(&mut self, slot: Slot) {
+        if let Some(slot) = policy_slot(slot) {
+            self.policy.release(slot);
+        }
+    }
+
+    /// What units may take, and pinned ones of it.
+    pub(super) fn set_limits(&mut self, limit: u64, pin_ceiling: u64) {
+        self.policy.set_capacity(limit);
+        self.policy.set_pin_ceiling(pin_ceiling.max(1));
     }
 
     /// Refused units may be offered again.

@@ -40,8 +40,12 @@ impl Mover {
             return false;
         };
         let (old, new) = (location(ticket, old), location(ticket, new));
-        unit.holder
-            .upgrade()
-            .is_some_and(|holder| holder.relocate(unit.index, old, new))
+        let first = unit.holder.upgrade();
+        if first.is_some_and(|holder| holder.relocate(unit.index, old, new)) {
+            return true;
+        }
+        let kin = self.kin_of(&unit);
+        kin.iter()
+            .any(|holder| holder.relocate(unit.index, old, new))
     }
 }

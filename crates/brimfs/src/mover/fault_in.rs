@@ -26,6 +26,9 @@ const READ_SHARE: u64 = 16;
 /// A guess takes no more than this share of what is free.
 const GUESS_SHARE: u64 = 2;
 
+/// So often room is made for a unit, for others to take it.
+const TURNS: u32 = 64;
+
 /// What is most often read at once.
 type Few<T> = SmallVec<[T; 2]>;
 
@@ -232,15 +235,16 @@ impl Mover {
 
     /// Memory for a unit, made by evicting others if there is none.
     pub(super) fn room(&self, holder: &Arc<dyn Residents>, len: usize) -> Result<Filled, Fault> {
-        loop {
-            match holder.room(len) {
-                Err(fault) => match fault.short_of_memory() {
-                    Some(bytes) => self.make_room(bytes)?,
-                    None => return Err(fault),
-                },
-                filled => return filled,
-            }
+        let mut filled = holder.room(len);
+        for _ in 0..TURNS {
+            let Err(fault) = &filled else { break };
+            let Some(bytes) = fault.short_of_memory() else {
+                break;
+            };
+            self.try_make_room(bytes)?;
+            filled = holder.room(len);
         }
+        filled
     }
 }
 

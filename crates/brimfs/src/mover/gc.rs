@@ -7,13 +7,12 @@ use std::time::Duration;
 use crate::base::error::Fault;
 use crate::base::sync::thread;
 use crate::memory::budget::Budget;
-use crate::memory::tier::{Slot, Unit};
-use crate::policy::Victim;
+use crate::memory::tier::Slot;
 
 use super::Mover;
 use super::books::Books;
 use super::explain::SpillCause;
-use super::reclaim::PATIENCE;
+use super::reclaim::{Candidate, PATIENCE};
 
 /// Units and the bytes of content in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,11 +41,19 @@ pub(crate) struct Evicted {
     pub(crate) written: Moved,
     /// There was a good copy on the disk.
     pub(crate) dropped: Moved,
+    /// Memory that is free now, in bytes.
+    pub(crate) freed: u64,
 }
 
 impl Evicted {
-    pub(super) fn bytes(&self) -> u64 {
-        self.written.bytes + self.dropped.bytes
+    pub(super) fn written(&mut self, content: u64, memory: u32) {
+        self.written.add(content);
+        self.freed += u64::from(memory);
+    }
+
+    pub(super) fn dropped(&mut self, content: u64, memory: u32) {
+        self.dropped.add(content);
+        self.freed += u64::from(memory);
     }
 
     pub(crate) fn units(&self) -> u64 {
@@ -56,6 +63,7 @@ impl Evicted {
     fn merge(&mut self, other: Evicted) {
         self.written.merge(other.written);
         self.dropped.merge(other.dropped);
+        self.freed += other.freed;
     }
 }
 
@@ -67,13 +75,16 @@ pub(super) enum Choice {
     Unpinned,
     /// These pinned ones.
     Pinned(VecDeque<Slot>),
+    /// This one.
+    One(Option<Candidate>),
 }
 
 impl Choice {
-    pub(super) fn next(&mut self, books: &mut Books) -> Option<(Victim, Slot, Unit)> {
+    pub(super) fn next(&mut self, books: &mut Books) -> Option<Candidate> {
         match self {
             Choice::Any => books.victim(),
             Choice::Unpinned => books.unpinned_victim(),
+            Choice::One(candidate) => candidate.take(),
             Choice::Pinned(slots) => loop {
                 let slot = slots.pop_front()?;
                 if let Some(found) = books.pinned_victim(slot) {
@@ -86,7 +97,7 @@ impl Choice {
     /// The unit is the next one again.
     pub(super) fn put_back(&mut self, books: &mut Books, slot: Slot) {
         match self {
-            Choice::Any | Choice::Unpinned => books.put_back(slot),
+            Choice::Any | Choice::Unpinned | Choice::One(_) => books.put_back(slot),
             Choice::Pinned(slots) => slots.push_front(slot),
         }
     }

@@ -15,9 +15,10 @@
 //! | `compact` | gives dead space of the store back |
 //! | `census` | takes in what was there before the tier was needed |
 //! | `explain` | why a unit is where it is |
+//! | `write_through` | new content → cold at once, where nothing else can go |
 //!
 //! Lock order: `staging`, which is held while a batch is written; then locks of
-//! files, inside of [`Residents`]; then `books`, `tickets` and `streams`, which are leaves.
+//! files, inside of [`Residents`]; then `books`, `tickets`, `streams` and `kin`, which are leaves.
 //! `preloads` is taken with none of them held, and a task's own lock under it or alone.
 
 mod books;
@@ -26,6 +27,7 @@ mod compact;
 mod explain;
 mod fault_in;
 mod gc;
+mod kin;
 mod preload;
 mod reclaim;
 mod settings;
@@ -33,12 +35,13 @@ mod stats;
 mod streams;
 mod tickets;
 mod watch;
+mod write_through;
 
 use std::fmt;
 
 use crate::base::error::Fault;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
-use crate::base::sync::{Arc, Mutex};
+use crate::base::sync::{Arc, Mutex, Weak};
 use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::{Budget, WeakBudget};
 use crate::memory::tier::{ColdPart, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
@@ -53,12 +56,14 @@ pub(crate) use settings::{SpillPlace, TierSettings};
 
 use books::Books;
 use census::Census;
+use kin::Kin;
 use preload::Preloads;
 use reclaim::Staging;
 use stats::Counters;
 use streams::Streams;
 use tickets::{Ticket, Tickets};
 use watch::Watch;
+use write_through::Lent;
 
 /// So many units come between two looks at the high mark, about.
 const WATCH_EVERY: u32 = 8;
@@ -74,6 +79,7 @@ pub(crate) struct Mover {
     hits: Hits,
     tickets: Mutex<Tickets>,
     streams: Mutex<Streams>,
+    kin: Mutex<Kin>,
     /// Held by whoever evicts.
     staging: Mutex<Staging>,
     /// The memory limit when the mover was made, which the buffers suit, in bytes.
@@ -85,6 +91,7 @@ pub(crate) struct Mover {
     counters: Counters,
     preloads: Mutex<Preloads>,
     watch: Watch,
+    lent: Lent,
 }
 
 impl Mover {
@@ -99,7 +106,10 @@ impl Mover {
         let mover = Mover::new(settings, budget);
         let fixed = mover.fixed;
         // Whoever was faster has given the budget a tier as good as this one.
-        budget.install_frugal_tier(mover, fixed).map(drop)
+        if budget.install_frugal_tier(mover, fixed)? {
+            budget.keep_back(write_through::kept(budget.limit().saturating_sub(fixed)));
+        }
+        Ok(())
     }
 
     fn new(settings: TierSettings, budget: &Budget) -> Arc<Self> {
@@ -116,11 +126,13 @@ impl Mover {
             hits,
             tickets: Mutex::new(Tickets::default()),
             streams: Mutex::new(Streams::default()),
+            kin: Mutex::default(),
             staging: Mutex::new(Staging::default()),
             charged: AtomicU64::new(0),
             counters: Counters::default(),
             preloads: Mutex::default(),
             watch: Watch::default(),
+            lent: Lent::default(),
         });
         mover.watch.attach(&mover);
         mover
@@ -156,7 +168,7 @@ impl Mover {
         };
         let index = self.opened().map_or(0, |store| store.footprint().index);
         let tables = self.books.lock().footprint() + self.tickets.lock().footprint();
-        let wanted = self.fixed + index + tables;
+        let wanted = self.fixed + index + tables + self.kin.lock().footprint();
         let charged = self.charged.load(Ordering::Relaxed);
         if wanted > charged {
             if budget.reserve_spare(wanted - charged).is_ok() {
@@ -166,6 +178,29 @@ impl Mover {
             self.charged.fetch_sub(charged - wanted, Ordering::Relaxed);
             budget.release(charged - wanted);
         }
+    }
+
+    fn note_copied(&self, from: &Arc<dyn Residents>, to: &Arc<dyn Residents>) {
+        let is_due = {
+            let mut kin = self.kin.lock();
+            kin.note(&Arc::downgrade(from), &Arc::downgrade(to));
+            kin.is_due()
+        };
+        if is_due {
+            // What is no more by now gets no new units.
+            let mut dead = self.kin.lock().dead();
+            let mut keep = |file: &Weak<dyn Residents>| {
+                dead.remove(&kin::address(file));
+            };
+            self.books.lock().each_holder(&mut keep);
+            self.tickets.lock().each_holder(&mut keep);
+            self.kin.lock().forget(&dead);
+        }
+    }
+
+    /// The files that a unit may be found through, should its own have no part in it any more.
+    fn kin_of(&self, unit: &Unit) -> Vec<Arc<dyn Residents>> {
+        self.kin.lock().of(&unit.holder)
     }
 
     /// Gives a cold copy up that no file knows any more.
@@ -237,6 +272,7 @@ impl Tier for Mover {
 
     fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot> {
         let slot = self.books.lock().admit(unit, identity, size, priority);
+        self.note_lent(slot, size);
         if slot.get().is_multiple_of(WATCH_EVERY) && self.is_above_high_mark() {
             self.watch.call();
         }
@@ -279,6 +315,10 @@ impl Tier for Mover {
         self.tickets.lock().owned(ticket, unit);
     }
 
+    fn copied(&self, from: &Arc<dyn Residents>, to: &Arc<dyn Residents>) {
+        self.note_copied(from, to);
+    }
+
     fn fault_in(&self, holder: &Arc<dyn Residents>, index: u64) -> Result<(), Fault> {
         self.fault_in_unit(holder, index)
     }
@@ -295,8 +335,22 @@ impl Tier for Mover {
         self.shrink_to(used)
     }
 
-    fn limit_changed(&self, limit: u64) {
-        self.books.lock().set_capacity(limit);
+    fn limit_changed(&self) {
+        if let Some(budget) = self.budget.upgrade() {
+            self.set_limits(&budget);
+        }
+    }
+
+    fn try_reclaim(&self, bytes: u64) -> Result<(), Fault> {
+        self.try_make_room(bytes)
+    }
+
+    fn lend(&self) -> Result<(), Fault> {
+        self.make_ready()
+    }
+
+    fn collect(&self) {
+        self.collect_lent();
     }
 
     fn charged(&self) -> u64 {

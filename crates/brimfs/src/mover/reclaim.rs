@@ -6,17 +6,18 @@
 
 use std::time::Duration;
 
+use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, LimitInfo};
+use crate::base::sync::atomic::Ordering;
 use crate::base::sync::{Arc, thread};
 use crate::cold::segment::{Extent, RECORD_MAX, Record, Store};
 use crate::memory::budget::Budget;
-use crate::memory::chunk::Memory;
-use crate::memory::tier::{Identity, Slot, Staged, Unit};
-use crate::policy::Victim;
+use crate::memory::tier::{Identity, Residents, Slot, Staged, Unit};
 
 use super::census::Found;
 use super::explain::SpillCause;
 use super::gc::{Choice, Evicted};
+use super::settings::PIN_SHARE;
 use super::stats::Stall;
 use super::tickets::Ticket;
 use super::{Mover, id, location, split};
@@ -28,6 +29,10 @@ const BATCH_UNITS: usize = 1024;
 pub(super) const PATIENCE: u32 = 64;
 /// Time between two looks at what a walk that somebody else makes has found.
 const CENSUS_NAP: Duration = Duration::from_millis(1);
+/// The same for a caller that can do without.
+const HASTE: u32 = 4;
+/// After looking for victims in vain such a caller does not look for so many times as long.
+const STUCK: u32 = 8;
 
 /// The buffer that victims are copied to; kept from one batch to the next.
 #[derive(Debug, Default)]
@@ -39,7 +44,7 @@ impl Staging {
     /// Memory of the buffer, in bytes.
     pub(super) const BYTES: u64 = BATCH_BYTES as u64;
 
-    fn bytes(&mut self) -> Result<&mut [u8], Fault> {
+    pub(super) fn bytes(&mut self) -> Result<&mut [u8], Fault> {
         if self.bytes.is_empty() {
             let room = self.bytes.try_reserve_exact(BATCH_BYTES);
             room.map_err(|_| ErrorKind::OutOfMemory)?;
@@ -49,20 +54,32 @@ impl Staging {
     }
 }
 
+/// A unit that may go.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) slot: Slot,
+    /// The memory that it takes, in bytes.
+    pub(super) size: u32,
+    pub(super) unit: Unit,
+}
+
 /// A victim whose bytes are in the staging buffer.
 struct Copied {
     slot: Slot,
     unit: Unit,
     identity: Identity,
+    size: u32,
     start: usize,
     len: usize,
 }
 
 /// What became of one victim.
 enum Fate {
-    /// Bytes that are free now.
+    /// Bytes of content that left memory.
     Gone(u64),
     Copied(Copied),
+    /// Somebody works on it, or the buffer has no room for it.
+    Busy,
     Stays,
 }
 
@@ -73,6 +90,30 @@ impl Mover {
     /// [`ErrorKind::MemoryLimit`] if that can never be, or if nothing can be evicted; what the disk
     /// says if it takes no more.
     pub(super) fn make_room(&self, bytes: u64) -> Result<(), Fault> {
+        self.make_room_within(bytes, PATIENCE)
+    }
+
+    /// As [`Mover::make_room`], for a caller that can do without. Where much is pinned or viewed, all
+    /// of it is looked at now and then only.
+    pub(super) fn try_make_room(&self, bytes: u64) -> Result<(), Fault> {
+        let begun = clock::monotonic();
+        let budget = self.budget.upgrade();
+        if let Some(budget) = budget.filter(|budget| budget.spare() < bytes)
+            && (begun.as_nanos() as u64) < self.lent.stuck_until.load(Ordering::Relaxed)
+        {
+            return Err(refusal(&budget, bytes));
+        }
+        self.make_room_within(bytes, HASTE).inspect_err(|fault| {
+            if fault.short_of_memory().is_some() {
+                let now = clock::monotonic();
+                let until = now + now.saturating_sub(begun) * STUCK;
+                let until = until.as_nanos() as u64;
+                self.lent.stuck_until.store(until, Ordering::Relaxed);
+            }
+        })
+    }
+
+    fn make_room_within(&self, bytes: u64, patience: u32) -> Result<(), Fault> {
         let Some(budget) = self.budget.upgrade() else {
             return Ok(());
         };
@@ -80,13 +121,23 @@ impl Mover {
         self.activate();
         let mut idle = 0;
         while budget.spare() < bytes {
-            if bytes > budget.limit() {
+            if bytes > budget.usable() {
                 return Err(refusal(&budget, bytes));
             }
             let wanted = bytes.max(BATCH_BYTES as u64);
-            let freed = self.evict(SpillCause::Demand, wanted, |spare| spare >= bytes)?;
-            idle = if freed == 0 { idle + 1 } else { 0 };
-            if idle > PATIENCE {
+            // There may be enough by the time that it is our turn, and others may be faster to take it:
+            // that is no sign of nothing being left to evict.
+            let mut had_enough = false;
+            let freed = self.evict(SpillCause::Demand, wanted, |spare| {
+                had_enough |= spare >= bytes;
+                had_enough
+            })?;
+            idle = if freed == 0 && !had_enough {
+                idle + 1
+            } else {
+                0
+            };
+            if idle > patience {
                 match self.take_census() {
                     Found::More => idle = 0,
                     Found::Busy => thread::sleep(CENSUS_NAP),
@@ -130,21 +181,20 @@ impl Mover {
         &self,
         cause: SpillCause,
         wanted: u64,
-        enough: impl Fn(u64) -> bool,
+        mut enough: impl FnMut(u64) -> bool,
     ) -> Result<u64, Fault> {
         let mut staging = self.staging.lock();
-        self.tickets.lock().spill_for(cause);
-        let spare = || {
-            self.budget
-                .upgrade()
-                .map_or(u64::MAX, |budget| budget.spare())
+        let Some(budget) = self.budget.upgrade() else {
+            return Ok(0);
         };
+        self.tickets.lock().spill_for(cause);
+        self.set_limits(&budget);
         let mut freed = 0;
         let mut result = Ok(());
-        while freed < wanted && !enough(spare()) {
+        while freed < wanted && !enough(budget.spare()) {
             match self.evict_batch(&mut staging, wanted - freed, &mut Choice::Any) {
-                Ok(batch) if batch.bytes() == 0 => break,
-                Ok(batch) => freed += batch.bytes(),
+                Ok(batch) if batch.freed == 0 => break,
+                Ok(batch) => freed += batch.freed,
                 Err(fault) => {
                     result = Err(fault);
                     break;
@@ -156,7 +206,22 @@ impl Mover {
         result.map(|()| freed)
     }
 
-    /// Gives up victims whose memory is `wanted` bytes, or one batch of them.
+    /// Tells the policy what units may take, and pinned ones of it.
+    pub(super) fn set_limits(&self, budget: &Budget) {
+        let ceiling = self.pin_ceiling(budget);
+        self.books.lock().set_limits(budget.limit(), ceiling);
+    }
+
+    /// What pinned units may take: half of the limit. Where that is small, what the tier takes itself
+    /// leaves less; an eighth of the rest is then for nodes.
+    fn pin_ceiling(&self, budget: &Budget) -> u64 {
+        let content = budget
+            .usable()
+            .saturating_sub(self.charged.load(Ordering::Relaxed));
+        (budget.limit() / PIN_SHARE).min(content - content / 8)
+    }
+
+    /// Gives up units whose memory is `wanted` bytes, or one batch of them.
     pub(super) fn evict_batch(
         &self,
         staging: &mut Staging,
@@ -168,27 +233,29 @@ impl Mover {
         let mut evicted = Evicted::default();
         let (mut planned, mut used) = (0, 0);
         while batch.len() < BATCH_UNITS && planned < wanted {
-            let Some((victim, slot, unit)) = choice.next(&mut self.books.lock()) else {
+            let Some(candidate) = choice.next(&mut self.books.lock()) else {
                 break;
             };
-            if victim.size as usize > staging.len() - used && used > 0 {
-                // It goes first in the next batch.
-                choice.put_back(&mut self.books.lock(), slot);
-                break;
-            }
-            match self.take(victim, slot, unit, &mut staging[used..]) {
-                Fate::Gone(bytes) => evicted.dropped.add(bytes),
+            let (slot, size) = (candidate.slot, candidate.size);
+            let may_not_fit = used > 0 && size as usize > staging.len() - used;
+            match self.take(candidate, &mut staging[used..]) {
+                Fate::Busy if may_not_fit => {
+                    // It goes first in the next batch.
+                    choice.put_back(&mut self.books.lock(), slot);
+                    break;
+                }
+                Fate::Gone(content) => evicted.dropped(content, size),
                 Fate::Copied(mut copied) => {
                     copied.start = used;
                     used += copied.len;
                     batch.push(copied);
                 }
-                Fate::Stays => {
+                Fate::Busy | Fate::Stays => {
                     self.books.lock().refuse(slot);
                     continue;
                 }
             }
-            planned += Memory::cost(victim.size as usize) as u64;
+            planned += u64::from(size);
         }
         if batch.is_empty() {
             return Ok(evicted);
@@ -199,40 +266,75 @@ impl Mover {
             batch.iter().for_each(|copied| books.refuse(copied.slot));
         }
         for (copied, (ticket, extent)) in batch.into_iter().zip(written?) {
-            if let Some(bytes) = self.let_go(copied, ticket, extent) {
-                evicted.written.add(bytes);
+            let (len, size) = (copied.len, copied.size);
+            if self.let_go(copied, ticket, extent) {
+                evicted.written(len as u64, size);
             }
         }
         Ok(evicted)
     }
 
     /// Copies a victim out, or lets it go at once if its cold copy is known.
-    fn take(&self, victim: Victim, slot: Slot, unit: Unit, to: &mut [u8]) -> Fate {
-        let Some(holder) = unit.holder.upgrade() else {
+    fn take(&self, candidate: Candidate, to: &mut [u8]) -> Fate {
+        let Candidate { slot, size, unit } = candidate;
+        let Some((staged, unit, holder)) = self.stage(slot, unit, to) else {
             return Fate::Stays;
         };
-        match holder.stage(slot, unit.index, to) {
+        match staged {
             Staged::Dirty { identity, len } => Fate::Copied(Copied {
                 slot,
                 unit,
                 identity,
+                size,
                 start: 0,
                 len,
             }),
             Staged::Clean => {
                 self.books.lock().set_leaving(slot);
                 if holder.evict_clean(slot, unit.index) {
-                    if let Some(cold) = holder.cold(unit.index) {
-                        self.tickets.lock().spilled_again(split(cold.location).0);
-                    }
-                    self.counters.evicted(u64::from(victim.size), false);
-                    Fate::Gone(u64::from(victim.size))
+                    Fate::Gone(self.note_dropped(&*holder, &unit))
                 } else {
                     Fate::Stays
                 }
             }
-            Staged::Pinned | Staged::Busy | Staged::Gone => Fate::Stays,
+            Staged::Busy => Fate::Busy,
+            Staged::Pinned | Staged::Gone => Fate::Stays,
         }
+    }
+
+    /// Notes that a unit went whose copy was good; returns its content, in bytes.
+    fn note_dropped(&self, holder: &dyn Residents, unit: &Unit) -> u64 {
+        let cold = holder.cold(unit.index);
+        let bytes = cold.map_or(0, |cold| u64::from(cold.len));
+        if let Some(cold) = cold {
+            self.tickets.lock().spilled_again(split(cold.location).0);
+        }
+        self.counters.evicted(bytes, false);
+        bytes
+    }
+
+    /// Copies a unit out, through whichever file still has it.
+    fn stage(
+        &self,
+        slot: Slot,
+        mut unit: Unit,
+        to: &mut [u8],
+    ) -> Option<(Staged, Unit, Arc<dyn Residents>)> {
+        if let Some(holder) = unit.holder.upgrade() {
+            let staged = holder.stage(slot, unit.index, to);
+            if staged != Staged::Gone {
+                return Some((staged, unit, holder));
+            }
+        }
+        for holder in self.kin_of(&unit) {
+            let staged = holder.stage(slot, unit.index, to);
+            if staged != Staged::Gone {
+                unit.holder = Arc::downgrade(&holder);
+                self.books.lock().found(slot, unit.clone());
+                return Some((staged, unit, holder));
+            }
+        }
+        None
     }
 
     /// Writes a batch; a full store is compacted once and asked again.
@@ -283,8 +385,8 @@ impl Mover {
         }
     }
 
-    /// Asks the file to let the memory go. Returns how many bytes of content went.
-    fn let_go(&self, copied: Copied, ticket: Ticket, extent: Extent) -> Option<u64> {
+    /// Asks the file to let the memory go. Whether it did.
+    fn let_go(&self, copied: Copied, ticket: Ticket, extent: Extent) -> bool {
         let Copied {
             slot,
             unit,
@@ -299,12 +401,12 @@ impl Mover {
             holder.is_some_and(|holder| holder.commit_cold(slot, unit.index, identity, location));
         if gone {
             self.counters.evicted(len as u64, true);
-            return Some(len as u64);
+            return true;
         }
         // It changed meanwhile, or is no more.
         self.forget_location(location);
         self.books.lock().refuse(slot);
-        None
+        false
     }
 }
 

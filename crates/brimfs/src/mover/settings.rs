@@ -13,6 +13,8 @@ use crate::policy::{Policy, PolicyKind, Settings};
 
 use super::reclaim::Staging;
 
+/// Pinned units may take the memory limit over this.
+pub(super) const PIN_SHARE: u64 = 2;
 /// The share of a directory's free space that a tier may fill unless told otherwise.
 const FREE_SHARE: u64 = 2;
 /// What the buffers of the store may take of the memory limit: one part in so many.
@@ -84,6 +86,7 @@ impl TierSettings {
     pub(super) fn policy(&self, limit: u64) -> Box<dyn Policy> {
         let mut settings = Settings::new(limit);
         settings.boost_threshold = self.boost_threshold;
+        settings.pin_ceiling = limit / PIN_SHARE;
         self.policy.build(settings)
     }
 

@@ -5,7 +5,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::base::clock;
-use crate::memory::tier::Unit;
+use crate::base::sync::Weak;
+use crate::memory::tier::{Residents, Unit};
 
 use super::explain::{Spill, SpillCause};
 
@@ -244,6 +245,15 @@ impl Tickets {
             let before = std::mem::replace(unit, other.clone());
             self.discount_file(&before, notes);
             self.count_file(&other, notes);
+        }
+    }
+
+    /// Calls `visit` with the file of every copy.
+    pub(super) fn each_holder(&self, mut visit: impl FnMut(&Weak<dyn Residents>)) {
+        for entry in &self.entries {
+            if let Entry::Taken { unit, .. } = entry {
+                visit(&unit.holder);
+            }
         }
     }
 

@@ -95,7 +95,7 @@ fn work(mover: &Weak<Mover>) {
 impl Mover {
     pub(super) fn is_above_high_mark(&self) -> bool {
         let budget = self.budget.upgrade();
-        budget.is_some_and(|budget| budget.used() > budget.limit() / 100 * HIGH)
+        budget.is_some_and(|budget| budget.used() > budget.usable() / 100 * HIGH)
     }
 
     /// Frees memory down to the low mark if it is above the high one.
@@ -103,7 +103,7 @@ impl Mover {
         let Some((used, limit)) = self
             .budget
             .upgrade()
-            .map(|budget| (budget.used(), budget.limit()))
+            .map(|budget| (budget.used(), budget.usable()))
         else {
             return;
         };

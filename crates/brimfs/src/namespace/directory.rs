@@ -145,7 +145,7 @@ impl Directory {
         // While the parts move, both of their places exist; an upper bound of that is
         // reserved first and set right afterwards.
         let bound = (entries * size_of::<Entry>() + names + places.next_power_of_two() * 20) as u64;
-        budget.reserve(bound)?;
+        budget.reserve_name(bound)?;
         self.entries.reserve_exact(entries - self.entries.len());
         self.names.reserve_exact(names - self.names.len());
         let (stored, listed) = (&self.names, &self.entries);
@@ -170,7 +170,7 @@ impl Directory {
     /// Brings the charge to what the map occupies, which is never more than it is charged for.
     fn settle(&mut self, budget: &Budget) {
         let footprint = self.footprint().min(self.charged);
-        budget.release(self.charged - footprint);
+        budget.release_name(self.charged - footprint);
         self.charged = footprint;
     }
 

@@ -5,7 +5,7 @@
 
 use crate::base::error::{ErrorKind, Fault};
 use crate::namespace::inode::{Inode, State};
-use crate::policy::{PRIORITY_MAX, PRIORITY_PINNED_MIN};
+use crate::policy::{PRIORITY_MAX, PRIORITY_PINNED};
 
 /// Fails for a priority that there is not.
 pub(crate) fn check_priority(priority: u8) -> Result<(), Fault> {
@@ -28,7 +28,7 @@ impl State {
 
     /// Whether the file is to stay in memory, by a pin or by its priority.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.kept_priority() >= PRIORITY_PINNED_MIN
+        self.kept_priority() >= PRIORITY_PINNED
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
 use crate::memory::chunk::CHUNK;
+use crate::memory::residence::NEVER_MAX;
 use crate::memory::small::Who;
 use crate::memory::tier::{
     Cold, Filled, Identity, Installed, Location, Residents, Slot, Staged, Unit,
@@ -76,6 +77,19 @@ impl Inode {
     pub(crate) fn introduce_new(self: &Arc<Self>) {
         if self.account().budget.is_tracking() {
             self.introduce(&mut self.write());
+        }
+    }
+
+    /// Tells the tier, if there is one, that this file was given the content of another.
+    pub(crate) fn note_copy_of(self: &Arc<Self>, source: &Arc<Self>) {
+        let Some(tier) = self.account().budget.tier() else {
+            return;
+        };
+        let len = self.read().content().map_or(0, |content| content.len());
+        if len > NEVER_MAX as u64 {
+            let (from, to): (Arc<dyn Residents>, Arc<dyn Residents>) =
+                (source.clone(), self.clone());
+            tier.copied(&from, &to);
         }
     }
 

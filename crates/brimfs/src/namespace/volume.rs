@@ -78,14 +78,14 @@ impl Extras {
         change: impl FnOnce(&mut Extra) -> Result<R, Fault>,
     ) -> Result<(R, bool), Fault> {
         let more = more + EXTRA_COST + XATTR_COST;
-        budget.reserve(more)?;
+        budget.reserve_name(more)?;
         let mut table = self.table.lock();
         let extra = table.entry(number).or_default();
         extra.charged += more;
         let result = change(extra);
         let left = !extra.is_empty();
         let footprint = if left { extra.footprint() } else { 0 };
-        budget.release(extra.charged - footprint);
+        budget.release_name(extra.charged - footprint);
         extra.charged = footprint;
         if !left {
             table.remove(&number);
@@ -104,7 +104,7 @@ impl Extras {
         if let Some(extra) = extra {
             let charged = extra.charged;
             drop(extra);
-            budget.release(charged);
+            budget.release_name(charged);
         }
     }
 }
@@ -232,7 +232,7 @@ impl Volume {
         self.reserve_count()?;
         self.account
             .budget
-            .reserve(cost)
+            .reserve_name(cost)
             .inspect_err(|_| self.release_count())
     }
 
@@ -264,7 +264,7 @@ impl Volume {
         Inode::new(self, number, state)
     }
 
-    /// A file to build content in that nobody finds and nobody counts.
+    /// A file to build content in that nobody finds and nobody counts, as content until it is done.
     pub(crate) fn hidden_node(self: &Arc<Self>) -> Result<Arc<Inode>, Fault> {
         self.account.budget.reserve(INODE_COST)?;
         let state = self.state(Body::File(Content::Empty), 0, 0, 0, clock::wall_nanos());
@@ -281,7 +281,7 @@ impl Volume {
         } else {
             body_cost + INODE_COST
         };
-        self.account.budget.release(cost);
+        self.account.budget.release_name(cost);
         self.release_count();
         self.counts[kind as usize].fetch_sub(1, Ordering::Relaxed);
     }

@@ -95,7 +95,12 @@ impl<O: Order> Managed<O> {
             Place::Queued if O::VALUES => {
                 self.order.take(&mut self.shelf, slot);
                 change(&mut self.shelf);
-                self.order.renew(&mut self.shelf, slot);
+                self.pin_or_renew(slot);
+            }
+            Place::Parked if self.shelf.is_pinned(slot) => {
+                self.shelf.unpark(slot);
+                change(&mut self.shelf);
+                self.pin_or_renew(slot);
             }
             Place::Queued => change(&mut self.shelf),
             Place::Leaving | Place::Parked => {
@@ -106,9 +111,15 @@ impl<O: Order> Managed<O> {
         true
     }
 
+    fn pin_or_renew(&mut self, slot: Slot) {
+        if !self.shelf.pin(slot) {
+            self.order.renew(&mut self.shelf, slot);
+        }
+    }
+
     fn put_back(&mut self, slot: Slot) {
         if self.shelf.has_forgotten_place(slot) {
-            self.order.renew(&mut self.shelf, slot);
+            self.pin_or_renew(slot);
         } else {
             self.order.restore(&mut self.shelf, slot);
         }
@@ -126,7 +137,9 @@ impl<O: Order> Policy for Managed<O> {
 
     fn admit(&mut self, chunk: Chunk) -> Slot {
         let slot = self.shelf.admit(chunk);
-        self.order.enter(&mut self.shelf, slot);
+        if !self.shelf.pin(slot) {
+            self.order.enter(&mut self.shelf, slot);
+        }
         slot
     }
 
@@ -137,7 +150,22 @@ impl<O: Order> Policy for Managed<O> {
     }
 
     fn victim(&mut self) -> Option<Victim> {
-        let slot = self.order.pick(&mut self.shelf)?;
+        while let Some(slot) = self.shelf.pinned_too_many() {
+            self.shelf.unpark(slot);
+            self.order.renew(&mut self.shelf, slot);
+        }
+        loop {
+            let slot = self.order.pick(&mut self.shelf)?;
+            // There may be room now that there was not when it was queued.
+            if !self.shelf.pin(slot) {
+                return Some(self.shelf.victim(slot));
+            }
+        }
+    }
+
+    fn pinned_victim(&mut self) -> Option<Victim> {
+        let slot = self.shelf.last_pinned()?;
+        self.shelf.unpark(slot);
         Some(self.shelf.victim(slot))
     }
 
@@ -194,8 +222,9 @@ impl<O: Order> Policy for Managed<O> {
 
     fn resize(&mut self, slot: Slot, size: u32) -> bool {
         let before = self.shelf.table.live(slot).map_or(0, |entry| entry.size);
+        let was_queued = self.shelf.place(slot) == Place::Queued;
         let found = self.change(slot, |shelf| shelf.table.resize(slot, size));
-        if found && !O::VALUES && self.shelf.place(slot) == Place::Queued {
+        if was_queued && !O::VALUES {
             self.order.resized(&self.shelf, slot, before);
         }
         found
@@ -229,6 +258,10 @@ impl<O: Order> Policy for Managed<O> {
         self.order = O::new(settings);
     }
 
+    fn set_pin_ceiling(&mut self, bytes: u64) {
+        self.shelf.pin_ceiling = bytes;
+    }
+
     fn len(&self) -> u32 {
         self.shelf.table.len()
     }
@@ -247,6 +280,7 @@ impl<O: Order> Policy for Managed<O> {
             Place::Free => return None,
             Place::Queued => Standing::Queued,
             Place::Leaving => Standing::Leaving,
+            Place::Parked if self.shelf.is_pinned(slot) => Standing::Pinned,
             Place::Parked => Standing::Parked,
         };
         let (value, left) = self.order.value(&self.shelf, slot);

@@ -27,6 +27,10 @@
 //! [`Policy::release`] or [`Policy::release_refused`] puts it back where it stood: first in line among
 //! its equals. Both are O(1) per refusal.
 //!
+//! With a [`Settings::pin_ceiling`] chunks of the two highest priorities are parked as *pinned* and never offered, as
+//! long as they take no more than that. What is beyond it is queued, and counts as [`PRIORITY_BOOSTED_MAX`]; it is pinned
+//! if there is room by the time its turn comes.
+//!
 //! A slot that no chunk has is answered with `false` or `None` and changes nothing.
 //!
 //! # Memory
@@ -56,8 +60,8 @@ use std::str::FromStr;
 
 pub use hits::Hits;
 pub use score::{
-    PRIORITY_BOOSTED_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_PINNED_MIN,
-    SWAP_IN_COST_DEFAULT, weight,
+    PRIORITY_BOOSTED_MAX, PRIORITY_DEFAULT, PRIORITY_MAX, PRIORITY_PINNED, SWAP_IN_COST_DEFAULT,
+    weight,
 };
 pub use table::Slot;
 
@@ -105,16 +109,20 @@ pub struct Settings {
     /// writes go in batches). G2 only. Off by default: on public traces and generated loads with 5 to 60 % of
     /// writes it saved at most 3.6 % of the cost of a cell, mostly nothing, and lost up to 6 % in others.
     pub dirty_counts: bool,
+    /// How many bytes chunks from [`PRIORITY_PINNED`] on may take before they are offered as victims; see
+    /// [`Policy::set_pin_ceiling`]. 0, the default, makes their priority a weight like any other.
+    pub pin_ceiling: u64,
 }
 
 impl Settings {
-    /// The defaults for so many bytes: swap-in cost 128 KiB, boost after 10 accesses, dirty like clean.
+    /// The defaults for so many bytes: swap-in cost 128 KiB, boost after 10 accesses, dirty like clean, no pins.
     pub fn new(capacity: u64) -> Self {
         Settings {
             capacity,
             swap_in_cost: SWAP_IN_COST_DEFAULT,
             boost_threshold: Some(10),
             dirty_counts: false,
+            pin_ceiling: 0,
         }
     }
 }
@@ -219,6 +227,8 @@ pub enum Standing {
     Leaving,
     /// Refused or held.
     Parked,
+    /// Not to be offered, because of its priority.
+    Pinned,
 }
 
 /// Why a chunk stands where it stands.
@@ -272,6 +282,9 @@ pub trait Policy: fmt::Debug + Send {
     /// over touches, and bounded while others keep touching.
     fn victim(&mut self) -> Option<Victim>;
 
+    /// Offers the chunk that was pinned last, for a caller that asks for those too. `None` if none is pinned.
+    fn pinned_victim(&mut self) -> Option<Victim>;
+
     /// The chunk went; it is remembered as a ghost. The slot is free. Also for chunks that were not
     /// offered, if the caller chose them itself.
     fn evicted(&mut self, slot: Slot) -> bool;
@@ -308,6 +321,9 @@ pub trait Policy: fmt::Debug + Send {
 
     /// Forgets all chunks and ghosts. Only the counters of accesses keep their memory.
     fn start_over(&mut self);
+    /// From now on so many bytes of chunks can be pinned, to the byte: those that are too many are queued by the
+    /// next [`Policy::victim`], the last ones first.
+    fn set_pin_ceiling(&mut self, bytes: u64);
 
     /// Chunks that have a slot.
     fn len(&self) -> u32;

@@ -5,7 +5,7 @@
 //! So an entry leaves its ring in O(1) without knowing which it is in.
 
 use crate::policy::score::{CLASSES, Value};
-use crate::policy::table::{ENDS, Entry, KEY_MAX, NOWHERE, Place, Slot, Table};
+use crate::policy::table::{ENDS, Entry, KEY_MAX, KEY_PINNED, NOWHERE, Place, Slot, Table};
 
 /// The ends of one ring; both name the record itself while the ring is empty.
 #[derive(Clone, Copy, Debug)]
@@ -243,8 +243,8 @@ impl GreedyDual {
         self.base_level = self.base_level.wrapping_add(level);
         let ours = |entry: &&mut Entry| entry.is_main() == self.main;
         for entry in table.all_mut().filter(ours) {
-            // The highest key says that a parked entry has no place to go back to.
-            if entry.key() == KEY_MAX {
+            // These keys say that a parked entry has no place to go back to.
+            if entry.key() >= KEY_PINNED {
                 continue;
             }
             entry.set_key(entry.key().saturating_sub(level));

@@ -18,11 +18,11 @@
 
 /// The highest priority; the lowest is 0.
 pub const PRIORITY_MAX: u8 = 10;
-/// From here on a priority means that the chunk is pinned.
-pub const PRIORITY_PINNED_MIN: u8 = 9;
 /// The priority of what nobody gave one; its weight is √2.
 pub const PRIORITY_DEFAULT: u8 = 5;
-/// The highest priority that the automatic boost leads to.
+/// From this priority on chunks can be pinned.
+pub const PRIORITY_PINNED: u8 = 9;
+/// The highest priority that the automatic boost leads to, and as what pinned ones count that are too many.
 pub const PRIORITY_BOOSTED_MAX: u8 = 8;
 
 /// The swap-in latency times the disk's bandwidth, in bytes, unless told otherwise.

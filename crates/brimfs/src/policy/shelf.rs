@@ -2,8 +2,8 @@
 
 use crate::policy::hits::Touches;
 use crate::policy::ring::Rings;
-use crate::policy::score::{PRIORITY_BOOSTED_MAX, Scale};
-use crate::policy::table::{KEY_MAX, Place, Slot, Table};
+use crate::policy::score::{PRIORITY_BOOSTED_MAX, PRIORITY_PINNED, Scale};
+use crate::policy::table::{KEY_MAX, KEY_PINNED, Place, Slot, Table};
 use crate::policy::{Chunk, Hits, Settings, Victim};
 
 /// Accesses between two looks that any policy tells apart.
@@ -26,7 +26,11 @@ pub(crate) struct Shelf {
     /// As in [`Settings`].
     pub(crate) dirty_counts: bool,
     boost_threshold: Option<u8>,
-    /// The ring of refused chunks; that of held ones is the next.
+    /// As in [`Settings`].
+    pub(crate) pin_ceiling: u64,
+    /// Bytes of the pinned chunks.
+    pinned: u64,
+    /// The ring of refused chunks; those of held and of pinned ones are the next.
     refused: usize,
 }
 
@@ -41,12 +45,14 @@ impl Shelf {
     pub(crate) fn with_hits(settings: Settings, rings: usize, hits: Hits) -> Self {
         Shelf {
             table: Table::new(),
-            rings: Rings::new(rings + 2),
+            rings: Rings::new(rings + 3),
             hits,
             scale: Scale::new(settings.swap_in_cost),
             capacity: settings.capacity,
             dirty_counts: settings.dirty_counts,
             boost_threshold: settings.boost_threshold.map(|threshold| threshold.max(1)),
+            pin_ceiling: settings.pin_ceiling,
+            pinned: 0,
             refused: rings,
         }
     }
@@ -75,7 +81,8 @@ impl Shelf {
         touches
     }
 
-    /// The priority that counts: one higher while the chunk is warm.
+    /// The priority that counts: one higher while the chunk is warm, and that of a pinned chunk
+    /// that is one too many.
     pub(crate) fn counted_priority(&self, slot: Slot) -> u8 {
         let entry = self.table.entry(slot.get());
         self.boosted(entry.priority(), entry.warmth())
@@ -92,6 +99,7 @@ impl Shelf {
 
     fn boosted(&self, priority: u8, warmth: u8) -> u8 {
         match self.boost_threshold {
+            _ if self.pin_ceiling > 0 && priority >= PRIORITY_PINNED => PRIORITY_BOOSTED_MAX,
             Some(threshold) if warmth >= threshold && priority < PRIORITY_BOOSTED_MAX => {
                 priority + 1
             }
@@ -124,8 +132,41 @@ impl Shelf {
 
     /// Takes a parked chunk out of its ring.
     pub(crate) fn unpark(&mut self, slot: Slot) {
+        if self.is_pinned(slot) {
+            self.pinned -= u64::from(self.table.entry(slot.get()).size);
+            self.forget_place(slot);
+        }
         self.rings.unlink(&mut self.table, slot);
         self.table.entry_mut(slot.get()).set_place(Place::Leaving);
+    }
+
+    /// Parks a chunk outside the queues among the pinned ones, if it is to be and there is room for it.
+    pub(crate) fn pin(&mut self, slot: Slot) -> bool {
+        let entry = self.table.entry_mut(slot.get());
+        let after = self.pinned + u64::from(entry.size);
+        if entry.priority() < PRIORITY_PINNED || after > self.pin_ceiling {
+            return false;
+        }
+        entry.set_key(KEY_PINNED);
+        self.pinned = after;
+        self.park(slot, self.refused + 2);
+        true
+    }
+
+    pub(crate) fn is_pinned(&self, slot: Slot) -> bool {
+        let entry = self.table.entry(slot.get());
+        entry.place() == Place::Parked && entry.key() == KEY_PINNED
+    }
+
+    /// The chunk that was pinned last.
+    pub(crate) fn last_pinned(&self) -> Option<Slot> {
+        self.rings.tail(self.refused + 2)
+    }
+
+    /// As [`Shelf::last_pinned`], if the pinned chunks are too many.
+    pub(crate) fn pinned_too_many(&self) -> Option<Slot> {
+        let excess = self.pinned > self.pin_ceiling;
+        self.last_pinned().filter(|_| excess)
     }
 
     /// The chunk that was refused last and is still parked.
@@ -133,14 +174,14 @@ impl Shelf {
         self.rings.tail(self.refused)
     }
 
-    /// A chunk outside the queues has changed too much to go back to where it was. The highest key,
-    /// which no queue gives, says so.
+    /// A chunk outside the queues has no place to go back to, or changed too much for it. The
+    /// highest keys, which no queue gives, say so.
     pub(crate) fn forget_place(&mut self, slot: Slot) {
         self.table.entry_mut(slot.get()).set_key(KEY_MAX);
     }
 
     pub(crate) fn has_forgotten_place(&self, slot: Slot) -> bool {
-        self.table.entry(slot.get()).key() == KEY_MAX
+        self.table.entry(slot.get()).key() >= KEY_PINNED
     }
 
     /// The memory that all of this takes, in bytes.

@@ -58,6 +58,8 @@ const PLACE_MASK: u64 = 3;
 
 /// The highest key of an entry; queues start over before they reach it.
 pub(crate) const KEY_MAX: u64 = (1 << KEY_BITS) - 1;
+/// The key of a pinned entry. Keys from here on are no places in a queue.
+pub(crate) const KEY_PINNED: u64 = KEY_MAX - 1;
 /// The highest frequency that an entry can remember.
 pub(crate) const FREQUENCY_MAX: u8 = 15;
 

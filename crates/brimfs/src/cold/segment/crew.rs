@@ -33,12 +33,13 @@ pub(super) fn share<T: Send>(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..helpers {
-            if !spawn_scoped(scope, work) {
-                break;
-            }
-        }
+        let start = |_| spawn_scoped(scope, work);
+        let started: Vec<_> = (0..helpers).map_while(start).collect();
         work();
+        // The scope would wait too, but in a way that ThreadSanitizer does not see.
+        for helper in started {
+            helper.join().expect("a helper does not panic");
+        }
     });
     permits.fetch_add(helpers, Ordering::Relaxed);
     let mut results = results.into_inner();

@@ -121,7 +121,10 @@ impl World {
         let guard = Guard::new(GuardAction::Off);
         let account = Arc::new(Account::new(UNLIMITED, budget, guard));
         let mut chunk = Chunk::empty(CHUNK, &account).expect("room");
-        chunk.charge_mut().grow_quota(LEN as u64).expect("room");
+        chunk
+            .charge_mut()
+            .grow_quota(LEN as u64, &mut 0)
+            .expect("room");
         chunk.write(0, &[1; LEN]);
         let chunk = Arc::new(chunk);
         let world = World {
@@ -294,7 +297,12 @@ fn a_cold_chunk_is_copied_only_where_its_bytes_are_not_needed() {
         replaced: true,
         dropped: 0,
     };
-    let copy = |keep, span| world.chunk.copy_for(keep, CHUNK, span, 0).expect("room");
+    let copy = |keep, span| {
+        world
+            .chunk
+            .copy_for(keep, CHUNK, span, 0, &mut 0)
+            .expect("room")
+    };
     assert!(copy(CHUNK, span(0, LEN - 1)).is_none());
     assert!(copy(CHUNK, span(0, LEN)).is_some());
     assert!(copy(0, Span::NONE).is_some());

@@ -281,6 +281,7 @@ proptest! {
                 swap_in_cost: cost,
                 boost_threshold: boost,
                 dirty_counts,
+                pin_ceiling: 0,
             });
             let mut checked = Checked {
                 policy,

@@ -1,6 +1,7 @@
 //! Properties that hold for every policy, and the textbooks of three of them.
 
 mod calls;
+mod pins;
 mod textbook;
 mod threads;
 
