@@ -375,8 +375,11 @@ impl Tier for Hostile {
             self.relocate(holder, index, cold.location);
         }
         if installs {
-            self.fault_in(holder, index)?;
-            return Ok(false);
+            match self.fault_in(holder, index) {
+                // Reading needs no memory.
+                Err(fault) if fault.kind() == ErrorKind::MemoryLimit => {}
+                done => return done.map(|()| false),
+            }
         }
         let Some(bytes) = self.load(cold)? else {
             return Ok(false);
@@ -391,6 +394,10 @@ impl Tier for Hostile {
         Ok(true)
     }
 
+    fn collect(&self) {
+        self.evict_all();
+    }
+
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {
         let before = self.budget.used();
         let slots: Vec<u32> = self.state().slots.keys().copied().collect();
@@ -402,7 +409,7 @@ impl Tier for Hostile {
                 return Ok(());
             }
         }
-        if some || self.budget.used() + bytes <= self.budget.limit() {
+        if some || self.budget.used() + bytes <= self.budget.usable() {
             return Ok(());
         }
         Err(Fault::limit(
@@ -410,7 +417,7 @@ impl Tier for Hostile {
             LimitInfo {
                 requested: bytes,
                 used: self.budget.used(),
-                limit: self.budget.limit(),
+                limit: self.budget.usable(),
             },
         ))
     }
