@@ -68,6 +68,8 @@ pub(crate) struct Mover {
     counters: Counters,
     watch: Watch,
     lent: Lent,
+    /// Until when it is in vain to look for victims, in nanoseconds of the monotonic clock.
+    stuck_until: AtomicU64,
 }
 
 impl Mover {
@@ -89,6 +91,7 @@ impl Mover {
             counters: Counters::default(),
             watch: Watch::default(),
             lent: Lent::default(),
+            stuck_until: AtomicU64::new(0),
         });
         mover.watch.attach(&mover);
         mover

@@ -94,7 +94,7 @@ impl Mover {
         if used > limit / 100 * HIGH {
             let low = limit / 100 * LOW;
             // Nobody waits for this; whoever meets the disk's error in the foreground hears of it.
-            drop(self.evict(used - low, |spare| spare >= limit - low));
+            drop(self.evict_if_hopeful(used - low, |spare| spare >= limit - low));
         }
         drop(self.compact_if_due());
     }
