@@ -19,7 +19,7 @@ use crate::memory::tier::{Installed, Residents, Tier};
 
 use super::fault_in::Coming;
 use super::gc::Moved;
-use super::watch::HIGH;
+use super::watch::LOW;
 use super::{Mover, id, split};
 
 /// What one call of the store reads, in bytes of memory and in units.
@@ -333,13 +333,13 @@ impl Mover {
     }
 
     /// What a task may bring in without pushing out what it brought in itself: what memory holds
-    /// below the high mark, except what does not leave it. In bytes.
+    /// at the low mark, except what does not leave it. In bytes.
     fn preload_room(&self) -> u64 {
         let Some(budget) = self.budget.upgrade() else {
             return 0;
         };
         let fixed = budget.used().saturating_sub(self.books.lock().bytes());
-        (budget.limit() / 100 * HIGH).saturating_sub(fixed)
+        (budget.usable() / 100 * LOW).saturating_sub(fixed)
     }
 
     /// The next cold units of a task, with memory for them.
