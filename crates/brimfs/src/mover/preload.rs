@@ -13,6 +13,7 @@ use crate::base::error::{Error, ErrorKind, Fault, LimitInfo};
 use crate::base::fork;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak, thread};
+use crate::base::trace;
 use crate::cold::segment::{Read, Store};
 use crate::memory::chunk::Memory;
 use crate::memory::tier::{Installed, Residents, Tier};
@@ -391,6 +392,7 @@ impl Mover {
     }
 
     fn load(&self, store: &Store, mut batch: Vec<Wanted>, progress: &mut Progress) {
+        trace::span!("preload", units = batch.len());
         let reads = batch.iter_mut().map(|wanted| {
             let Coming { cold, filled, .. } = &mut wanted.coming;
             let (ticket, extent) = split(cold.location);
