@@ -127,7 +127,7 @@ impl FileSystem {
     /// priority they have that from now on; `None` leaves it as it is.
     ///
     /// Counts as an access. Room is made as for a read: what is worth least by its priority and its
-    /// accesses goes first. One preload brings in at most what memory holds below its high mark (95 % of
+    /// accesses goes first. One preload brings in at most what memory holds at its low mark (90 % of
     /// the limit) beside nodes, names and other things that stay, so that it does not push out what it
     /// brought in itself: files that do not fit any more get [`ErrorKind::MemoryLimit`] in the result.
     /// Preloads run one after the other, all filesystems of a budget in one queue. Paths are looked up

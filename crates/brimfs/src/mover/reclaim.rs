@@ -10,6 +10,7 @@ use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, LimitInfo};
 use crate::base::sync::atomic::Ordering;
 use crate::base::sync::{Arc, thread};
+use crate::base::trace;
 use crate::cold::segment::{Extent, RECORD_MAX, Record, Store};
 use crate::memory::budget::Budget;
 use crate::memory::tier::{Identity, Residents, Slot, Staged, Unit};
@@ -210,6 +211,7 @@ impl Mover {
         wanted: u64,
         mut enough: impl FnMut(u64) -> bool,
     ) -> Result<u64, Fault> {
+        trace::span!("reclaim", ?cause, wanted);
         let mut staging = self.staging.lock();
         let Some(budget) = self.budget.upgrade() else {
             return Ok(0);

@@ -14,8 +14,8 @@ use super::Mover;
 use super::explain::SpillCause;
 
 /// The marks, in hundredths of the memory limit.
-pub(super) const HIGH: u64 = 95;
-const LOW: u64 = 90;
+const HIGH: u64 = 95;
+pub(super) const LOW: u64 = 90;
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_millis(500);
 
