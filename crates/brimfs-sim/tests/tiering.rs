@@ -28,6 +28,10 @@ fn content(seed: usize, len: usize) -> Vec<u8> {
         .collect()
 }
 
+fn path(file: usize) -> String {
+    format!("/f{file}")
+}
+
 /// Spills something: before that nothing is tracked.
 fn wake(fs: &FileSystem) {
     fs.write_slice("/ballast", &content(0, 64 * KIB))
@@ -474,5 +478,70 @@ fn every_policy_can_be_chosen() -> Result<()> {
         let disk = fs.tier_stats().disk.expect("it was needed");
         assert!(disk.live < fs.tier_stats().cold_bytes, "compressed");
     }
+    Ok(())
+}
+
+#[test]
+fn operations_are_counted_where_they_succeed() -> Result<()> {
+    let fs = FileSystem::new()?;
+    for file in 0..10 {
+        fs.write_slice(path(file), &content(file, 300_000))?;
+        fs.append(path(file), b"more")?;
+    }
+    fs.write_with_priority("/x", "x", 3)?;
+    let file = OpenOptions::new().read(true).write(true).open(&fs, "/f1")?;
+    file.write_at(0, b"changed")?;
+    file.read_at(0, &mut [0; 10])?;
+    drop(file);
+    fs.read("/f2")?;
+    fs.view("/f2")?;
+    fs.remove_file("/f3")?;
+    for wrong in ["/missing", "/"] {
+        fs.read(wrong).unwrap_err();
+        fs.open(wrong).unwrap_err();
+        fs.write(format!("{wrong}/"), "").unwrap_err();
+        fs.remove_file(wrong).unwrap_err();
+    }
+    let stats = fs.stats();
+    let calls = [stats.opens, stats.reads, stats.writes, stats.removals].map(|count| count.calls);
+    assert_eq!(calls, [1, 3, 22, 1]);
+    let means = [stats.opens, stats.reads, stats.writes, stats.removals].map(|count| count.mean);
+    assert!(means.iter().all(|mean| !mean.is_zero()), "{means:?}");
+    assert_eq!((stats.hits(), stats.misses, stats.hit_rate()), (3, 0, 1.0));
+    Ok(())
+}
+
+#[test]
+fn hits_and_misses_are_told_apart() -> Result<()> {
+    let fs = spilling(16 * MIB);
+    assert!((fs.stats().hit_rate() - 1.0).abs() < f64::EPSILON);
+    fill(&fs, 100, 8 * KIB);
+    fs.gc(0.0)?;
+    for _ in 0..3 {
+        for file in 0..100 {
+            assert_eq!(fs.read(path(file))?, content(file, 8 * KIB));
+        }
+    }
+    let stats = fs.stats();
+    assert_eq!(
+        (stats.reads.calls, stats.hits(), stats.misses),
+        (300, 200, 100)
+    );
+    assert!((stats.hit_rate() - 2.0 / 3.0).abs() < 1e-9);
+    let tier = stats.tier;
+    assert_eq!(
+        (tier.swaps_out, tier.swaps_in, tier.cold_units),
+        (100, 100, 0)
+    );
+    fs.write_slice("/large", &content(1, 5 << 20))?;
+    fs.gc(0.0)?;
+    let tier = fs.stats().tier;
+    assert_eq!((tier.cold_units, tier.cold_files), (105, 101));
+    assert_eq!(tier.cold_bytes, (5 << 20) + 100 * 8192);
+    fs.copy("/large", "/copy")?;
+    fs.remove_file("/large")?;
+    assert_eq!(fs.stats().tier.cold_files, 101, "the copy has them still");
+    fs.remove_file("/copy")?;
+    assert_eq!(fs.stats().tier.cold_files, 100);
     Ok(())
 }

@@ -32,6 +32,7 @@ mod options;
 mod policy;
 
 pub use base::error::{Error, ErrorKind, LimitInfo, Result};
+pub use base::operations::OperationCount;
 pub use cold::segment::Compression;
 pub use fs::{Explanation, FileSystem, Kept, LastSpill, Score, Stats};
 pub use handle::file::File;
@@ -42,6 +43,7 @@ pub use memory::guard::{GuardAction, GuardWarning, set_guard_warning};
 pub use memory::tier::{DiskUse, TierStats};
 pub use mover::{GcReport, Moved, Preload, PreloadReport, SpillCause};
 pub use namespace::inode::FileType;
+pub use namespace::log::LogEntry;
 pub use namespace::meta::{Metadata, XattrMode};
 pub use namespace::path::{AsPath, NAME_MAX};
 pub use namespace::times::{FileTimes, Timestamp};

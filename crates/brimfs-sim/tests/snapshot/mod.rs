@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use brimfs::FileSystem;
+use brimfs::{FileSystem, OperationCount, TierStats};
 
 /// Everything that could have changed, as text.
 pub fn snapshot(fs: &FileSystem) -> String {
@@ -30,6 +30,10 @@ pub fn snapshot(fs: &FileSystem) -> String {
     (stats.resident, stats.resident_peak) = (0, 0);
     // These are the process's own.
     (stats.recycled, stats.lock_waiters) = (0, 0);
+    // What was done, not what is there.
+    let none = OperationCount::default();
+    (stats.opens, stats.reads, stats.writes, stats.removals) = (none, none, none, none);
+    (stats.misses, stats.tier) = (0, TierStats::default());
     write!(text, "{stats:?}").expect("text grows");
     text
 }

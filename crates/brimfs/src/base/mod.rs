@@ -8,6 +8,7 @@ pub mod fork;
 pub mod hash;
 pub(crate) mod lock_word;
 pub mod long_wait;
+pub(crate) mod operations;
 pub(crate) mod spin;
 pub(crate) mod stats;
 pub mod sync;

@@ -3,9 +3,9 @@
 use crate::base::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use crate::base::sync::thread_local;
 
-const LINES: usize = 16;
+pub(super) const LINES: usize = 16;
 /// The line of all threads that have none of their own.
-const COMMON: usize = LINES - 1;
+pub(super) const COMMON: usize = LINES - 1;
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -43,11 +43,16 @@ thread_local! {
     static MINE: Mine = Mine::take();
 }
 
+/// The calling thread's line. One that ends has given it back.
+#[inline]
+pub(super) fn my_line() -> usize {
+    MINE.try_with(|mine| mine.0).unwrap_or(COMMON)
+}
+
 impl SpreadCounter {
     #[inline]
     pub(crate) fn add(&self, amount: i64) {
-        // A thread that ends has given its line back.
-        let line = MINE.try_with(|mine| mine.0).unwrap_or(COMMON);
+        let line = my_line();
         let sum = &self.0[line].0;
         if line == COMMON {
             sum.fetch_add(amount, Ordering::Relaxed);

@@ -28,6 +28,7 @@ pub use node::{CacheCharge, Node, NodeTicket};
 use crate::base::error::ErrorKind;
 use crate::base::error::{Fault, Result};
 use crate::base::fork;
+use crate::base::operations::{Operation, OperationCount};
 use crate::base::sync::Arc;
 use crate::handle::lock;
 use crate::handle::wait::Wait;
@@ -38,6 +39,7 @@ use crate::memory::pool;
 use crate::memory::small::with_reclaim;
 use crate::memory::tier::{Residents, TierStats};
 use crate::namespace::inode::{FileType, Inode};
+use crate::namespace::log::{Call, Log, LogEntry};
 use crate::namespace::volume::Volume;
 use crate::options::{Builder, Settings};
 
@@ -98,6 +100,38 @@ pub struct Stats {
     pub cached_paths: u64,
     /// Freed memory that the process keeps for the next files, beside the resident memory.
     pub recycled: u64,
+    /// Files that were opened.
+    pub opens: OperationCount,
+    /// Reads and views, of whole files and through handles.
+    pub reads: OperationCount,
+    /// Writes and appends, of whole files and through handles.
+    pub writes: OperationCount,
+    /// Removals of files, directories and trees.
+    pub removals: OperationCount,
+    /// Times that content had to be read from the disk because it was not in memory.
+    pub misses: u64,
+    /// Lines of the operation log that the host did not take, because its disk is full.
+    pub log_lines_lost: u64,
+    /// What spilling has and did, of all filesystems that share the budget; all zeros without it.
+    pub tier: TierStats,
+}
+
+impl Stats {
+    /// Reads and views that found all they wanted in memory; large ones can miss more than once.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.reads.calls.saturating_sub(self.misses)
+    }
+
+    /// The share of hits in hits and misses, 0 to 1; 1 before anything is read.
+    #[must_use]
+    pub fn hit_rate(&self) -> f64 {
+        let all = self.hits() + self.misses;
+        if all == 0 {
+            return 1.0;
+        }
+        self.hits() as f64 / all as f64
+    }
 }
 
 impl FileSystem {
@@ -120,6 +154,10 @@ impl FileSystem {
         let account = Arc::new(Account::new(settings.quota, settings.budget, guard));
         let (max_nodes, umask, owner) = (settings.max_nodes, settings.umask, settings.owner);
         let (_, root) = Volume::new(account, max_nodes, umask, owner)?;
+        if let Some(log) = &settings.log {
+            let log = Log::new(log)?;
+            root.volume().log.get_or_init(|| log);
+        }
         let resident: Arc<dyn Residents> = root.clone();
         root.account().budget.add_root(Arc::downgrade(&resident));
         Ok(FileSystem {
@@ -145,6 +183,16 @@ impl FileSystem {
         self.shared.wait
     }
 
+    /// Counts an operation that succeeds.
+    #[inline]
+    fn counted<R, E>(
+        &self,
+        operation: Operation,
+        body: impl FnOnce() -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.volume().operations.count(operation, body)
+    }
+
     /// Runs one operation and names it and its path in the error. What lacks memory that a tier
     /// can make is run again: it must have changed nothing then.
     #[inline]
@@ -152,25 +200,41 @@ impl FileSystem {
         &self,
         op: &'static str,
         path: &[u8],
+        body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
+    ) -> Result<R> {
+        self.run_measured(op, path, |_| 0, body)
+    }
+
+    /// As `run`; `measure` says what the operation moved, in bytes, for the log.
+    #[inline]
+    fn run_measured<R>(
+        &self,
+        op: &'static str,
+        path: &[u8],
+        measure: impl FnOnce(&R) -> u64,
         mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
-        self.run_once(op, path, |root| {
+        self.run_once(op, path, measure, |root| {
             with_reclaim(root.account(), true, || body(root))
         })
     }
 
-    /// As `run`, for an operation that cannot be run again or sees to that itself.
+    /// As `run_measured`, for an operation that cannot be run again or sees to that itself.
     #[inline]
-    pub(crate) fn run_once<R>(
+    fn run_once<R>(
         &self,
         op: &'static str,
         path: &[u8],
+        measure: impl FnOnce(&R) -> u64,
         body: impl FnOnce(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
-        self.volume()
-            .check()
-            .and_then(|()| body(self.root()))
-            .map_err(|fault| fault.at(op, path))
+        let volume = self.volume();
+        volume.logged(Call::on(op, path), measure, || {
+            volume
+                .check()
+                .and_then(|()| body(self.root()))
+                .map_err(|fault| fault.at(op, path))
+        })
     }
 
     /// As `run`, for a caller that says how long to wait and adds the path itself.
@@ -190,15 +254,33 @@ impl FileSystem {
         &self,
         op: &'static str,
         (path, other): (&[u8], &[u8]),
+        measure: impl FnOnce(&R) -> u64,
         mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
-        self.volume()
-            .check()
-            .and_then(|()| with_reclaim(self.root().account(), true, || body(self.root())))
-            .map_err(|fault| fault.between(op, path, other))
+        let volume = self.volume();
+        let call = Call {
+            other: Some(other),
+            ..Call::on(op, path)
+        };
+        volume.logged(call, measure, || {
+            volume
+                .check()
+                .and_then(|()| with_reclaim(&volume.account, true, || body(self.root())))
+                .map_err(|fault| fault.between(op, path, other))
+        })
     }
 
-    /// The counters. O(1).
+    /// The last operations, the oldest first, if [`Builder::operation_log`] asked for them.
+    #[must_use]
+    pub fn operation_log(&self) -> Vec<LogEntry> {
+        let log = self.volume().log.get();
+        log.map_or_else(Vec::new, Log::entries)
+    }
+
+    /// The counters. O(1), but for the segments of the disk that is spilled to.
+    ///
+    /// Operations are counted by the threads that run them, at the price of two nanoseconds, and
+    /// one call in 64 is timed. Looking at names (`exists`, `metadata`, `read_dir`) is not counted.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let volume = self.volume();
@@ -227,6 +309,13 @@ impl FileSystem {
             lock_waiters: lock::waiting() as u64,
             cached_paths: volume.cache.bytes(),
             recycled: pool::recycled() as u64,
+            opens: volume.operations.of(Operation::Open),
+            reads: volume.operations.of(Operation::Read),
+            writes: volume.operations.of(Operation::Write),
+            removals: volume.operations.of(Operation::Remove),
+            misses: volume.operations.misses(),
+            log_lines_lost: volume.log.get().map_or(0, Log::lost),
+            tier: self.tier_stats(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! face adds operation and path when it has an error to report.
 
 use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::operations::Operation;
 use crate::base::sync::{Arc, Weak};
 use crate::fs::{FileSystem, whole};
 use crate::handle::file::File;
@@ -18,6 +19,7 @@ use crate::memory::budget::Budget;
 use crate::memory::tier::Residents;
 use crate::namespace::cache::Stamp;
 use crate::namespace::inode::{FileType, Inode};
+use crate::namespace::log::Call;
 use crate::namespace::meta::Metadata;
 use crate::namespace::path;
 use crate::namespace::priority::check_priority;
@@ -170,6 +172,28 @@ impl FileSystem {
         self.wait()
     }
 
+    /// Whether operations are logged. The calls with a [`Wait`] are not: whoever makes one of several
+    /// of them puts that into the log with [`FileSystem::log_call`].
+    #[inline]
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        self.volume().log.get().is_some()
+    }
+
+    /// Runs an operation of a face and puts it into the log, if there is one; `measure` says how many
+    /// bytes it moved.
+    #[inline]
+    pub fn log_call<R>(
+        &self,
+        op: &'static str,
+        path: &[u8],
+        measure: impl FnOnce(&R) -> u64,
+        body: impl FnOnce() -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        let call = Call::on(op, path);
+        self.volume().logged(call, measure, body)
+    }
+
     /// Lets `look` see the whole content of a file. It runs under the file's locks: no waiting in it.
     #[inline]
     pub fn look<R>(
@@ -179,7 +203,19 @@ impl FileSystem {
         look: impl FnOnce(Stored<'_>) -> R,
     ) -> Result<R, Fault> {
         self.volume().check()?;
-        node.0.look(wait, look)
+        let counted = self.counted(Operation::Read, || {
+            let looked = node.0.look(wait, |stored| {
+                let is_pieces = matches!(stored, Stored::Pieces(_));
+                (is_pieces, look(stored))
+            });
+            match looked {
+                Ok((false, found)) => Ok(found),
+                // What is to be read elsewhere is counted there.
+                Ok((true, found)) => Err(Ok(found)),
+                Err(fault) => Err(Err(fault)),
+            }
+        });
+        counted.or_else(|uncounted| uncounted)
     }
 
     /// Reads from a file under a shared file lock.
@@ -192,20 +228,22 @@ impl FileSystem {
     ) -> Result<usize, Fault> {
         self.volume().check()?;
         let _locked = Locked::new(&node.0, Mode::Shared, wait)?;
-        node.0.read_content(offset, to)
+        self.counted(Operation::Read, || node.0.read_content(offset, to))
     }
 
     /// Replaces the content of a file.
     #[inline]
     pub fn write_node(&self, node: &Node, source: Source<'_>, wait: Wait) -> Result<(), Fault> {
         self.volume().check()?;
-        node.0.write_whole(source, wait)
+        self.counted(Operation::Write, || node.0.write_whole(source, wait))
     }
 
     /// Creates or replaces a file; returns whether it was created.
     pub fn write_with(&self, path: &[u8], source: Source<'_>, wait: Wait) -> Result<bool, Fault> {
         self.volume().check()?;
-        whole::write_path(self.root(), path, source, wait)
+        self.counted(Operation::Write, || {
+            whole::write_path(self.root(), path, source, wait)
+        })
     }
 
     /// As [`FileSystem::write_with`], and sets the file's priority.
@@ -218,13 +256,17 @@ impl FileSystem {
     ) -> Result<bool, Fault> {
         self.volume().check()?;
         check_priority(priority)?;
-        whole::write_path_as(self.root(), path, source, Some(priority), wait)
+        self.counted(Operation::Write, || {
+            whole::write_path_as(self.root(), path, source, Some(priority), wait)
+        })
     }
 
     /// Writes at the end of a file, which is created if it is missing.
     pub fn append_with(&self, path: &[u8], content: &[u8], wait: Wait) -> Result<u64, Fault> {
         self.volume().check()?;
-        whole::append_path(self.root(), path, content, wait)
+        self.counted(Operation::Write, || {
+            whole::append_path(self.root(), path, content, wait)
+        })
     }
 
     /// Sets the length of a file.
@@ -242,14 +284,16 @@ impl FileSystem {
     pub fn view_node(&self, node: &Node, wait: Wait) -> Result<View, Fault> {
         self.volume().check()?;
         let _locked = Locked::new(&node.0, Mode::Shared, wait)?;
-        node.0.view_content()
+        self.counted(Operation::Read, || node.0.view_content())
     }
 
     /// Opens a path; `options` say whether to create.
     pub fn open_with(&self, path: &[u8], options: &OpenOptions, wait: Wait) -> Result<File, Fault> {
         self.volume().check()?;
         options.check()?;
-        options.open_path(self.root(), path, wait)
+        self.counted(Operation::Open, || {
+            options.open_path(self.root(), path, wait)
+        })
     }
 
     /// Opens a node that exists; `path` is for messages.
@@ -263,14 +307,18 @@ impl FileSystem {
     ) -> Result<File, Fault> {
         self.volume().check()?;
         options.check()?;
-        options.open_node(node.0.clone(), path, wait)
+        self.counted(Operation::Open, || {
+            options.open_node(node.0.clone(), path, wait)
+        })
     }
 
     /// Removes a file or symbolic link from the directory that a node is.
     pub fn remove_in(&self, directory: &Node, name: &[u8]) -> Result<(), Fault> {
         self.volume().check()?;
         let place = self.place_in(directory, name)?;
-        tree::unlink(&place, name, false).map(drop)
+        self.counted(Operation::Remove, || {
+            tree::unlink(&place, name, false).map(drop)
+        })
     }
 
     fn place_in<'a>(&self, directory: &Node, name: &'a [u8]) -> Result<Place<'a>, Fault> {

@@ -2,6 +2,7 @@
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::operations::Operation;
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::fs::names::{existing_name, make_directory};
@@ -104,21 +105,23 @@ impl FileSystem {
     /// others keep creating in it. O(nodes), any depth.
     pub fn remove_dir_all(&self, path: impl AsPath) -> Result<()> {
         let path = path.as_path_bytes();
-        self.run("remove tree", path, |root| {
-            let place = resolve::place(root, path)?;
-            if place.last == Last::Root {
-                return Err(ErrorKind::RootIsBusy.into());
-            }
-            let (name, slash) = existing_name(&place)?;
-            let (node, _) = resolve::child(&place.directory, name)?;
-            if node.is_directory() {
-                empty(&node)?;
-                tree::remove_directory(&place)?;
-            } else {
-                tree::unlink(&place, name, slash)?;
-            }
-            root.volume().cache.remove(path);
-            Ok(())
+        self.counted(Operation::Remove, || {
+            self.run("remove tree", path, |root| {
+                let place = resolve::place(root, path)?;
+                if place.last == Last::Root {
+                    return Err(ErrorKind::RootIsBusy.into());
+                }
+                let (name, slash) = existing_name(&place)?;
+                let (node, _) = resolve::child(&place.directory, name)?;
+                if node.is_directory() {
+                    empty(&node)?;
+                    tree::remove_directory(&place)?;
+                } else {
+                    tree::unlink(&place, name, slash)?;
+                }
+                root.volume().cache.remove(path);
+                Ok(())
+            })
         })
     }
 
@@ -131,28 +134,33 @@ impl FileSystem {
     /// until then is removed again.
     pub fn copy_dir_all(&self, from: impl AsPath, to: impl AsPath) -> Result<()> {
         let (from, to) = (from.as_path_bytes(), to.as_path_bytes());
-        self.run_two("copy tree", (from, to), |root| {
-            let source = resolve::resolve(root, from, true)?.node;
-            if !source.is_directory() {
-                return Err(ErrorKind::NotADirectory.into());
-            }
-            let place = resolve::place(root, to)?;
-            let (name, _) = place.new_name()?;
-            if resolve::child(&place.directory, name).is_ok() {
-                return Err(ErrorKind::AlreadyExists.into());
-            }
-            if tree::lies_within(&place.directory, &source) {
-                return Err(Fault::text(
-                    ErrorKind::InvalidArgument,
-                    "a directory cannot be copied into itself",
-                ));
-            }
-            let made = copy_directory(&place, name, &source)?;
-            copy_contents(&source, &made, self.wait()).inspect_err(|_| {
-                // What was copied goes; what else somebody put there meanwhile goes with it.
-                drop(empty(&made));
-                drop(tree::remove_directory(&place));
-            })
-        })
+        self.run_two(
+            "copy tree",
+            (from, to),
+            |_| 0,
+            |root| {
+                let source = resolve::resolve(root, from, true)?.node;
+                if !source.is_directory() {
+                    return Err(ErrorKind::NotADirectory.into());
+                }
+                let place = resolve::place(root, to)?;
+                let (name, _) = place.new_name()?;
+                if resolve::child(&place.directory, name).is_ok() {
+                    return Err(ErrorKind::AlreadyExists.into());
+                }
+                if tree::lies_within(&place.directory, &source) {
+                    return Err(Fault::text(
+                        ErrorKind::InvalidArgument,
+                        "a directory cannot be copied into itself",
+                    ));
+                }
+                let made = copy_directory(&place, name, &source)?;
+                copy_contents(&source, &made, self.wait()).inspect_err(|_| {
+                    // What was copied goes; what else somebody put there meanwhile goes with it.
+                    drop(empty(&made));
+                    drop(tree::remove_directory(&place));
+                })
+            },
+        )
     }
 }

@@ -243,6 +243,7 @@ fn read_cold(node: &Arc<Inode>, parts: &mut [ColdPart<'_>]) -> Result<(), Fault>
     match (node.account().budget.tier(), parts.first()) {
         (_, None) => Ok(()),
         (Some(tier), _) => long_wait(|| {
+            node.volume().operations.missed();
             tier.read_cold(&holder(node), parts);
             Ok(())
         }),

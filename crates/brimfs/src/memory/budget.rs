@@ -159,10 +159,8 @@ impl Budget {
     /// [`ErrorKind::MemoryLimit`] if more than `limit` is in use and cannot be spilled; what the disk
     /// says if it takes no more. The limit stays.
     pub fn set_limit(&self, limit: u64) -> Result<()> {
-        if let Some(tier) = self.tier() {
-            tier.shrink(limit)
-                .map_err(|fault| fault.during("set the memory limit"))?;
-        }
+        self.make_fit(limit)
+            .map_err(|fault| fault.during("set the memory limit"))?;
         let aside = self.0.aside.lock();
         let before = self.limit();
         limit
@@ -181,6 +179,20 @@ impl Budget {
         ceiling::raise(limit);
         ceiling::lower(before);
         Ok(())
+    }
+
+    /// Spills what would be too much under another limit.
+    fn make_fit(&self, limit: u64) -> Result<(), Fault> {
+        let usable = |aside: u64| limit.saturating_sub(self.0.kept.bytes() + aside);
+        let aside = *self.0.aside.lock();
+        match self.tier() {
+            Some(tier) if self.used() > usable(aside) => {
+                // Then nothing is put aside any more.
+                self.wake_tier();
+                tier.shrink(usable(0))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives the budget a cold tier, for good; `false` if that was settled before, at the latest when
