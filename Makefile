@@ -108,8 +108,8 @@ test-schedules: $(STAMPS)/nextest ## Schedules of the locks, explored by shuttle
 		cargo nextest run $(SHUTTLE) --profile $(NEXTEST_PROFILE) \
 			--filterset 'test(schedules) | binary(/^shuttle/)'; \
 	else \
-		cargo test $(SHUTTLE) --lib schedules; \
-		cargo test $(SHUTTLE) --test shuttle --test shuttle_residency; \
+		cargo test $(SHUTTLE) --lib schedules -- --test-threads 1; \
+		cargo test $(SHUTTLE) --test shuttle --test shuttle_residency -- --test-threads 1; \
 	fi
 
 .PHONY: test-python

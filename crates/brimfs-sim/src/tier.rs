@@ -281,8 +281,11 @@ impl Hostile {
             self.relocate(holder, part.index, part.cold.location);
         }
         if installs {
-            self.fault_in(holder, part.index)?;
-            return Ok(None);
+            match self.fault_in(holder, part.index) {
+                // Reading needs no memory.
+                Err(fault) if fault.kind() == ErrorKind::MemoryLimit => {}
+                done => return done.map(|()| None),
+            }
         }
         let Some(bytes) = self.load(part.cold)? else {
             return Ok(None);
@@ -401,6 +404,10 @@ impl Tier for Hostile {
         }
     }
 
+    fn collect(&self) {
+        self.evict_all();
+    }
+
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {
         let before = self.budget.used();
         let slots: Vec<u32> = self.state().slots.keys().copied().collect();
@@ -412,7 +419,7 @@ impl Tier for Hostile {
                 return Ok(());
             }
         }
-        if some || self.budget.used() + bytes <= self.budget.limit() {
+        if some || self.budget.used() + bytes <= self.budget.usable() {
             return Ok(());
         }
         Err(Fault::limit(
@@ -420,7 +427,7 @@ impl Tier for Hostile {
             LimitInfo {
                 requested: bytes,
                 used: self.budget.used(),
-                limit: self.budget.limit(),
+                limit: self.budget.usable(),
             },
         ))
     }

@@ -38,6 +38,15 @@ fn brimfs_does_what_the_model_does() {
     );
 }
 
+#[test]
+fn brimfs_does_what_the_model_does_when_everything_is_spilled() {
+    explore("model_vs_brimfs", Plan::from_env(300), 100, |seed, ops| {
+        let limits = limits_of(seed);
+        let brimfs = Brimfs::with_disk(limits)?;
+        Trial::new(limits, vec![Box::new(brimfs)]).run(ops)
+    });
+}
+
 /// The same sequences with a tier that takes content away after every operation.
 fn explore_with_tier(memory_limit: u64, manners: Manners) {
     explore(

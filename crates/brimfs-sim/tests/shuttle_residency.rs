@@ -2,7 +2,7 @@
 //! removed and closed. Built and run as `shuttle.rs` is.
 #![cfg(feature = "shuttle")]
 
-use brimfs::{Budget, ErrorKind, File, FileSystem, LockMode, OpenOptions};
+use brimfs::{Budget, ErrorKind, File, FileSystem, LockMode, OpenOptions, View};
 use brimfs_sim::tier::{Hostile, Manners};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::Arc;
@@ -44,10 +44,13 @@ impl World {
     }
 
     fn with_quota(quota: u64) -> World {
-        let budget = Budget::new(64 << 20);
-        let tier = Hostile::install(&budget, MANNERS, 1);
+        World::with_budget(&Budget::new(64 << 20), quota)
+    }
+
+    fn with_budget(budget: &Budget, quota: u64) -> World {
+        let tier = Hostile::install(budget, MANNERS, 1);
         let fs = FileSystem::builder()
-            .budget(&budget)
+            .budget(budget)
             .quota(quota)
             .lock_timeout(None)
             .build()
@@ -300,6 +303,62 @@ fn a_write_in_pieces_that_meets_the_quota_changes_nothing() {
         ]);
         let lens = ["/a", "/b"].map(|path| world.fs.metadata(path).expect("a file").len());
         assert!(lens == [MIB as u64 + 10, 0] || lens == [0, 1], "{lens:?}");
+        world.end();
+    });
+}
+
+/// Views files until there is no memory for one more.
+fn view_everything(fs: &FileSystem) -> Vec<View> {
+    let mut views = Vec::new();
+    loop {
+        let path = format!("/v{}", views.len());
+        // A name, or a view.
+        let written = fs.write_slice(&path, &[b'v'; 1_000]);
+        match written.and_then(|()| fs.view(&path)) {
+            Ok(view) => views.push(view),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::MemoryLimit);
+                return views;
+            }
+        }
+    }
+}
+
+#[test]
+fn writing_through_against_views_and_other_writers() {
+    explore(SCHEDULES / 2, || {
+        let budget = Budget::new(28 << 10);
+        budget.keep_back(8 << 10);
+        let world = World::with_budget(&budget, 64 << 20);
+        for path in ["/a", "/b"] {
+            world.fs.write_slice(path, b"").expect("nothing");
+        }
+        let views = view_everything(&world.fs);
+        world.run(vec![
+            Box::new(|world| {
+                let file = world.open("/a");
+                for at in [0, 1_000] {
+                    file.write_at(at, &[b'a'; 2_000]).expect("written through");
+                }
+            }),
+            Box::new(|world| {
+                let written = world.fs.write_slice("/b", &[b'b'; 1_500]);
+                written.expect("written through");
+            }),
+            Box::new(|world| {
+                let Ok(view) = world.fs.view("/a") else {
+                    return;
+                };
+                let before = view.to_vec();
+                thread::yield_now();
+                assert_eq!(view[..], before[..], "a view never changes");
+            }),
+        ]);
+        assert_eq!(world.fs.read("/a").expect("content"), [b'a'; 3_000][..]);
+        assert_eq!(world.fs.read("/b").expect("content"), [b'b'; 1_500][..]);
+        assert!(views.len() > 3 && views.iter().all(|view| view[..] == [b'v'; 1_000]));
+        drop(views);
+        assert!(budget.peak() <= budget.limit());
         world.end();
     });
 }

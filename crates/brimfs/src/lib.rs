@@ -43,6 +43,7 @@ pub use memory::guard::{GuardAction, GuardWarning, set_guard_warning};
 pub use memory::tier::{DiskUse, TierStats};
 pub use mover::{GcReport, Moved, Preload, PreloadReport, SpillCause};
 pub use namespace::inode::FileType;
+pub use namespace::log::LogEntry;
 pub use namespace::meta::{Metadata, XattrMode};
 pub use namespace::path::{AsPath, NAME_MAX};
 pub use namespace::times::{FileTimes, Timestamp};

@@ -1,8 +1,8 @@
 //! brimfs as a system under test, through its public API.
 
 use brimfs::{
-    Budget, File, FileSystem, FileTimes, FileType, LockMode, Metadata, OpenOptions, RenameMode,
-    Timestamp, View, XattrMode,
+    Budget, Builder, File, FileSystem, FileTimes, FileType, LockMode, Metadata, OpenOptions,
+    RenameMode, Timestamp, View, XattrMode,
 };
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use shuttle::sync::Arc;
 #[cfg(not(feature = "shuttle"))]
 use std::sync::Arc;
 
+use crate::disk::SimDisk;
 use crate::model::Limits;
 use crate::op::{
     Answer, Counters, Data, Failure, Kind, Op, OpenHow, Outcome, Raw, RenameHow, SLOTS, Stamp,
@@ -26,8 +27,16 @@ pub struct Brimfs {
     views: [Option<View>; SLOTS],
     fs: FileSystem,
     resident_when_empty: u64,
-    /// Takes content away after every operation.
-    tier: Option<Arc<Hostile>>,
+    thief: Thief,
+}
+
+/// What takes content away after every operation.
+#[derive(Debug)]
+enum Thief {
+    Nobody,
+    Tier(Arc<Hostile>),
+    /// The real one, asked for everything.
+    Collector,
 }
 
 impl From<brimfs::Error> for Failure {
@@ -59,7 +68,18 @@ impl Brimfs {
     /// An empty filesystem whose nodes belong to user 0, and whose handles take no file locks.
     pub fn new(limits: Limits) -> Result<Self, String> {
         // Large enough never to be what fails; memory limits have tests of their own.
-        Self::build(limits, &Budget::new(1 << 30), None)
+        let builder = FileSystem::builder().memory_limit(1 << 30).spill(false);
+        Self::build(limits, builder, Thief::Nobody)
+    }
+
+    /// As [`Brimfs::new`], and everything is spilled to a simulated disk after every operation.
+    pub fn with_disk(limits: Limits) -> Result<Self, String> {
+        let disk = Arc::new(SimDisk::new());
+        let builder = FileSystem::builder()
+            .memory_limit(32 << 20)
+            .spill_disk(disk, "/spill")
+            .disk_limit(1 << 30);
+        Self::build(limits, builder, Thief::Collector)
     }
 
     /// As [`Brimfs::new`], with a tier that takes content away.
@@ -71,12 +91,12 @@ impl Brimfs {
     ) -> Result<Self, String> {
         let budget = Budget::new(memory_limit);
         let tier = Hostile::install(&budget, manners, seed);
-        Self::build(limits, &budget, Some(tier))
+        let builder = FileSystem::builder().budget(&budget);
+        Self::build(limits, builder, Thief::Tier(tier))
     }
 
-    fn build(limits: Limits, budget: &Budget, tier: Option<Arc<Hostile>>) -> Result<Self, String> {
-        let mut builder = FileSystem::builder()
-            .budget(budget)
+    fn build(limits: Limits, builder: Builder, thief: Thief) -> Result<Self, String> {
+        let mut builder = builder
             .lock_timeout(Some(Duration::ZERO))
             .umask(0o022)
             .owner(0, 0);
@@ -86,16 +106,13 @@ impl Brimfs {
         if let Some(max_nodes) = limits.max_nodes {
             builder = builder.max_nodes(max_nodes);
         }
-        if tier.is_none() {
-            builder = builder.spill(false);
-        }
         let fs = builder.build().map_err(|error| error.to_string())?;
         Ok(Brimfs {
             slots: Default::default(),
             views: Default::default(),
             resident_when_empty: fs.stats().resident,
             fs,
-            tier,
+            thief,
         })
     }
 
@@ -307,8 +324,14 @@ impl System for Brimfs {
             | Op::HandleStat { .. } => self.apply_to_handle(op),
             _ => self.apply_to_path(op),
         };
-        if let Some(tier) = &self.tier {
-            tier.torment();
+        match &self.thief {
+            Thief::Nobody => {}
+            Thief::Tier(tier) => tier.torment(),
+            Thief::Collector => {
+                if let Err(error) = self.fs.gc(0.0) {
+                    return Some(Err(error.into()));
+                }
+            }
         }
         Some(answer)
     }
@@ -331,7 +354,10 @@ impl System for Brimfs {
 
     fn audit(&self) -> Result<(), String> {
         self.fs.audit()?;
-        self.tier.as_ref().map_or(Ok(()), |tier| tier.check())
+        match &self.thief {
+            Thief::Tier(tier) => tier.check(),
+            _ => Ok(()),
+        }
     }
 
     fn check_empty(&self) -> Result<(), String> {
@@ -347,7 +373,10 @@ impl System for Brimfs {
                 stats.resident
             ));
         }
-        self.tier.as_ref().map_or(Ok(()), |tier| tier.check_empty())
+        match &self.thief {
+            Thief::Tier(tier) => tier.check_empty(),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -39,6 +39,7 @@ use crate::memory::pool;
 use crate::memory::small::with_reclaim;
 use crate::memory::tier::{Residents, TierStats};
 use crate::namespace::inode::{FileType, Inode};
+use crate::namespace::log::{Call, Log, LogEntry};
 use crate::namespace::volume::Volume;
 use crate::options::{Builder, Settings};
 
@@ -109,6 +110,8 @@ pub struct Stats {
     pub removals: OperationCount,
     /// Times that content had to be read from the disk because it was not in memory.
     pub misses: u64,
+    /// Lines of the operation log that the host did not take, because its disk is full.
+    pub log_lines_lost: u64,
     /// What spilling has and did, of all filesystems that share the budget; all zeros without it.
     pub tier: TierStats,
 }
@@ -151,6 +154,10 @@ impl FileSystem {
         let account = Arc::new(Account::new(settings.quota, settings.budget, guard));
         let (max_nodes, umask, owner) = (settings.max_nodes, settings.umask, settings.owner);
         let (_, root) = Volume::new(account, max_nodes, umask, owner)?;
+        if let Some(log) = &settings.log {
+            let log = Log::new(log)?;
+            root.volume().log.get_or_init(|| log);
+        }
         let resident: Arc<dyn Residents> = root.clone();
         root.account().budget.add_root(Arc::downgrade(&resident));
         Ok(FileSystem {
@@ -193,25 +200,41 @@ impl FileSystem {
         &self,
         op: &'static str,
         path: &[u8],
+        body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
+    ) -> Result<R> {
+        self.run_measured(op, path, |_| 0, body)
+    }
+
+    /// As `run`; `measure` says what the operation moved, in bytes, for the log.
+    #[inline]
+    fn run_measured<R>(
+        &self,
+        op: &'static str,
+        path: &[u8],
+        measure: impl FnOnce(&R) -> u64,
         mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
-        self.run_once(op, path, |root| {
+        self.run_once(op, path, measure, |root| {
             with_reclaim(root.account(), true, || body(root))
         })
     }
 
-    /// As `run`, for an operation that cannot be run again or sees to that itself.
+    /// As `run_measured`, for an operation that cannot be run again or sees to that itself.
     #[inline]
-    pub(crate) fn run_once<R>(
+    fn run_once<R>(
         &self,
         op: &'static str,
         path: &[u8],
+        measure: impl FnOnce(&R) -> u64,
         body: impl FnOnce(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
-        self.volume()
-            .check()
-            .and_then(|()| body(self.root()))
-            .map_err(|fault| fault.at(op, path))
+        let volume = self.volume();
+        volume.logged(Call::on(op, path), measure, || {
+            volume
+                .check()
+                .and_then(|()| body(self.root()))
+                .map_err(|fault| fault.at(op, path))
+        })
     }
 
     /// As `run`, for a caller that says how long to wait and adds the path itself.
@@ -231,12 +254,27 @@ impl FileSystem {
         &self,
         op: &'static str,
         (path, other): (&[u8], &[u8]),
+        measure: impl FnOnce(&R) -> u64,
         mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
-        self.volume()
-            .check()
-            .and_then(|()| with_reclaim(self.root().account(), true, || body(self.root())))
-            .map_err(|fault| fault.between(op, path, other))
+        let volume = self.volume();
+        let call = Call {
+            other: Some(other),
+            ..Call::on(op, path)
+        };
+        volume.logged(call, measure, || {
+            volume
+                .check()
+                .and_then(|()| with_reclaim(&volume.account, true, || body(self.root())))
+                .map_err(|fault| fault.between(op, path, other))
+        })
+    }
+
+    /// The last operations, the oldest first, if [`Builder::operation_log`] asked for them.
+    #[must_use]
+    pub fn operation_log(&self) -> Vec<LogEntry> {
+        let log = self.volume().log.get();
+        log.map_or_else(Vec::new, Log::entries)
     }
 
     /// The counters. O(1), but for the segments of the disk that is spilled to.
@@ -276,6 +314,7 @@ impl FileSystem {
             writes: volume.operations.of(Operation::Write),
             removals: volume.operations.of(Operation::Remove),
             misses: volume.operations.misses(),
+            log_lines_lost: volume.log.get().map_or(0, Log::lost),
             tier: self.tier_stats(),
         }
     }

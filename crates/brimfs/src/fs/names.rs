@@ -162,10 +162,15 @@ impl FileSystem {
         visit: impl FnMut(DirEntryRef<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
         let path = path.as_path_bytes();
-        self.run_once("list", path, |root| {
-            let node = resolve::resolve(root, path, true)?.node;
-            walk::visit(&node, visit)
-        })
+        self.run_once(
+            "list",
+            path,
+            |()| 0,
+            |root| {
+                let node = resolve::resolve(root, path, true)?.node;
+                walk::visit(&node, visit)
+            },
+        )
     }
 
     /// What is known about the node that a path leads to. O(1) for a path that was used before.
@@ -231,13 +236,18 @@ impl FileSystem {
     /// As [`FileSystem::rename`], and [`ErrorKind::AlreadyExists`] for [`RenameMode::NoReplace`].
     pub fn rename_with(&self, from: impl AsPath, to: impl AsPath, mode: RenameMode) -> Result<()> {
         let (from, to) = (from.as_path_bytes(), to.as_path_bytes());
-        self.run_two("rename", (from, to), |root| {
-            let source = resolve::place(root, from)?;
-            let target = resolve::place_beside(root, to, (from, &source))?;
-            tree::rename(&source, &target, mode)?;
-            root.volume().cache.remove(from);
-            Ok(())
-        })
+        self.run_two(
+            "rename",
+            (from, to),
+            |_| 0,
+            |root| {
+                let source = resolve::place(root, from)?;
+                let target = resolve::place_beside(root, to, (from, &source))?;
+                tree::rename(&source, &target, mode)?;
+                root.volume().cache.remove(from);
+                Ok(())
+            },
+        )
     }
 
     /// Creates a symbolic link at `link` that leads to `target`, which need not exist.
@@ -246,21 +256,26 @@ impl FileSystem {
     /// As [`FileSystem::create_dir`]; [`ErrorKind::NameTooLong`] for a target over 4,095 bytes.
     pub fn symlink(&self, target: impl AsPath, link: impl AsPath) -> Result<()> {
         let (target, link) = (target.as_path_bytes(), link.as_path_bytes());
-        self.run_two("create symbolic link", (target, link), |root| {
-            path::check(target)?;
-            if target.len() > TARGET_MAX {
-                return Err(ErrorKind::NameTooLong.into());
-            }
-            let place = resolve::place(root, link)?;
-            let (name, slash) = place.new_name()?;
-            free_name(&place, name)?;
-            if slash {
-                return Err(ErrorKind::NotFound.into());
-            }
-            let body = Body::Symlink(target.into());
-            let node = root.volume().new_node(body, 0o777, clock::wall_nanos())?;
-            tree::link(&place.directory, name, &node, None)
-        })
+        self.run_two(
+            "create symbolic link",
+            (target, link),
+            |_| 0,
+            |root| {
+                path::check(target)?;
+                if target.len() > TARGET_MAX {
+                    return Err(ErrorKind::NameTooLong.into());
+                }
+                let place = resolve::place(root, link)?;
+                let (name, slash) = place.new_name()?;
+                free_name(&place, name)?;
+                if slash {
+                    return Err(ErrorKind::NotFound.into());
+                }
+                let body = Body::Symlink(target.into());
+                let node = root.volume().new_node(body, 0o777, clock::wall_nanos())?;
+                tree::link(&place.directory, name, &node, None)
+            },
+        )
     }
 
     /// The target of a symbolic link, as it was given.
@@ -288,19 +303,24 @@ impl FileSystem {
     /// [`ErrorKind::NotFound`].
     pub fn hard_link(&self, existing: impl AsPath, link: impl AsPath) -> Result<()> {
         let (existing, link) = (existing.as_path_bytes(), link.as_path_bytes());
-        self.run_two("link", (existing, link), |root| {
-            let node = resolve::resolve(root, existing, false)?.node;
-            let place = resolve::place(root, link)?;
-            let (name, slash) = place.new_name()?;
-            free_name(&place, name)?;
-            if slash {
-                return Err(ErrorKind::NotFound.into());
-            }
-            if node.is_directory() {
-                return Err(ErrorKind::NotPermitted.into());
-            }
-            tree::hard_link(&place, name, &node)
-        })
+        self.run_two(
+            "link",
+            (existing, link),
+            |_| 0,
+            |root| {
+                let node = resolve::resolve(root, existing, false)?.node;
+                let place = resolve::place(root, link)?;
+                let (name, slash) = place.new_name()?;
+                free_name(&place, name)?;
+                if slash {
+                    return Err(ErrorKind::NotFound.into());
+                }
+                if node.is_directory() {
+                    return Err(ErrorKind::NotPermitted.into());
+                }
+                tree::hard_link(&place, name, &node)
+            },
+        )
     }
 
     /// The path without symbolic links, `.` and `..`, absolute.
@@ -427,11 +447,16 @@ impl OpenOptions {
     pub fn open(&self, fs: &FileSystem, path: impl AsPath) -> Result<File> {
         let path = path.as_path_bytes();
         fs.counted(Operation::Open, || {
-            fs.run_once("open", path, |root| {
-                self.check()?;
-                let wait = self.wait.unwrap_or(fs.wait());
-                self.open_path(root, path, wait)
-            })
+            fs.run_once(
+                "open",
+                path,
+                |_| 0,
+                |root| {
+                    self.check()?;
+                    let wait = self.wait.unwrap_or(fs.wait());
+                    self.open_path(root, path, wait)
+                },
+            )
         })
     }
 }

@@ -19,6 +19,7 @@ use crate::memory::budget::Budget;
 use crate::memory::tier::Residents;
 use crate::namespace::cache::Stamp;
 use crate::namespace::inode::{FileType, Inode};
+use crate::namespace::log::Call;
 use crate::namespace::meta::Metadata;
 use crate::namespace::path;
 use crate::namespace::priority::check_priority;
@@ -169,6 +170,28 @@ impl FileSystem {
     #[must_use]
     pub fn default_wait(&self) -> Wait {
         self.wait()
+    }
+
+    /// Whether operations are logged. The calls with a [`Wait`] are not: whoever makes one of several
+    /// of them puts that into the log with [`FileSystem::log_call`].
+    #[inline]
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        self.volume().log.get().is_some()
+    }
+
+    /// Runs an operation of a face and puts it into the log, if there is one; `measure` says how many
+    /// bytes it moved.
+    #[inline]
+    pub fn log_call<R>(
+        &self,
+        op: &'static str,
+        path: &[u8],
+        measure: impl FnOnce(&R) -> u64,
+        body: impl FnOnce() -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        let call = Call::on(op, path);
+        self.volume().logged(call, measure, body)
     }
 
     /// Lets `look` see the whole content of a file. It runs under the file's locks: no waiting in it.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::base::error::{ErrorKind, Fault, Result};
+use crate::base::long_wait::long_wait;
 use crate::base::operations::Operation;
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
@@ -15,6 +16,7 @@ use crate::memory::pool;
 use crate::memory::tier::Residents;
 use crate::mover::{GcReport, Mover, Preload, Wish, preloaded};
 use crate::namespace::inode::Inode;
+use crate::namespace::log::Call;
 use crate::namespace::path::AsPath;
 use crate::namespace::priority::check_priority;
 
@@ -105,12 +107,19 @@ impl FileSystem {
         priority: u8,
     ) -> Result<()> {
         let path = path.as_path_bytes();
-        let source = Source::Bytes(content.into());
+        let content = content.into();
+        let len = content.len() as u64;
         self.counted(Operation::Write, || {
-            self.run_once("write", path, |root| {
-                check_priority(priority)?;
-                whole::write_path_as(root, path, source, Some(priority), self.wait()).map(drop)
-            })
+            self.run_once(
+                "write",
+                path,
+                |()| len,
+                |root| {
+                    check_priority(priority)?;
+                    let source = Source::Bytes(content);
+                    whole::write_path_as(root, path, source, Some(priority), self.wait()).map(drop)
+                },
+            )
         })
     }
 
@@ -144,16 +153,36 @@ impl FileSystem {
         paths: impl IntoIterator<Item = P>,
         priority: Option<u8>,
     ) -> Result<Preload> {
-        self.volume()
-            .check()
-            .and_then(|()| priority.map_or(Ok(()), check_priority))
-            .map_err(|fault| fault.during("preload"))?;
+        self.logged_as(
+            "preload",
+            |()| 0,
+            || priority.map_or(Ok(()), check_priority),
+        )?;
         let wish = |path: P| self.wish(path.as_path_bytes(), priority);
         let wishes = paths.into_iter().map(wish).collect();
         let owner = self.volume().account.id;
         Ok(match self.mover() {
             Some(mover) => mover.preload(owner, wishes),
             None => preloaded(owner, wishes),
+        })
+    }
+
+    /// Runs an operation that concerns no path in particular.
+    fn logged_as<R>(
+        &self,
+        op: &'static str,
+        measure: impl FnOnce(&R) -> u64,
+        body: impl FnOnce() -> Result<R, Fault>,
+    ) -> Result<R> {
+        let volume = self.volume();
+        let call = Call {
+            op,
+            path: None,
+            other: None,
+        };
+        volume.logged(call, measure, || {
+            let done = volume.check().and_then(|()| body());
+            done.map_err(|fault| fault.during(op))
         })
     }
 
@@ -194,10 +223,8 @@ impl FileSystem {
     /// [`ErrorKind::InvalidArgument`] for a target outside of 0 to 1; [`ErrorKind::DiskLimit`],
     /// [`ErrorKind::DiskFull`] and [`ErrorKind::Io`] from the disk. What went before stays on the disk.
     pub fn gc(&self, target: f64) -> Result<GcReport> {
-        self.volume()
-            .check()
-            .and_then(|()| self.collect(target))
-            .map_err(|fault| fault.during("gc"))
+        let moved = |report: &GcReport| report.written.bytes + report.dropped.bytes;
+        self.logged_as("gc", moved, || self.collect(target))
     }
 
     fn collect(&self, target: f64) -> Result<GcReport, Fault> {
@@ -215,7 +242,8 @@ impl FileSystem {
         if report.resident_before > report.target {
             report.caches = budget.empty_caches();
             if let Some(mover) = self.mover() {
-                let (evicted, pinned) = mover.spill_down(budget, report.target)?;
+                let spill = || mover.spill_down(budget, report.target);
+                let (evicted, pinned) = long_wait(spill)?;
                 (report.written, report.dropped) = (evicted.written, evicted.dropped);
                 report.pinned_units = pinned;
             }

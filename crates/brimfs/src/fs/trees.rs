@@ -134,28 +134,33 @@ impl FileSystem {
     /// until then is removed again.
     pub fn copy_dir_all(&self, from: impl AsPath, to: impl AsPath) -> Result<()> {
         let (from, to) = (from.as_path_bytes(), to.as_path_bytes());
-        self.run_two("copy tree", (from, to), |root| {
-            let source = resolve::resolve(root, from, true)?.node;
-            if !source.is_directory() {
-                return Err(ErrorKind::NotADirectory.into());
-            }
-            let place = resolve::place(root, to)?;
-            let (name, _) = place.new_name()?;
-            if resolve::child(&place.directory, name).is_ok() {
-                return Err(ErrorKind::AlreadyExists.into());
-            }
-            if tree::lies_within(&place.directory, &source) {
-                return Err(Fault::text(
-                    ErrorKind::InvalidArgument,
-                    "a directory cannot be copied into itself",
-                ));
-            }
-            let made = copy_directory(&place, name, &source)?;
-            copy_contents(&source, &made, self.wait()).inspect_err(|_| {
-                // What was copied goes; what else somebody put there meanwhile goes with it.
-                drop(empty(&made));
-                drop(tree::remove_directory(&place));
-            })
-        })
+        self.run_two(
+            "copy tree",
+            (from, to),
+            |_| 0,
+            |root| {
+                let source = resolve::resolve(root, from, true)?.node;
+                if !source.is_directory() {
+                    return Err(ErrorKind::NotADirectory.into());
+                }
+                let place = resolve::place(root, to)?;
+                let (name, _) = place.new_name()?;
+                if resolve::child(&place.directory, name).is_ok() {
+                    return Err(ErrorKind::AlreadyExists.into());
+                }
+                if tree::lies_within(&place.directory, &source) {
+                    return Err(Fault::text(
+                        ErrorKind::InvalidArgument,
+                        "a directory cannot be copied into itself",
+                    ));
+                }
+                let made = copy_directory(&place, name, &source)?;
+                copy_contents(&source, &made, self.wait()).inspect_err(|_| {
+                    // What was copied goes; what else somebody put there meanwhile goes with it.
+                    drop(empty(&made));
+                    drop(tree::remove_directory(&place));
+                })
+            },
+        )
     }
 }

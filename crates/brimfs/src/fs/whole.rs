@@ -214,10 +214,15 @@ impl FileSystem {
     pub fn read(&self, path: impl AsPath) -> Result<Bytes> {
         let path = path.as_path_bytes();
         self.counted(Operation::Read, || {
-            self.run("read", path, |root| {
-                let node = file(root, path)?;
-                node.read_whole(self.wait())
-            })
+            self.run_measured(
+                "read",
+                path,
+                |bytes: &Bytes| bytes.len() as u64,
+                |root| {
+                    let node = file(root, path)?;
+                    node.read_whole(self.wait())
+                },
+            )
         })
     }
 
@@ -247,10 +252,14 @@ impl FileSystem {
     pub fn write(&self, path: impl AsPath, content: impl Into<Bytes>) -> Result<()> {
         let path = path.as_path_bytes();
         let content = content.into();
+        let len = content.len() as u64;
         self.counted(Operation::Write, || {
-            self.run_once("write", path, |root| {
-                write_path(root, path, Source::Bytes(content), self.wait()).map(drop)
-            })
+            self.run_once(
+                "write",
+                path,
+                |()| len,
+                |root| write_path(root, path, Source::Bytes(content), self.wait()).map(drop),
+            )
         })
     }
 
@@ -262,9 +271,12 @@ impl FileSystem {
     pub fn write_slice(&self, path: impl AsPath, content: &[u8]) -> Result<()> {
         let path = path.as_path_bytes();
         self.counted(Operation::Write, || {
-            self.run_once("write", path, |root| {
-                write_path(root, path, Source::Slice(content), self.wait()).map(drop)
-            })
+            self.run_once(
+                "write",
+                path,
+                |()| content.len() as u64,
+                |root| write_path(root, path, Source::Slice(content), self.wait()).map(drop),
+            )
         })
     }
 
@@ -275,9 +287,12 @@ impl FileSystem {
     pub fn append(&self, path: impl AsPath, content: &[u8]) -> Result<u64> {
         let path = path.as_path_bytes();
         self.counted(Operation::Write, || {
-            self.run_once("append", path, |root| {
-                append_path(root, path, content, self.wait())
-            })
+            self.run_once(
+                "append",
+                path,
+                |_| content.len() as u64,
+                |root| append_path(root, path, content, self.wait()),
+            )
         })
     }
 
@@ -300,9 +315,12 @@ impl FileSystem {
     /// As [`FileSystem::read`] for `from` and [`FileSystem::write`] for `to`.
     pub fn copy(&self, from: impl AsPath, to: impl AsPath) -> Result<u64> {
         let (from, to) = (from.as_path_bytes(), to.as_path_bytes());
-        self.run_two("copy", (from, to), |root| {
-            copy_path(root, from, to, self.wait())
-        })
+        self.run_two(
+            "copy",
+            (from, to),
+            |len| *len,
+            |root| copy_path(root, from, to, self.wait()),
+        )
     }
 
     /// The content of a file as one slice, without a copy; see [`View`].
@@ -313,11 +331,16 @@ impl FileSystem {
     pub fn view(&self, path: impl AsPath) -> Result<View> {
         let path = path.as_path_bytes();
         self.counted(Operation::Read, || {
-            self.run("view", path, |root| {
-                let node = file(root, path)?;
-                let _locked = Locked::new(&node, Mode::Shared, self.wait())?;
-                node.view_content()
-            })
+            self.run_measured(
+                "view",
+                path,
+                |view: &View| view.len() as u64,
+                |root| {
+                    let node = file(root, path)?;
+                    let _locked = Locked::new(&node, Mode::Shared, self.wait())?;
+                    node.view_content()
+                },
+            )
         })
     }
 }

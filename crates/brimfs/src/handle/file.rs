@@ -19,6 +19,7 @@ use crate::memory::foreign::Foreign;
 use crate::memory::residence::Alone;
 use crate::memory::table::MAX_LEN;
 use crate::namespace::inode::Inode;
+use crate::namespace::log::Call;
 use crate::namespace::meta::Metadata;
 
 /// What a handle may do.
@@ -117,22 +118,40 @@ impl File {
         self.node.volume().operations.count(operation, f)
     }
 
+    /// Runs an operation and names it and the path in the error; `measure` says what it moved.
+    #[inline]
+    fn acting<R>(
+        &self,
+        (op, allowed): (&'static str, bool),
+        measure: impl FnOnce(&R) -> u64,
+        f: impl FnOnce() -> Result<R, Fault>,
+    ) -> Result<R> {
+        let call = Call::on(op, &self.path);
+        self.node.volume().logged(call, measure, || {
+            self.check(allowed)
+                .and_then(|()| f())
+                .map_err(|fault| fault.at(op, &self.path))
+        })
+    }
+
     #[inline]
     pub(crate) fn reading<R>(
         &self,
         op: &'static str,
+        measure: impl FnOnce(&R) -> u64,
         f: impl FnOnce() -> Result<R, Fault>,
     ) -> Result<R> {
-        self.check(self.access.read)
-            .and_then(|()| f())
-            .map_err(|fault| fault.at(op, &self.path))
+        self.acting((op, self.access.read), measure, f)
     }
 
     #[inline]
-    fn writing<R>(&self, op: &'static str, f: impl FnOnce() -> Result<R, Fault>) -> Result<R> {
-        self.check(self.can_write())
-            .and_then(|()| f())
-            .map_err(|fault| fault.at(op, &self.path))
+    fn writing<R>(
+        &self,
+        op: &'static str,
+        measure: impl FnOnce(&R) -> u64,
+        f: impl FnOnce() -> Result<R, Fault>,
+    ) -> Result<R> {
+        self.acting((op, self.can_write()), measure, f)
     }
 
     /// Reads at `offset` and returns how many bytes there were, 0 at the end.
@@ -142,7 +161,11 @@ impl File {
     #[inline]
     pub fn read_at(&self, offset: u64, to: &mut [u8]) -> Result<usize> {
         self.counted(Operation::Read, || {
-            self.reading("read", || self.node.read_content(offset, to))
+            self.reading(
+                "read",
+                |count| *count as u64,
+                || self.node.read_content(offset, to),
+            )
         })
     }
 
@@ -155,14 +178,18 @@ impl File {
     #[inline]
     pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize> {
         self.counted(Operation::Write, || {
-            self.writing("write", || {
-                if self.access.append {
-                    self.node.append_content(from)?;
-                } else {
-                    self.node.write_content(offset, from)?;
-                }
-                Ok(from.len())
-            })
+            self.writing(
+                "write",
+                |count| *count as u64,
+                || {
+                    if self.access.append {
+                        self.node.append_content(from)?;
+                    } else {
+                        self.node.write_content(offset, from)?;
+                    }
+                    Ok(from.len())
+                },
+            )
         })
     }
 
@@ -170,7 +197,11 @@ impl File {
     /// [`File::write_at`].
     pub fn append(&self, from: &[u8]) -> Result<u64> {
         self.counted(Operation::Write, || {
-            self.writing("append", || self.node.append_content(from))
+            self.writing(
+                "append",
+                |_| from.len() as u64,
+                || self.node.append_content(from),
+            )
         })
     }
 
@@ -178,12 +209,17 @@ impl File {
     /// it, by reference. Errors as [`File::write_at`].
     #[doc(hidden)]
     pub fn adopt_at(&self, offset: u64, foreign: Foreign) -> Result<()> {
-        self.writing("write", || {
-            if foreign.len() != CHUNK || !offset.is_multiple_of(CHUNK as u64) {
-                return Err(ErrorKind::InvalidArgument.into());
-            }
-            self.node.adopt_content(offset, Owner::Foreign(foreign))
-        })
+        let len = foreign.len() as u64;
+        self.writing(
+            "write",
+            |()| len,
+            || {
+                if foreign.len() != CHUNK || !offset.is_multiple_of(CHUNK as u64) {
+                    return Err(ErrorKind::InvalidArgument.into());
+                }
+                self.node.adopt_content(offset, Owner::Foreign(foreign))
+            },
+        )
     }
 
     /// Lets `look` see the foreign buffer that is exactly the content at `offset`, if one is.
@@ -194,26 +230,30 @@ impl File {
         len: usize,
         look: impl FnOnce(&Foreign) -> R,
     ) -> Result<Option<R>> {
-        self.reading("read", || {
-            let state = self.node.read();
-            let found = match node::content(&state)? {
-                Content::Foreign(foreign, _) if offset == 0 => Some(foreign),
-                Content::Table(table) if offset.is_multiple_of(CHUNK as u64) => {
-                    let Some(chunk) = table.chunk(offset / CHUNK as u64) else {
-                        return Ok(None);
-                    };
-                    let hold = Chunk::look(chunk, Alone::of(table));
-                    return Ok(match chunk.owner(&hold) {
-                        Some(Owner::Foreign(foreign)) if foreign.len() == len => {
-                            Some(look(foreign))
-                        }
-                        _ => None,
-                    });
-                }
-                _ => None,
-            };
-            Ok(found.filter(|foreign| foreign.len() == len).map(look))
-        })
+        self.reading(
+            "read",
+            |found: &Option<R>| if found.is_some() { len as u64 } else { 0 },
+            || {
+                let state = self.node.read();
+                let found = match node::content(&state)? {
+                    Content::Foreign(foreign, _) if offset == 0 => Some(foreign),
+                    Content::Table(table) if offset.is_multiple_of(CHUNK as u64) => {
+                        let Some(chunk) = table.chunk(offset / CHUNK as u64) else {
+                            return Ok(None);
+                        };
+                        let hold = Chunk::look(chunk, Alone::of(table));
+                        return Ok(match chunk.owner(&hold) {
+                            Some(Owner::Foreign(foreign)) if foreign.len() == len => {
+                                Some(look(foreign))
+                            }
+                            _ => None,
+                        });
+                    }
+                    _ => None,
+                };
+                Ok(found.filter(|foreign| foreign.len() == len).map(look))
+            },
+        )
     }
 
     /// Sets the length; what is gained reads as zeros and costs nothing.
@@ -222,7 +262,7 @@ impl File {
     /// [`ErrorKind::FileTooLarge`] beyond 2^63 - 1. Cutting through a chunk that a copy shares
     /// can fail with [`ErrorKind::QuotaExceeded`] or [`ErrorKind::MemoryLimit`].
     pub fn set_len(&self, len: u64) -> Result<()> {
-        self.writing("truncate", || self.node.set_content_len(len))
+        self.writing("truncate", |()| 0, || self.node.set_content_len(len))
     }
 
     /// Makes sure that writing to the range needs no more quota; extends the file if needed.
@@ -230,13 +270,17 @@ impl File {
     /// # Errors
     /// As [`File::write_at`].
     pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
-        self.writing("allocate", || {
-            offset.checked_add(len).ok_or(ErrorKind::FileTooLarge)?;
-            if len == 0 {
-                return Err(ErrorKind::InvalidArgument.into());
-            }
-            self.node.allocate_content(offset, len)
-        })
+        self.writing(
+            "allocate",
+            |()| 0,
+            || {
+                offset.checked_add(len).ok_or(ErrorKind::FileTooLarge)?;
+                if len == 0 {
+                    return Err(ErrorKind::InvalidArgument.into());
+                }
+                self.node.allocate_content(offset, len)
+            },
+        )
     }
 
     /// Makes the range read as zeros and gives back the blocks (16 KiB) that it covers whole.
@@ -244,15 +288,19 @@ impl File {
     /// # Errors
     /// As [`File::set_len`].
     pub fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
-        self.writing("punch a hole into", || {
-            if len == 0 {
-                return Err(ErrorKind::InvalidArgument.into());
-            }
-            if offset.checked_add(len).is_none_or(|end| end > MAX_LEN) {
-                return Err(ErrorKind::FileTooLarge.into());
-            }
-            self.node.punch_content(offset, len)
-        })
+        self.writing(
+            "punch a hole into",
+            |()| 0,
+            || {
+                if len == 0 {
+                    return Err(ErrorKind::InvalidArgument.into());
+                }
+                if offset.checked_add(len).is_none_or(|end| end > MAX_LEN) {
+                    return Err(ErrorKind::FileTooLarge.into());
+                }
+                self.node.punch_content(offset, len)
+            },
+        )
     }
 
     /// The first place at or after `offset` that holds data; `None` if only a hole follows.
@@ -286,7 +334,11 @@ impl File {
     /// [`ErrorKind::MemoryLimit`] if the content has to be gathered and there is no room to.
     pub fn view(&self) -> Result<View> {
         self.counted(Operation::Read, || {
-            self.reading("view", || self.node.view_content())
+            self.reading(
+                "view",
+                |view: &View| view.len() as u64,
+                || self.node.view_content(),
+            )
         })
     }
 

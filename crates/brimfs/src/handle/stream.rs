@@ -6,6 +6,7 @@ use crate::base::error::ErrorKind;
 use crate::base::error::Fault;
 use crate::base::sync::atomic::Ordering;
 use crate::handle::file::File;
+use crate::handle::view::View;
 
 /// What one look of `fill_buf` covers, in bytes.
 const WINDOW: usize = 1 << 20;
@@ -117,7 +118,11 @@ impl BufRead for File {
         let seen = self.buffered.as_ref().map(|view| first + view.len() as u64);
         if seen.is_none_or(|seen| at < first || at >= seen && self.len() > seen) {
             self.buffered = None;
-            let (view, first) = self.reading("view", || self.node().window(at, WINDOW))?;
+            let (view, first) = self.reading(
+                "view",
+                |(view, _): &(View, u64)| view.len() as u64,
+                || self.node().window(at, WINDOW),
+            )?;
             (self.buffered, self.buffered_at) = (Some(view), first);
         }
         let at = usize::try_from(at - self.buffered_at).unwrap_or(usize::MAX);

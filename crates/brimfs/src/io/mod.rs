@@ -2,5 +2,6 @@
 
 pub mod disk;
 pub(crate) mod host_memory;
+pub(crate) mod log_file;
 pub mod real;
 pub mod spill_directory;

@@ -345,7 +345,7 @@ fn copy_out(from: &[u8], who: &Who<'_>, to: &mut [u8]) -> Staged {
 }
 
 /// So often room is made for one operation, for others to take it, before it is given up.
-const TURNS: usize = 1024;
+const TURNS: usize = 256;
 
 /// Runs what needs memory until it has it, as long as the tier can make room.
 #[inline]

@@ -11,6 +11,7 @@ use crate::base::sync::atomic::Ordering;
 
 use super::Mover;
 use super::reclaim::Staging;
+use super::streams::Streams;
 use super::tickets::Tickets;
 
 /// A walk that may find nothing is not made again for so long.
@@ -48,10 +49,14 @@ impl Mover {
     /// Goes back to sleep if nothing is stored: memory, disk and tables are given back. An empty
     /// filesystem costs what it cost before it was filled.
     pub(super) fn rest(&self) {
-        let (Some(budget), Some(mut staging)) = (self.budget.upgrade(), self.staging.try_lock())
-        else {
+        let Some(budget) = self.budget.upgrade() else {
             return;
         };
+        if self.charged.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        // A batch that is under way ends first.
+        let mut staging = self.staging.lock();
         let charged = self.charged.load(Ordering::Relaxed);
         let (mut books, mut tickets) = (self.books.lock(), self.tickets.lock());
         if charged == 0 || tickets.count() > 0 || !books.start_over() {
@@ -61,6 +66,7 @@ impl Mover {
             *staging = Staging::default();
             *tickets = Tickets::default();
             self.charged.store(0, Ordering::Relaxed);
+            *self.streams.lock() = Streams::default();
             self.store.lock().take();
             *self.census.0.lock() = None;
         }

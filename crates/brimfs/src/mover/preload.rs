@@ -339,7 +339,7 @@ impl Mover {
             return 0;
         };
         let fixed = budget.used().saturating_sub(self.books.lock().bytes());
-        (budget.limit() / 100 * HIGH).saturating_sub(fixed)
+        (budget.usable() / 100 * HIGH).saturating_sub(fixed)
     }
 
     /// The next cold units of a task, with memory for them.

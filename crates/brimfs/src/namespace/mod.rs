@@ -8,6 +8,7 @@ pub(crate) mod cache;
 pub(crate) mod directory;
 pub(crate) mod glob;
 pub(crate) mod inode;
+pub(crate) mod log;
 pub(crate) mod meta;
 pub(crate) mod path;
 pub(crate) mod priority;

@@ -1,6 +1,7 @@
 //! What all nodes of one filesystem share: counters, owners, extras, the path cache.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
@@ -19,6 +20,7 @@ use crate::namespace::directory::{DIRECTORY_COST, Directory};
 use crate::namespace::inode::{
     Body, ContentStamp, FileType, INODE_COST, Inode, PERMISSIONS, State,
 };
+use crate::namespace::log::Log;
 use crate::namespace::times::{Times, Timestamp};
 
 /// Extended attributes of one node.
@@ -135,6 +137,8 @@ pub(crate) struct Volume {
     /// Handles that are open.
     pub(crate) handles: SpreadCounter,
     pub(crate) operations: Operations,
+    /// Set before anybody else sees the volume, if at all.
+    pub(crate) log: OnceLock<Log>,
     /// Views that are alive; they may outlive the volume.
     pub(crate) views: Arc<Views>,
 }
@@ -163,6 +167,7 @@ impl Volume {
             closed: AtomicBool::new(false),
             handles: SpreadCounter::default(),
             operations: Operations::default(),
+            log: OnceLock::new(),
             views: Arc::default(),
         });
         let cache: Arc<dyn GivesWay> = volume.clone();

@@ -68,7 +68,9 @@ impl Budget {
     }
 
     /// The part of the limit that is not kept back, in bytes.
-    pub(crate) fn usable(&self) -> u64 {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn usable(&self) -> u64 {
         self.0.ledger.limit()
     }
 
