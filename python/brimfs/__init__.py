@@ -17,7 +17,19 @@ import atexit
 import io
 
 from brimfs import _brimfs
-from brimfs._brimfs import Budget, DirEntry, File, FileSystem, Stats, View, __version__
+from brimfs._brimfs import (
+    Budget,
+    DirEntry,
+    Explanation,
+    File,
+    FileSystem,
+    GcReport,
+    Preload,
+    PreloadReport,
+    Stats,
+    View,
+    __version__,
+)
 from brimfs._errors import (
     EmptyPath,
     Forked,
@@ -32,13 +44,17 @@ __all__ = [
     "Budget",
     "DirEntry",
     "EmptyPath",
+    "Explanation",
     "File",
     "FileSystem",
     "Forked",
+    "GcReport",
     "InvalidPath",
     "LockTimeout",
     "MemoryLimitExceeded",
     "NodeLimitExceeded",
+    "Preload",
+    "PreloadReport",
     "QuotaExceeded",
     "Stats",
     "View",

@@ -4,6 +4,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::errors::OrRaise;
+use crate::gil;
 use crate::sizes;
 
 /// A memory limit that several filesystems share.
@@ -36,8 +37,10 @@ impl Budget {
         self.core.peak()
     }
 
-    /// The limit in bytes. Setting it takes bytes or text such as "512MiB", and raises
-    /// MemoryLimitExceeded, changing nothing, while more than that is in use.
+    /// The limit in bytes. Setting it takes bytes or text such as "512MiB".
+    ///
+    /// Content that is too much for a lower limit is spilled first, which takes as long as the disk does.
+    /// MemoryLimitExceeded, if more is in use that cannot be spilled, leaves the limit as it is.
     #[getter]
     fn limit(&self) -> u64 {
         self.core.limit()
@@ -46,7 +49,8 @@ impl Budget {
     #[setter]
     fn set_limit(&self, py: Python<'_>, limit: &Bound<'_, PyAny>) -> PyResult<()> {
         let limit = sizes::size(limit, "limit")?;
-        self.core.set_limit(limit).or_raise_bare(py)
+        let core = &self.core;
+        gil::detached(py, || core.set_limit(limit)).or_raise_bare(py)
     }
 
     fn __repr__(&self) -> String {

@@ -80,6 +80,14 @@ pub(crate) fn raise(
     }
 }
 
+/// The exception for an error that is told later than it happened, with paths as the caller writes them.
+pub(crate) fn raise_as(py: Python<'_>, error: &Error, style: Style) -> PyErr {
+    match name(py, style, error.path(), None) {
+        Ok(filename) => exception(py, error, filename, None),
+        Err(failure) => failure,
+    }
+}
+
 /// The exception for an error of a call on a handle, which has the name it was opened with.
 #[cold]
 pub(crate) fn raise_named(py: Python<'_>, error: &Error, filename: &Py<PyAny>) -> PyErr {

@@ -9,18 +9,19 @@ pub(crate) mod listing;
 mod meta;
 mod names;
 mod open;
+mod options;
+mod tiering;
 mod tree;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use brimfs::ErrorKind;
 use brimfs::face::{CacheCharge, Node, NodeTicket, Wait};
-use brimfs::{Builder, ErrorKind, GuardAction};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyList, PyTuple, PyType};
+use pyo3::types::{PyList, PyTuple, PyType};
 
 use crate::budget::Budget;
 use crate::errors::OrRaise;
@@ -28,12 +29,11 @@ use crate::gil;
 use crate::raw::guarded::Guarded;
 use crate::raw::lookup::Lookup;
 use crate::raw::objects::Arg;
-use crate::sizes::{self, Limit};
+use crate::sizes;
 use crate::stats::Stats;
 use names::{NameCache, Names};
+use options::{BoostThreshold, MemoryLimit, Policy, Spilling};
 
-/// The share of the machine's memory that a filesystem may use if nothing else is said.
-const MEMORY_SHARE: f64 = 0.8;
 /// Seconds that an operation waits for a file lock if nothing else is said.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 const UMASK: u32 = 0o022;
@@ -52,6 +52,10 @@ static OPEN: Mutex<Vec<Weak<brimfs::FileSystem>>> = Mutex::new(Vec::new());
 ///     write that finds no memory is a MemoryLimitError then. What is spilled is encrypted under a key
 ///     that exists in memory only, in files without a name.
 /// disk_limit: the most bytes on that disk; bytes or text. None: half of what is free.
+/// policy: what leaves memory first: "g2", which alone heeds priorities, "lru", "sieve" or "s3fifo".
+/// priority_boost_threshold: after so many accesses (1 to 255) a file counts one priority higher, to
+///     at most 8, until it is accessed less. None: never. "g2" only.
+/// compression: "lz4" packs what is spilled, for capacity and not for speed. None: as it is.
 /// lock_timeout: seconds to wait for a file lock; 0 only tries, None waits for ever.
 /// memory_guard: what to do when the machine is short of memory: "off", "warn" or "refuse".
 /// umask: permission bits that new files and directories do not get.
@@ -75,10 +79,14 @@ impl FileSystem {
     #[pyo3(
         signature = (
             *, quota=None, memory_limit=MemoryLimit(None), max_nodes=None, spill_dir=None,
-            disk_limit=None, lock_timeout=LockTimeout::Default, memory_guard="warn", umask=UMASK, budget=None
+            disk_limit=None, lock_timeout=LockTimeout::Default, policy=Policy(None),
+            priority_boost_threshold=BoostThreshold::Default, compression=None, memory_guard="warn",
+            umask=UMASK, budget=None
         ),
         text_signature = "(*, quota=None, memory_limit=0.8, max_nodes=None, spill_dir=None, \
-                          disk_limit=None, lock_timeout=30.0, memory_guard='warn', umask=0o022, budget=None)"
+                          disk_limit=None, lock_timeout=30.0, policy='g2', \
+                          priority_boost_threshold=10, compression=None, memory_guard='warn', \
+                          umask=0o022, budget=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
@@ -89,22 +97,32 @@ impl FileSystem {
         spill_dir: Option<&Bound<'_, PyAny>>,
         disk_limit: Option<&Bound<'_, PyAny>>,
         lock_timeout: LockTimeout,
+        policy: Policy,
+        priority_boost_threshold: BoostThreshold,
+        compression: Option<&str>,
         memory_guard: &str,
         umask: u32,
         budget: Option<&Bound<'_, Budget>>,
     ) -> PyResult<Self> {
         let mut builder = brimfs::FileSystem::builder()
             .lock_timeout(lock_timeout.or(Some(LOCK_TIMEOUT)))
-            .memory_guard(guard_action(memory_guard)?)
-            .umask(umask_of(umask)?);
+            .memory_guard(options::guard_action(memory_guard)?)
+            .umask(options::umask(umask)?);
         if let Some(quota) = quota {
             builder = builder.quota(sizes::size(quota, "quota")?);
         }
         if let Some(max_nodes) = max_nodes {
             builder = builder.max_nodes(sizes::count(max_nodes, "max_nodes")?);
         }
-        builder = limited(builder, memory_limit, budget)?;
-        builder = spilling(builder, spill_dir, disk_limit)?;
+        builder = memory_limit.apply(builder, budget)?;
+        let spilling = Spilling {
+            directory: spill_dir,
+            disk_limit,
+            policy,
+            boost_threshold: priority_boost_threshold,
+            compression,
+        };
+        builder = spilling.apply(builder)?;
         let core = match builder.build() {
             Err(error) if error.kind() == ErrorKind::InvalidArgument => {
                 return Err(PyValueError::new_err(error.to_string()));
@@ -146,7 +164,7 @@ impl FileSystem {
             // Nothing is left that a path could lead to: an empty filesystem reads zero.
             self.forget_caches(py);
         }
-        Stats::new(&self.core.stats())
+        Stats::new(self.core.stats())
     }
 
     /// Raises AssertionError if the counters are not what a walk over everything counts.
@@ -315,91 +333,6 @@ pub(crate) fn shutdown(py: Python<'_>) {
             core.close();
         }
     });
-}
-
-fn limited(
-    builder: Builder,
-    MemoryLimit(memory_limit): MemoryLimit,
-    budget: Option<&Bound<'_, Budget>>,
-) -> PyResult<Builder> {
-    match (memory_limit, budget) {
-        (Some(_), Some(_)) => Err(PyValueError::new_err(
-            "give either memory_limit or budget, not both",
-        )),
-        (None, Some(budget)) => Ok(builder.budget(&budget.get().core)),
-        (None, None) => Ok(builder.memory_share(MEMORY_SHARE)),
-        (Some(Limit::Bytes(bytes)), None) => Ok(builder.memory_limit(bytes)),
-        (Some(Limit::Share(share)), None) => Ok(builder.memory_share(share)),
-    }
-}
-
-fn spilling(
-    builder: Builder,
-    directory: Option<&Bound<'_, PyAny>>,
-    disk_limit: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Builder> {
-    let limit = disk_limit
-        .map(|limit| sizes::size(limit, "disk_limit"))
-        .transpose()?;
-    let builder = match directory {
-        None => builder,
-        Some(flag) if flag.is_instance_of::<PyBool>() => {
-            if flag.is_truthy()? {
-                return Err(PyTypeError::new_err(
-                    "spill_dir should be a path, None or False, not True",
-                ));
-            }
-            if limit.is_some() {
-                return Err(PyValueError::new_err(
-                    "a disk_limit needs a disk: spill_dir=False spills nothing",
-                ));
-            }
-            builder.spill(false)
-        }
-        Some(path) => {
-            let path: PathBuf = path.extract().map_err(|_| {
-                let name = path.get_type().name();
-                let name = name.map_or_else(|_| "?".to_owned(), |name| name.to_string());
-                PyTypeError::new_err(format!(
-                    "spill_dir should be a path, None or False, not {name}"
-                ))
-            })?;
-            builder.spill_dir(path)
-        }
-    };
-    Ok(match limit {
-        Some(limit) => builder.disk_limit(limit),
-        None => builder,
-    })
-}
-
-fn guard_action(name: &str) -> PyResult<GuardAction> {
-    match name {
-        "off" => Ok(GuardAction::Off),
-        "warn" => Ok(GuardAction::Warn),
-        "refuse" => Ok(GuardAction::Refuse),
-        _ => Err(PyValueError::new_err(format!(
-            "memory_guard should be 'off', 'warn' or 'refuse', not {name:?}"
-        ))),
-    }
-}
-
-fn umask_of(umask: u32) -> PyResult<u32> {
-    if umask > 0o777 {
-        return Err(PyValueError::new_err("umask should be from 0 to 0o777"));
-    }
-    Ok(umask)
-}
-
-/// A `memory_limit` argument, if there is one.
-struct MemoryLimit(Option<Limit>);
-
-impl<'a, 'py> FromPyObject<'a, 'py> for MemoryLimit {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        sizes::limit(&value, "memory_limit").map(|limit| MemoryLimit(Some(limit)))
-    }
 }
 
 /// A `lock_timeout` argument: absent, or seconds, or `None` for ever.

@@ -15,7 +15,10 @@ mod filesystem;
 mod gil;
 mod guard;
 mod path;
+mod preload;
 mod raw;
+mod record;
+mod reports;
 mod sizes;
 mod stat;
 mod stats;
@@ -35,6 +38,10 @@ mod _brimfs {
     use crate::filesystem::FileSystem;
     #[pymodule_export]
     use crate::filesystem::listing::{DirEntry, ScanIterator};
+    #[pymodule_export]
+    use crate::preload::Preload;
+    #[pymodule_export]
+    use crate::reports::{Explanation, GcReport, PreloadReport};
     #[pymodule_export]
     use crate::stats::Stats;
 

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use brimfs::face::policy::PRIORITY_MAX;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
@@ -62,6 +63,37 @@ pub(crate) fn count(value: &Bound<'_, PyAny>, what: &str) -> PyResult<u64> {
     let fits = value.extract::<u64>().ok();
     fits.filter(|count| i64::try_from(*count).is_ok())
         .ok_or_else(|| PyValueError::new_err(format!("{what} should be from 0 to 2**63 - 1")))
+}
+
+/// How much a file is worth keeping: an `int` from 0 to 10.
+pub(crate) fn priority(value: &Bound<'_, PyAny>) -> PyResult<u8> {
+    if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
+        return Err(PyTypeError::new_err(format!(
+            "priority should be int, not {}",
+            value.get_type().name()?
+        )));
+    }
+    let priority = value.extract::<u8>().ok();
+    priority
+        .filter(|priority| *priority <= PRIORITY_MAX)
+        .ok_or_else(|| {
+            PyValueError::new_err(format!("priority should be from 0 to {PRIORITY_MAX}"))
+        })
+}
+
+/// A share from 0 to 1, named `what` in errors.
+pub(crate) fn share(value: &Bound<'_, PyAny>, what: &str) -> PyResult<f64> {
+    let is_number = value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>();
+    if value.is_instance_of::<PyBool>() || !is_number {
+        return Err(PyTypeError::new_err(format!(
+            "{what} should be float, not {}",
+            value.get_type().name()?
+        )));
+    }
+    let share = value.extract::<f64>().ok();
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| PyValueError::new_err(format!("{what} should be a share from 0 to 1")))
 }
 
 /// A memory limit: as [`size`], or a `float` share in (0, 1].

@@ -68,7 +68,12 @@ impl FileSystem {
     ) -> PyResult<usize> {
         let encode = py.import("brimfs._text")?.getattr("encode")?;
         let content = encode.call1((data, encoding, errors, newline))?;
-        self.write(py, &path, content.cast::<PyBytes>()?.as_any().as_borrowed())?;
+        self.write(
+            py,
+            &path,
+            content.cast::<PyBytes>()?.as_any().as_borrowed(),
+            None,
+        )?;
         data.len()
     }
 

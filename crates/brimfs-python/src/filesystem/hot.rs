@@ -18,6 +18,7 @@ use super::listing::path_or_root;
 use super::meta::unless_absent;
 use super::names::{Change, Names};
 use super::open::{Mode, OpenArguments};
+use super::tiering::chosen_priority;
 use crate::buffer::{Filled, Input, View, adopt, adopted, new_bytes};
 use crate::errors::OrRaise;
 use crate::gil::{self, HELD_BYTES_MAX};
@@ -55,7 +56,7 @@ Return the content of a file.
 What write_bytes was given as bytes comes back as the same object, without a copy; anything else
 is copied once. Waits for a writer that has the file open, up to the filesystem's lock_timeout.";
 
-const WRITE_BYTES: &CStr = c"write_bytes($self, path, data)
+const WRITE_BYTES: &CStr = c"write_bytes($self, path, data, *, priority=None)
 --
 
 Make the bytes-like data the content of a file, which is created if it is missing. Return its
@@ -63,9 +64,11 @@ length.
 
 A bytes object of more than 512 bytes is kept as it is, without a copy; anything else is copied.
 All or nothing, in one step for every reader. Waits for handles that are open on the file, up to
-the filesystem's lock_timeout. QuotaExceeded and MemoryLimitExceeded change nothing.";
+the filesystem's lock_timeout. QuotaExceeded and MemoryLimitExceeded change nothing.
 
-const OPEN: &CStr = c"open($self, path, mode='r', buffering=-1, encoding=None, errors=None, newline=None, *, lock_timeout=..., lock='auto')
+priority: how much the file is worth keeping in memory from then on, 0 to 10; None leaves it.";
+
+const OPEN: &CStr = c"open($self, path, mode='r', buffering=-1, encoding=None, errors=None, newline=None, *, lock_timeout=..., lock='auto', priority=None)
 --
 
 Open a file, with the modes and the text arguments of the built-in open.
@@ -76,7 +79,9 @@ larger sizes give the same unbuffered File.
 
 The file is locked until it is closed: shared for reading, exclusive for anything that writes.
 lock_timeout: seconds to wait for that, 0 to only try (BlockingIOError), None to wait for ever, by
-default the filesystem's; LockTimeout tells who holds it. lock='none' opens without a lock.";
+default the filesystem's; LockTimeout tells who holds it. lock='none' opens without a lock.
+
+priority: how much the file is worth keeping in memory from then on, 0 to 10; None leaves it.";
 
 const REMOVE: &CStr = c"remove($self, path)
 --
@@ -140,8 +145,10 @@ raw_method!(
     write_bytes,
     |fs, args| fs.write_short(&args),
     |py: Python<'_>, fs: &FileSystem, args: &Args<'_>| {
-        let [path, data] = args.bind_all("write_bytes", ["path", "data"])?;
-        let written = fs.write(py, &PathArg::new(&path)?, data)?;
+        let names = ["path", "data", "priority"];
+        let [path, data, priority] = args.bind("write_bytes", names, 2, 2)?;
+        let (path, data) = path.zip(data).expect("two are required");
+        let written = fs.write(py, &PathArg::new(&path)?, data, chosen_priority(priority)?)?;
         Ok(written.into_pyobject(py)?.into_any().unbind())
     }
 );
@@ -416,27 +423,26 @@ impl FileSystem {
         py: Python<'_>,
         path: &PathArg<'_>,
         data: Arg<'_>,
+        priority: Option<u8>,
     ) -> PyResult<usize> {
-        let core = &self.core;
-        let wait = core.default_wait();
-        let bytes = path.bytes();
-        if let Some(foreign) = adopt(data) {
-            let len = foreign.len();
-            let written = gil::detached(py, || {
-                core.write_with(bytes, Source::Foreign(foreign), wait)
+        let (core, bytes, wait) = (&self.core, path.bytes(), self.core.default_wait());
+        let put = |source: Source<'_>| {
+            let written = gil::detached(py, || match priority {
+                Some(priority) => core.write_prioritized(bytes, source, priority, wait),
+                None => core.write_with(bytes, source, wait),
             });
             written
                 .map_err(|fault| fault.at("write", bytes))
-                .or_raise(path)?;
+                .or_raise(path)
+        };
+        if let Some(foreign) = adopt(data) {
+            let len = foreign.len();
+            put(Source::Foreign(foreign))?;
             return Ok(len);
         }
         let data = Input::new(&data)?;
-        let content = data.bytes();
-        let written = gil::detached(py, || core.write_with(bytes, Source::Slice(content), wait));
-        written
-            .map_err(|fault| fault.at("write", bytes))
-            .or_raise(path)?;
-        Ok(content.len())
+        put(Source::Slice(data.bytes()))?;
+        Ok(data.bytes().len())
     }
 
     #[inline]

@@ -6,6 +6,7 @@ use pyo3::exceptions::{PyRuntimeWarning, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::tiering::chosen_priority;
 use super::{FileSystem, LockTimeout};
 use crate::errors::OrRaise;
 use crate::file::{Access, File};
@@ -162,11 +163,12 @@ pub(super) struct OpenArguments<'py> {
     newline: Option<Bound<'py, PyString>>,
     lock_timeout: LockTimeout,
     locked: bool,
+    priority: Option<u8>,
 }
 
 impl<'py> OpenArguments<'py> {
-    /// Their names; all but the last two can come without.
-    pub(super) const NAMES: [&'static str; 8] = [
+    /// Their names; all but the last three can come without.
+    pub(super) const NAMES: [&'static str; 9] = [
         "path",
         "mode",
         "buffering",
@@ -175,9 +177,10 @@ impl<'py> OpenArguments<'py> {
         "newline",
         "lock_timeout",
         "lock",
+        "priority",
     ];
 
-    pub(super) fn new(bound: [Option<Arg<'py>>; 8]) -> PyResult<Self> {
+    pub(super) fn new(bound: [Option<Arg<'py>>; 9]) -> PyResult<Self> {
         let [
             path,
             mode,
@@ -187,6 +190,7 @@ impl<'py> OpenArguments<'py> {
             newline,
             lock_timeout,
             lock,
+            priority,
         ] = bound;
         let path = path.ok_or_else(|| PyTypeError::new_err("open() misses its path"))?;
         Ok(OpenArguments {
@@ -201,6 +205,7 @@ impl<'py> OpenArguments<'py> {
             lock_timeout: lock_timeout
                 .map_or(Ok(LockTimeout::Default), |timeout| timeout.extract())?,
             locked: lock.map_or(Ok(true), is_locked)?,
+            priority: chosen_priority(priority)?,
             path: PathArg::new(&path)?,
         })
     }
@@ -278,6 +283,9 @@ impl FileSystem {
         let mut options = mode.options();
         if !arguments.locked {
             options.lock(LockMode::None);
+        }
+        if let Some(priority) = arguments.priority {
+            options.priority(priority);
         }
         let path = &arguments.path;
         let core = self.open_core(py, path, &options, arguments.lock_timeout)?;

@@ -37,6 +37,22 @@ pub enum Kept {
     Busy,
 }
 
+impl Kept {
+    /// One word for programs: `no_disk`, `never_short`, `small`, `viewed`, `pinned`, `worth`, `busy`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kept::NoDisk => "no_disk",
+            Kept::NeverShort => "never_short",
+            Kept::Small => "small",
+            Kept::Viewed => "viewed",
+            Kept::Pinned => "pinned",
+            Kept::Worth => "worth",
+            Kept::Busy => "busy",
+        }
+    }
+}
+
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

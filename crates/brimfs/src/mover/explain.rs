@@ -29,6 +29,17 @@ impl SpillCause {
         SpillCause::Gc,
         SpillCause::Limit,
     ];
+
+    /// One word for programs: `background`, `demand`, `gc`, `limit`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            SpillCause::Background => "background",
+            SpillCause::Demand => "demand",
+            SpillCause::Gc => "gc",
+            SpillCause::Limit => "limit",
+        }
+    }
 }
 
 impl fmt::Display for SpillCause {
