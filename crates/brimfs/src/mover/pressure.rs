@@ -26,7 +26,8 @@ impl Mover {
         self.follow(guard::shortage(held));
     }
 
-    fn follow(&self, shortage: Shortage) {
+    /// See [`Mover::follow_machine`].
+    pub(crate) fn follow(&self, shortage: Shortage) {
         let Some(budget) = self.budget.upgrade() else {
             return;
         };
@@ -48,64 +49,5 @@ impl Mover {
             }
             Shortage::No | Shortage::Near => {}
         }
-    }
-}
-
-#[cfg(all(test, not(feature = "shuttle")))]
-mod tests {
-    use std::any::Any;
-
-    use super::*;
-    use crate::FileSystem;
-
-    const MIB: u64 = 1 << 20;
-
-    #[test]
-    fn content_goes_while_the_machine_is_short_and_memory_comes_back_after() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let fs = FileSystem::builder()
-            .memory_limit(64 * MIB)
-            .spill_dir(directory.path())
-            .build()
-            .expect("built");
-        let bytes = vec![7; 100_000];
-        for file in 0..400 {
-            fs.write_slice(format!("/{file}"), &bytes).expect("written");
-        }
-        let budget = fs.volume().account.budget.clone();
-        let tier: &dyn Any = budget.tier().expect("there is a disk");
-        let mover: &Mover = tier.downcast_ref().expect("the real one");
-        mover.activate();
-        mover.take_census();
-        let before = budget.used();
-        mover.follow(Shortage::By(8 * MIB));
-        assert!(
-            budget.used() <= before - 8 * MIB,
-            "{before} {}",
-            budget.used()
-        );
-        assert_eq!(budget.limit(), 64 * MIB);
-        for file in 0..400 {
-            assert!(fs.read(format!("/{file}")).expect("read") == bytes);
-        }
-        // But for what is kept back for who writes through.
-        assert!(
-            budget.used() <= before - 5 * MIB,
-            "no more is taken meanwhile"
-        );
-        let withheld = budget.withheld();
-        mover.follow(Shortage::Near);
-        assert_eq!(budget.withheld(), withheld);
-        for _ in 0..10 {
-            mover.follow(Shortage::No);
-        }
-        assert_eq!(budget.withheld(), 0);
-        let usable = budget.usable();
-        mover.follow(Shortage::By(1 << 40));
-        assert_eq!(
-            budget.withheld(),
-            usable / 2,
-            "however short the machine is"
-        );
     }
 }
