@@ -17,7 +17,7 @@ use crate::namespace::inode::Inode;
 /// through or given up.
 const TURNS: usize = 256;
 /// So often what is cold may be looked for in vain.
-const LOOKS: usize = 1 << 16;
+pub(crate) const LOOKS: usize = 1 << 16;
 
 /// Runs an operation on a file until it does not lack cold content or memory; where no memory
 /// can be had it is written through. What it makes must be tracked.
@@ -133,7 +133,7 @@ fn help(node: &Arc<Inode>, wait: Wait, fault: Fault) -> Result<(), Fault> {
 }
 
 #[cold]
-fn gave_up() -> Fault {
+pub(crate) fn gave_up() -> Fault {
     Fault::text(
         ErrorKind::Io,
         "the cold tier keeps taking away what it brought back",

@@ -124,7 +124,7 @@ impl Inode {
     /// Reads content of which something is cold. What it sees is of one moment.
     #[cold]
     fn read_cold(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
-        loop {
+        for _ in 0..again::LOOKS {
             let (cold, len) = {
                 let state = self.read();
                 let content = content(&state)?;
@@ -149,6 +149,7 @@ impl Inode {
             }
             thread::yield_now();
         }
+        Err(again::gave_up())
     }
 
     /// Reads at `offset`; small pieces under the lock, large ones from shared chunks.

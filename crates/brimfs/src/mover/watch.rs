@@ -91,10 +91,10 @@ impl Mover {
         else {
             return;
         };
-        if used > limit / 100 * HIGH {
+        if used > limit / 100 * HIGH && !self.is_stuck() {
             let low = limit / 100 * LOW;
             // Nobody waits for this; whoever meets the disk's error in the foreground hears of it.
-            drop(self.evict_if_hopeful(used - low, |spare| spare >= limit - low));
+            drop(self.evict(used - low, |spare| spare >= limit - low));
         }
         drop(self.compact_if_due());
     }

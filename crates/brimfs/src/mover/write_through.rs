@@ -104,10 +104,7 @@ impl Mover {
             return Ok(());
         };
         match budget.overdraft() {
-            over if over > SLACK => {
-                let enough = |_| budget.overdraft() == 0;
-                self.evict_if_hopeful(over, enough).map(drop)
-            }
+            over if over > SLACK => self.evict(over, |_| budget.overdraft() == 0).map(drop),
             _ => Ok(()),
         }
     }
