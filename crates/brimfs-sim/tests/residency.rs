@@ -5,7 +5,7 @@
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 
-use brimfs::face::Wait;
+use brimfs::face::{Cold, Fault, Identity, Location, Residents, Slot, Tier, Unit, Wait};
 use brimfs::{Budget, ErrorKind, File, FileSystem, LockMode, OpenOptions};
 use brimfs_sim::op::Data;
 use brimfs_sim::tier::{Hostile, Manners};
@@ -440,4 +440,72 @@ fn lines_of_a_file_larger_than_memory_can_be_read() {
     }
     world.check();
     world.end();
+}
+
+/// A tier that says that it made room, and did not.
+#[derive(Debug)]
+struct Liar;
+
+impl Tier for Liar {
+    fn is_active(&self) -> bool {
+        true
+    }
+    fn admit(&self, _: Unit, _: Identity, _: u32, _: u8) -> Option<Slot> {
+        None
+    }
+    fn remove(&self, _: Slot) {}
+    fn resize(&self, _: Slot, _: u32) {}
+    fn touch(&self, _: Slot) {}
+    fn changed(&self, _: Slot) {}
+    fn forget(&self, _: Location) {}
+    fn prioritize(&self, _: Slot, _: u8) {}
+    fn owned(&self, _: Slot, _: Unit) {}
+    fn owned_cold(&self, _: Location, _: Unit) {}
+    fn fault_in(&self, _: &Arc<dyn Residents>, _: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn read_cold(
+        &self,
+        _: &Arc<dyn Residents>,
+        _: u64,
+        _: Cold,
+        _: usize,
+        _: &mut [u8],
+    ) -> Result<bool, Fault> {
+        Ok(false)
+    }
+    fn reclaim(&self, _: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+#[test]
+fn nobody_waits_for_ever_for_room_that_others_take() {
+    let budget = Budget::new(2 << 20);
+    assert!(budget.install_tier(Arc::new(Liar)));
+    let fs = FileSystem::builder()
+        .budget(&budget)
+        .build()
+        .expect("a filesystem");
+    fs.write_slice("/a", &bytes(MIB)).expect("room");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .open(&fs, "/b")
+        .expect("a file");
+    let failures = [
+        fs.write_slice("/c", &bytes(MIB)),
+        fs.write("/c", bytes(MIB)),
+        fs.write_slice("/c", &bytes(3 * MIB)),
+        file.write_at(0, &bytes(MIB)).map(drop),
+        file.write_at(MIB as u64 - 5, &bytes(10)).map(drop),
+        file.allocate(0, 2 << 20),
+    ];
+    for failure in failures {
+        assert_eq!(failure.expect_err("no room").kind(), ErrorKind::MemoryLimit);
+    }
+    drop(file);
+    assert_eq!(fs.read("/a").expect("content"), bytes(MIB));
+    assert_eq!(fs.metadata("/b").expect("a file").len(), 0);
+    fs.audit().expect("a clean audit");
 }

@@ -52,7 +52,7 @@ pub struct OperationCount {
 
 impl Operations {
     /// Runs an operation and counts it if it succeeds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count<R, E>(
         &self,
         operation: Operation,

@@ -184,7 +184,7 @@ impl FileSystem {
     }
 
     /// Counts an operation that succeeds.
-    #[inline]
+    #[inline(always)]
     fn counted<R, E>(
         &self,
         operation: Operation,
@@ -220,7 +220,7 @@ impl FileSystem {
     }
 
     /// As `run_measured`, for an operation that cannot be run again or sees to that itself.
-    #[inline]
+    #[inline(always)]
     fn run_once<R>(
         &self,
         op: &'static str,

@@ -142,7 +142,7 @@ fn help(node: &Arc<Inode>, wait: Wait, fault: Fault) -> Result<(), Fault> {
 }
 
 #[cold]
-fn gave_up() -> Fault {
+pub(crate) fn gave_up() -> Fault {
     Fault::text(
         ErrorKind::Io,
         "the cold tier keeps taking away what it brought back",
@@ -256,7 +256,7 @@ impl Inode {
     #[cold]
     pub(crate) fn read_cold(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
         let mut failed: Option<(Cold, Fault)> = None;
-        loop {
+        for _ in 0..LOOKS {
             let (cold, len) = {
                 let state = self.read();
                 let content = content(&state)?;
@@ -289,5 +289,6 @@ impl Inode {
                 _ => return Ok(count),
             }
         }
+        Err(gave_up())
     }
 }

@@ -113,13 +113,13 @@ impl File {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn counted<R>(&self, operation: Operation, f: impl FnOnce() -> Result<R>) -> Result<R> {
         self.node.volume().operations.count(operation, f)
     }
 
     /// Runs an operation and names it and the path in the error; `measure` says what it moved.
-    #[inline]
+    #[inline(always)]
     fn acting<R>(
         &self,
         (op, allowed): (&'static str, bool),
@@ -134,7 +134,7 @@ impl File {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reading<R>(
         &self,
         op: &'static str,
@@ -144,7 +144,7 @@ impl File {
         self.acting((op, self.access.read), measure, f)
     }
 
-    #[inline]
+    #[inline(always)]
     fn writing<R>(
         &self,
         op: &'static str,

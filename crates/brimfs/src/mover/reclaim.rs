@@ -97,48 +97,25 @@ impl Mover {
     /// As [`Mover::make_room`], for a caller that can do without. Where much is pinned or viewed, all
     /// of it is looked at now and then only.
     pub(super) fn try_make_room(&self, bytes: u64) -> Result<(), Fault> {
-        let begun = clock::monotonic();
         let budget = self.budget.upgrade();
-        if let Some(budget) = budget.filter(|budget| budget.spare() < bytes)
-            && self.is_stuck(begun)
-        {
-            return Err(refusal(&budget, bytes));
+        match budget.filter(|budget| budget.spare() < bytes) {
+            Some(budget) if self.is_stuck() => Err(refusal(&budget, bytes)),
+            _ => self.make_room_within(bytes, HASTE),
         }
-        self.make_room_within(bytes, HASTE).inspect_err(|fault| {
-            if fault.short_of_memory().is_some() {
-                self.note_stuck(begun);
-            }
-        })
     }
 
-    /// As [`Mover::evict`], unless it was in vain just now.
-    pub(super) fn evict_if_hopeful(
-        &self,
-        cause: SpillCause,
-        wanted: u64,
-        enough: impl Fn(u64) -> bool,
-    ) -> Result<u64, Fault> {
-        let begun = clock::monotonic();
-        if self.is_stuck(begun) {
-            return Ok(0);
-        }
-        let freed = self.evict(cause, wanted, enough)?;
-        if freed == 0 {
-            self.note_stuck(begun);
-        }
-        Ok(freed)
+    /// Whether nothing went just now.
+    pub(super) fn is_stuck(&self) -> bool {
+        let until = self.stuck_until.load(Ordering::Relaxed);
+        until > 0 && (clock::monotonic().as_nanos() as u64) < until
     }
 
-    fn is_stuck(&self, now: Duration) -> bool {
-        (now.as_nanos() as u64) < self.stuck_until.load(Ordering::Relaxed)
-    }
-
-    /// Victims were looked for in vain since `begun`.
+    /// Remembers for a while that nothing went though it was tried since `begun`.
     fn note_stuck(&self, begun: Duration) {
         let now = clock::monotonic();
         let until = now + now.saturating_sub(begun) * STUCK;
-        self.stuck_until
-            .store(until.as_nanos() as u64, Ordering::Relaxed);
+        let until = until.as_nanos() as u64;
+        self.stuck_until.store(until, Ordering::Relaxed);
     }
 
     fn make_room_within(&self, bytes: u64, patience: u32) -> Result<(), Fault> {
@@ -218,12 +195,21 @@ impl Mover {
         };
         self.tickets.lock().spill_for(cause);
         self.set_limits(&budget);
+        let begun = clock::monotonic();
         let mut freed = 0;
         let mut result = Ok(());
         while freed < wanted && !enough(budget.spare()) {
             match self.evict_batch(&mut staging, wanted - freed, &mut Choice::Any) {
-                Ok(batch) if batch.freed == 0 => break,
-                Ok(batch) => freed += batch.freed,
+                Ok(batch) if batch.freed == 0 => {
+                    if freed == 0 {
+                        self.note_stuck(begun);
+                    }
+                    break;
+                }
+                Ok(batch) => {
+                    self.stuck_until.store(0, Ordering::Relaxed);
+                    freed += batch.freed;
+                }
                 Err(fault) => {
                     result = Err(fault);
                     break;

@@ -108,11 +108,11 @@ impl Mover {
         else {
             return;
         };
-        if used > limit / 100 * HIGH {
+        if used > limit / 100 * HIGH && !self.is_stuck() {
             let low = limit / 100 * LOW;
             // Nobody waits for this; whoever meets the disk's error in the foreground hears of it.
             let enough = |spare| spare >= limit - low;
-            drop(self.evict_if_hopeful(SpillCause::Background, used - low, enough));
+            drop(self.evict(SpillCause::Background, used - low, enough));
         }
         drop(self.compact_if_due());
     }

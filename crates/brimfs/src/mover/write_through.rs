@@ -105,11 +105,9 @@ impl Mover {
             return Ok(());
         };
         match budget.overdraft() {
-            over if over > SLACK => {
-                let enough = |_| budget.overdraft() == 0;
-                self.evict_if_hopeful(SpillCause::Demand, over, enough)
-                    .map(drop)
-            }
+            over if over > SLACK => self
+                .evict(SpillCause::Demand, over, |_| budget.overdraft() == 0)
+                .map(drop),
             _ => Ok(()),
         }
     }

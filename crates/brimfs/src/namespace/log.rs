@@ -218,7 +218,7 @@ impl Begun {
 
 impl Volume {
     /// Runs an operation and puts it into the log, if there is one; `measure` says what it moved.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn logged<R, E: Failure>(
         &self,
         call: Call<'_>,
