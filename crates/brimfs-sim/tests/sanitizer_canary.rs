@@ -33,7 +33,7 @@ fn a_race() {
 #[test]
 #[ignore = "undefined behaviour, for the address sanitizer to report"]
 fn an_overflow() {
-    let bytes = vec![1_u8; 100];
+    let bytes = vec![1_u8; black_box(100)];
     let behind = black_box(bytes.as_ptr().wrapping_add(black_box(100)));
     // SAFETY: none: the byte behind the buffer is nobody's, which is the point.
     black_box(unsafe { behind.read() });

@@ -27,6 +27,8 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// Parts of a range that are cold, by where they begin in it.
 type Parts = SmallVec<[Missing; 2]>;
+/// Parts that are to be looked at again, with what the tier said of them if it failed.
+type Undone = SmallVec<[(Missing, Option<Fault>); 2]>;
 
 /// Runs an operation on a file until it does not lack cold content or memory; where no memory
 /// can be had it is written through. What it makes must be tracked.
@@ -210,13 +212,8 @@ fn read_batch(
     Err(gave_up())
 }
 
-/// Asks the tier for the parts of `to` that are missing. Returns those that are to be looked at
-/// again, with what the tier said of them if it failed.
-fn read_missing(
-    node: &Arc<Inode>,
-    missing: &Parts,
-    to: &mut [u8],
-) -> Result<SmallVec<[(Missing, Option<Fault>); 2]>, Fault> {
+/// Asks the tier for the parts of `to` that are missing.
+fn read_missing(node: &Arc<Inode>, missing: &Parts, to: &mut [u8]) -> Result<Undone, Fault> {
     let mut parts: SmallVec<[ColdPart<'_>; 2]> = SmallVec::new();
     let (mut rest, mut at) = (to, 0);
     for part in missing {

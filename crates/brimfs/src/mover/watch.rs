@@ -12,6 +12,7 @@ use crate::base::sync::{Arc, Mutex, Weak, thread};
 
 use super::Mover;
 use super::explain::SpillCause;
+use super::reclaim::Staging;
 
 /// The marks, in hundredths of the memory limit.
 const HIGH: u64 = 95;
@@ -110,9 +111,16 @@ impl Mover {
         };
         if used > limit / 100 * HIGH && !self.is_stuck() {
             let low = limit / 100 * LOW;
-            // Nobody waits for this; whoever meets the disk's error in the foreground hears of it.
             let enough = |spare| spare >= limit - low;
-            drop(self.evict(SpillCause::Background, used - low, enough));
+            let mut left = used - low;
+            // A batch at a time: whoever waits for memory waits for one of them and not for all. Nobody
+            // waits for this; whoever meets the disk's error in the foreground hears of it.
+            while left > 0
+                && let Ok(freed @ 1..) =
+                    self.evict(SpillCause::Background, left.min(Staging::BYTES), enough)
+            {
+                left = left.saturating_sub(freed);
+            }
         }
         drop(self.compact_if_due());
     }

@@ -8,6 +8,7 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use super::crypt::{Broken, TAG};
 
 /// A key, ready for use and wiped when dropped.
+#[allow(clippy::large_enum_variant, reason = "a store has one of them")]
 pub(super) enum Cipher {
     /// Written for the vector units of today's processors.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
