@@ -24,14 +24,18 @@ impl FileSystem {
         let (core, name, content) = (&self.core, path.bytes(), data.bytes());
         let wait = core.default_wait();
         gil::enter(py);
-        let at_once = (content.len() <= HELD_BYTES_MAX)
-            .then(|| core.append_with(name, content, Wait::Now).ok())
-            .flatten();
-        if at_once.is_none() {
-            gil::detached(py, || core.append_with(name, content, wait))
-                .map_err(|fault| fault.at("append", name))
-                .or_raise(&path)?;
-        }
+        let appended = || {
+            let at_once = (content.len() <= HELD_BYTES_MAX)
+                .then(|| core.append_with(name, content, Wait::Now).ok())
+                .flatten();
+            match at_once {
+                Some(end) => Ok(end),
+                None => gil::detached(py, || core.append_with(name, content, wait)),
+            }
+        };
+        core.log_call("append", name, |_| content.len() as u64, appended)
+            .map_err(|fault| fault.at("append", name))
+            .or_raise(&path)?;
         Ok(content.len())
     }
 
@@ -85,7 +89,8 @@ impl FileSystem {
         })?;
         let (core, name) = (&self.core, path.bytes());
         let wait = core.default_wait();
-        gil::detached(py, || core.truncate_with(name, size, wait))
+        let cut = || gil::detached(py, || core.truncate_with(name, size, wait));
+        core.log_call("truncate", name, |()| 0, cut)
             .map_err(|fault| fault.at("truncate", name))
             .or_raise(&path)
     }

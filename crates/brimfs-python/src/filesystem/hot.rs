@@ -298,10 +298,13 @@ impl FileSystem {
 
     /// Finds what a path leads to, and remembers it under the caller's object.
     pub(super) fn find(&self, path: &PathArg<'_>) -> Result<Node, brimfs::Error> {
-        let (node, ticket) = self
-            .core
-            .resolve(path.bytes())
-            .map_err(|fault| fault.at("look up", path.bytes()))?;
+        self.seek(path)
+            .map_err(|fault| fault.at("look up", path.bytes()))
+    }
+
+    /// As [`FileSystem::find`], for operations that name themselves in the error.
+    fn seek(&self, path: &PathArg<'_>) -> Result<Node, Fault> {
+        let (node, ticket) = self.core.resolve(path.bytes())?;
         if let Some(ticket) = ticket {
             self.remember(path.object().as_borrowed(), ticket);
         }
@@ -325,6 +328,9 @@ impl FileSystem {
 
     #[inline]
     fn read_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path] = args.plain()?;
         let node = self.found(path).ok()??;
         match self
@@ -342,14 +348,30 @@ impl FileSystem {
         py: Python<'py>,
         path: &PathArg<'_>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let node = self.find(path).or_raise(path)?;
+        let bytes = path.bytes();
+        let measure = |content: &Option<Bound<'py, PyAny>>| {
+            let len = content.as_ref().and_then(|content| content.len().ok());
+            len.unwrap_or(0) as u64
+        };
+        self.core
+            .log_call("read", bytes, measure, || self.read_whole(py, path))
+            .map_err(|fault| fault.at("read", bytes))
+            .or_raise(path)?
+            .ok_or_else(no_memory)
+    }
+
+    /// The content of a file, `None` without memory for it.
+    fn read_whole<'py>(
+        &self,
+        py: Python<'py>,
+        path: &PathArg<'_>,
+    ) -> Result<Option<Bound<'py, PyAny>>, Fault> {
+        let node = self.seek(path)?;
         match self.core.look(&node, Wait::Now, |stored| look(py, stored)) {
-            Ok(Looked::Object(object)) => Ok(object),
-            Ok(Looked::NoMemory) => Err(no_memory()),
-            Err(fault) if fault.kind() != ErrorKind::WouldBlock => {
-                Err(fault.at("read", path.bytes())).or_raise(path)
-            }
-            _ => self.read_long(py, path, &node),
+            Ok(Looked::Object(object)) => Ok(Some(object)),
+            Ok(Looked::NoMemory) => Ok(None),
+            Err(fault) if fault.kind() != ErrorKind::WouldBlock => Err(fault),
+            _ => self.read_long(py, path.bytes(), &node),
         }
     }
 
@@ -358,36 +380,39 @@ impl FileSystem {
     fn read_long<'py>(
         &self,
         py: Python<'py>,
-        path: &PathArg<'_>,
+        path: &[u8],
         node: &Node,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let (core, bytes, wait) = (&self.core, path.bytes(), self.core.default_wait());
+    ) -> Result<Option<Bound<'py, PyAny>>, Fault> {
+        let (core, wait) = (&self.core, self.core.default_wait());
         let file = gil::detached(py, || {
-            core.open_node(node, bytes, &Mode::READ.options(), wait)
-        })
-        .map_err(|fault| fault.at("read", bytes))
-        .or_raise(path)?;
+            core.open_node(node, path, &Mode::READ.options(), wait)
+        })?;
         // Under the shared lock of the handle another one is free.
         if let Ok(Looked::Object(object)) = core.look(node, Wait::Now, |stored| look(py, stored)) {
-            return Ok(object);
+            return Ok(Some(object));
         }
-        let len = usize::try_from(file.len()).map_err(|_| no_memory())?;
+        let Ok(len) = usize::try_from(file.len()) else {
+            return Ok(None);
+        };
         let content = new_bytes(py, len, |room| {
             gil::detached(py, || {
-                let read = file.read_at(0, writable(room));
+                let read = core.read_node(node, 0, writable(room), wait);
                 drop(file);
                 read
             })
         });
         match content {
-            Ok(content) => Ok(content),
-            Err(Filled::NoMemory) => Err(no_memory()),
-            Err(Filled::Error(error)) => Err(error).or_raise(path),
+            Ok(content) => Ok(Some(content)),
+            Err(Filled::NoMemory) => Ok(None),
+            Err(Filled::Error(fault)) => Err(fault),
         }
     }
 
     #[inline]
     fn write_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path, data] = args.plain()?;
         let py = args.py();
         gil::enter(py);
@@ -426,27 +451,31 @@ impl FileSystem {
         priority: Option<u8>,
     ) -> PyResult<usize> {
         let (core, bytes, wait) = (&self.core, path.bytes(), self.core.default_wait());
-        let put = |source: Source<'_>| {
-            let written = gil::detached(py, || match priority {
+        let put = |source: Source<'_>, len: usize| {
+            let written = || match priority {
                 Some(priority) => core.write_prioritized(bytes, source, priority, wait),
                 None => core.write_with(bytes, source, wait),
-            });
-            written
-                .map_err(|fault| fault.at("write", bytes))
-                .or_raise(path)
+            };
+            gil::detached(py, || {
+                core.log_call("write", bytes, |_| len as u64, written)
+            })
+            .map_err(|fault| fault.at("write", bytes))
+            .or_raise(path)
+            .map(|_| len)
         };
         if let Some(foreign) = adopt(data) {
             let len = foreign.len();
-            put(Source::Foreign(foreign))?;
-            return Ok(len);
+            return put(Source::Foreign(foreign), len);
         }
         let data = Input::new(&data)?;
-        put(Source::Slice(data.bytes()))?;
-        Ok(data.bytes().len())
+        put(Source::Slice(data.bytes()), data.bytes().len())
     }
 
     #[inline]
     fn open_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path, mode] = args.plain()?;
         let mode = Mode::short(path_bytes(mode)?)?;
         gil::enter(args.py());
@@ -465,12 +494,15 @@ impl FileSystem {
                 core
             }
         };
-        let file = mode.file(core, path.to_owned().unbind());
+        let file = mode.file(core, path.to_owned().unbind(), false);
         Some(Bound::new(args.py(), file).ok()?.into_any())
     }
 
     #[inline]
     fn remove_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path] = args.plain()?;
         gil::enter(args.py());
         self.core.remove_file(path_bytes(path)?).ok()?;
@@ -479,6 +511,9 @@ impl FileSystem {
 
     #[inline]
     fn rename_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [src, dst] = args.plain()?;
         gil::enter(args.py());
         self.core.rename(path_bytes(src)?, path_bytes(dst)?).ok()?;
@@ -561,6 +596,9 @@ impl FileSystem {
 
     #[inline]
     fn view_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path] = args.plain()?;
         let node = self.found(path).ok()??;
         // Nothing of these is copied, or little.
@@ -578,10 +616,13 @@ impl FileSystem {
 
     /// A view of a file, which may have to copy or to wait.
     fn view(&self, py: Python<'_>, path: &PathArg<'_>) -> PyResult<View> {
-        let core = &self.core;
-        let wait = core.default_wait();
-        let node = self.find(path).or_raise(path)?;
-        gil::detached(py, || core.view_node(&node, wait))
+        let (core, wait) = (&self.core, self.core.default_wait());
+        let measure = |view: &brimfs::View| view.len() as u64;
+        let viewed = || {
+            let node = self.seek(path)?;
+            gil::detached(py, || core.view_node(&node, wait))
+        };
+        core.log_call("view", path.bytes(), measure, viewed)
             .map(View::new)
             .map_err(|fault| fault.at("view", path.bytes()))
             .or_raise(path)
