@@ -9,7 +9,6 @@ use std::ffi::CStr;
 
 use brimfs::ErrorKind;
 use brimfs::face::{Fault, Node, NodeTicket, Source, Stored, Wait};
-use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -19,7 +18,7 @@ use super::meta::unless_absent;
 use super::names::{Change, Names};
 use super::open::{Mode, OpenArguments};
 use super::tiering::chosen_priority;
-use crate::buffer::{Filled, Input, View, adopt, adopted, new_bytes};
+use crate::buffer::{View, adopt, adopted, new_bytes};
 use crate::errors::OrRaise;
 use crate::gil::{self, HELD_BYTES_MAX};
 use crate::path::{PathArg, Style};
@@ -202,10 +201,6 @@ raw_method!(
     }
 );
 
-fn no_memory() -> PyErr {
-    PyMemoryError::new_err("no memory for the bytes")
-}
-
 raw_method!(
     Named,
     FileSystem,
@@ -219,14 +214,14 @@ raw_method!(
 );
 
 /// What a short look at a file's content found.
-enum Looked<'py> {
+pub(super) enum Looked<'py> {
     Object(Bound<'py, PyAny>),
     /// Too long to be copied with the interpreter lock held.
     Long,
     NoMemory,
 }
 
-fn look<'py>(py: Python<'py>, stored: Stored<'_>) -> Looked<'py> {
+pub(super) fn look<'py>(py: Python<'py>, stored: Stored<'_>) -> Looked<'py> {
     let bytes = match stored {
         Stored::Foreign(foreign) => match adopted(py, foreign) {
             Some(object) => return Looked::Object(object),
@@ -303,7 +298,7 @@ impl FileSystem {
     }
 
     /// As [`FileSystem::find`], for operations that name themselves in the error.
-    fn seek(&self, path: &PathArg<'_>) -> Result<Node, Fault> {
+    pub(super) fn seek(&self, path: &PathArg<'_>) -> Result<Node, Fault> {
         let (node, ticket) = self.core.resolve(path.bytes())?;
         if let Some(ticket) = ticket {
             self.remember(path.object().as_borrowed(), ticket);
@@ -342,72 +337,6 @@ impl FileSystem {
         }
     }
 
-    /// The content of a file.
-    pub(super) fn read<'py>(
-        &self,
-        py: Python<'py>,
-        path: &PathArg<'_>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let bytes = path.bytes();
-        let measure = |content: &Option<Bound<'py, PyAny>>| {
-            let len = content.as_ref().and_then(|content| content.len().ok());
-            len.unwrap_or(0) as u64
-        };
-        self.core
-            .log_call("read", bytes, measure, || self.read_whole(py, path))
-            .map_err(|fault| fault.at("read", bytes))
-            .or_raise(path)?
-            .ok_or_else(no_memory)
-    }
-
-    /// The content of a file, `None` without memory for it.
-    fn read_whole<'py>(
-        &self,
-        py: Python<'py>,
-        path: &PathArg<'_>,
-    ) -> Result<Option<Bound<'py, PyAny>>, Fault> {
-        let node = self.seek(path)?;
-        match self.core.look(&node, Wait::Now, |stored| look(py, stored)) {
-            Ok(Looked::Object(object)) => Ok(Some(object)),
-            Ok(Looked::NoMemory) => Ok(None),
-            Err(fault) if fault.kind() != ErrorKind::WouldBlock => Err(fault),
-            _ => self.read_long(py, path.bytes(), &node),
-        }
-    }
-
-    /// Reads under a file lock that is waited for, and held while the object is made and filled,
-    /// without the interpreter lock.
-    fn read_long<'py>(
-        &self,
-        py: Python<'py>,
-        path: &[u8],
-        node: &Node,
-    ) -> Result<Option<Bound<'py, PyAny>>, Fault> {
-        let (core, wait) = (&self.core, self.core.default_wait());
-        let file = gil::detached(py, || {
-            core.open_node(node, path, &Mode::READ.options(), wait)
-        })?;
-        // Under the shared lock of the handle another one is free.
-        if let Ok(Looked::Object(object)) = core.look(node, Wait::Now, |stored| look(py, stored)) {
-            return Ok(Some(object));
-        }
-        let Ok(len) = usize::try_from(file.len()) else {
-            return Ok(None);
-        };
-        let content = new_bytes(py, len, |room| {
-            gil::detached(py, || {
-                let read = core.read_node(node, 0, writable(room), wait);
-                drop(file);
-                read
-            })
-        });
-        match content {
-            Ok(content) => Ok(Some(content)),
-            Err(Filled::NoMemory) => Ok(None),
-            Err(Filled::Error(fault)) => Err(fault),
-        }
-    }
-
     #[inline]
     fn write_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
         if self.is_logged {
@@ -440,35 +369,6 @@ impl FileSystem {
             put(Source::Slice(bytes)).map(|()| bytes.len())
         })??;
         objects::integer(py, len as u64)
-    }
-
-    /// Makes `data` the content of a file.
-    pub(super) fn write(
-        &self,
-        py: Python<'_>,
-        path: &PathArg<'_>,
-        data: Arg<'_>,
-        priority: Option<u8>,
-    ) -> PyResult<usize> {
-        let (core, bytes, wait) = (&self.core, path.bytes(), self.core.default_wait());
-        let put = |source: Source<'_>, len: usize| {
-            let written = || match priority {
-                Some(priority) => core.write_prioritized(bytes, source, priority, wait),
-                None => core.write_with(bytes, source, wait),
-            };
-            gil::detached(py, || {
-                core.log_call("write", bytes, |_| len as u64, written)
-            })
-            .map_err(|fault| fault.at("write", bytes))
-            .or_raise(path)
-            .map(|_| len)
-        };
-        if let Some(foreign) = adopt(data) {
-            let len = foreign.len();
-            return put(Source::Foreign(foreign), len);
-        }
-        let data = Input::new(&data)?;
-        put(Source::Slice(data.bytes()), data.bytes().len())
     }
 
     #[inline]
