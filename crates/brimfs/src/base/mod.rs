@@ -12,3 +12,4 @@ pub(crate) mod operations;
 pub(crate) mod spin;
 pub(crate) mod stats;
 pub mod sync;
+pub(crate) mod trace;

@@ -127,7 +127,7 @@ impl FileSystem {
     /// priority they have that from now on; `None` leaves it as it is.
     ///
     /// Counts as an access. Room is made as for a read: what is worth least by its priority and its
-    /// accesses goes first. One preload brings in at most what memory holds below its high mark (95 % of
+    /// accesses goes first. One preload brings in at most what memory holds at its low mark (90 % of
     /// the limit) beside nodes, names and other things that stay, so that it does not push out what it
     /// brought in itself: files that do not fit any more get [`ErrorKind::MemoryLimit`] in the result.
     /// Preloads run one after the other, all filesystems of a budget in one queue. Paths are looked up
@@ -269,5 +269,57 @@ impl FileSystem {
         mut body: impl FnMut(&Inode) -> Result<R, Fault>,
     ) -> Result<R> {
         self.run(op, path, |root| body(&*whole::file(root, path)?))
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use crate::FileSystem;
+    use crate::memory::guard::Shortage;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn content_goes_while_the_machine_is_short_and_memory_comes_back_after() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let fs = FileSystem::builder()
+            .memory_limit(64 * MIB)
+            .spill_dir(directory.path())
+            .build()
+            .expect("built");
+        let bytes = vec![7; 100_000];
+        for file in 0..400 {
+            fs.write_slice(format!("/{file}"), &bytes).expect("written");
+        }
+        let budget = fs.volume().account.budget.clone();
+        let mover = fs.mover().expect("there is a disk");
+        assert!(budget.wake_tier());
+        let before = budget.used();
+        mover.follow(Shortage::By(8 * MIB));
+        assert!(
+            budget.used() <= before - 8 * MIB,
+            "{before} {}",
+            budget.used()
+        );
+        assert_eq!(budget.limit(), 64 * MIB);
+        for file in 0..400 {
+            assert!(fs.read(format!("/{file}")).expect("read") == bytes);
+        }
+        let (used, usable) = (budget.used(), budget.usable());
+        assert!(used <= usable, "{used} of {usable}, {before} before");
+        let withheld = budget.withheld();
+        mover.follow(Shortage::Near);
+        assert_eq!(budget.withheld(), withheld);
+        for _ in 0..10 {
+            mover.follow(Shortage::No);
+        }
+        assert_eq!(budget.withheld(), 0);
+        let usable = budget.usable();
+        mover.follow(Shortage::By(1 << 40));
+        assert_eq!(
+            budget.withheld(),
+            usable / 2,
+            "however short the machine is"
+        );
     }
 }

@@ -19,6 +19,24 @@ pub(crate) fn available() -> Option<u64> {
     smaller(machine, group)
 }
 
+/// The share of the last ten seconds in which somebody waited for memory, in percent: of the process's
+/// control group, or else of the machine. `None` where the kernel does not count it (PSI).
+pub(crate) fn stalled() -> Option<f64> {
+    Groups::of_this_process(Path::new("/"))
+        .stalled()
+        .or_else(|| pressure(Path::new("/proc/pressure/memory")))
+}
+
+/// Reads a file of the kernel's pressure stall information.
+fn pressure(file: &Path) -> Option<f64> {
+    let text = fs::read_to_string(file).ok()?;
+    let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    let average = some
+        .split(' ')
+        .find_map(|part| part.strip_prefix("avg10="))?;
+    average.parse().ok()
+}
+
 /// User and group that the process acts as.
 pub(crate) fn process_owner() -> (u32, u32) {
     #[cfg(unix)]
@@ -133,6 +151,15 @@ impl Groups {
         self.limits().map(|(limit, _)| limit).min()
     }
 
+    /// Of the innermost group that is counted.
+    fn stalled(&self) -> Option<f64> {
+        let mut files = self
+            .directories
+            .iter()
+            .map(|group| group.join("memory.pressure"));
+        files.find_map(|file| pressure(&file))
+    }
+
     fn room(&self) -> Option<u64> {
         self.limits()
             .map(|(limit, used)| limit.saturating_sub(used))
@@ -179,6 +206,21 @@ mod tests {
         ]);
         let groups = Groups::of_this_process(host.path());
         assert_eq!((groups.limit(), groups.room()), (None, None));
+    }
+
+    #[test]
+    fn the_innermost_group_says_how_long_it_waited_for_memory() {
+        let some = "some avg10=12.50 avg60=3.00 avg300=0.10 total=1\n";
+        let host = host(&[
+            ("proc/self/cgroup", "0::/a/b\n"),
+            ("sys/fs/cgroup/a/memory.pressure", some),
+            (
+                "sys/fs/cgroup/memory.pressure",
+                "some avg10=0.00 avg60=0.00\n",
+            ),
+        ]);
+        let groups = Groups::of_this_process(host.path());
+        assert_eq!(groups.stalled(), Some(12.5));
     }
 
     #[test]

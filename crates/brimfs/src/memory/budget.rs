@@ -45,6 +45,9 @@ struct Shares {
     caches: Mutex<Vec<Weak<dyn GivesWay>>>,
     /// The limit as it was set: that of the ledger, what is put aside, and what is kept back.
     limit: AtomicU64,
+    /// A part of the limit that nobody gets while the machine is short of memory, in bytes. Changes while
+    /// `aside` is locked.
+    withheld: AtomicU64,
     /// A part of the limit that is kept for the tier's buffers until they are needed, in bytes.
     aside: Mutex<u64>,
     /// The tier is told once when more than this is in use, in bytes.
@@ -113,6 +116,7 @@ impl Budget {
             machine,
             caches: Mutex::new(Vec::new()),
             limit: AtomicU64::new(limit),
+            withheld: AtomicU64::new(0),
             aside: Mutex::new(0),
             alarm: AtomicU64::new(UNLIMITED),
             roots: Mutex::new(Vec::new()),
@@ -161,6 +165,7 @@ impl Budget {
     pub fn set_limit(&self, limit: u64) -> Result<()> {
         self.make_fit(limit)
             .map_err(|fault| fault.during("set the memory limit"))?;
+        self.withhold(0);
         let aside = self.0.aside.lock();
         let before = self.limit();
         limit
@@ -258,6 +263,21 @@ impl Budget {
                 draw.machine.release(bytes);
             }
         })
+    }
+
+    /// What nobody gets of the limit while the machine is short of memory, in bytes.
+    pub(crate) fn withheld(&self) -> u64 {
+        self.0.withheld.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`Budget::withheld`]; more may be in use than is left then.
+    pub(crate) fn withhold(&self, bytes: u64) {
+        let _aside = self.0.aside.lock();
+        let before = self.0.withheld.swap(bytes, Ordering::Relaxed);
+        match bytes.checked_sub(before) {
+            Some(more) => self.0.ledger.narrow(more),
+            None => self.0.ledger.offer(before - bytes),
+        }
     }
 
     /// Charges what was put aside; returns how much that was.

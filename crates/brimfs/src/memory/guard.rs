@@ -20,6 +20,10 @@ const LARGE: u64 = 1 << 20;
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Kept free for everybody else: below it the machine counts as short of memory, in bytes.
 const RESERVE: u64 = 64 << 20;
+/// The machine is short of memory if threads waited for it in this share of the time, in percent.
+const STALLED: f64 = 10.0;
+/// What is given up at once where threads wait for memory though some is available: one part in so many.
+const STALLED_SHARE: u64 = 16;
 /// Time between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
@@ -106,6 +110,39 @@ impl Guard {
                 Ok(())
             }
         }
+    }
+}
+
+/// How short the machine is of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// There is plenty.
+    No,
+    /// No more should be taken, and no less has to be given up.
+    Near,
+    /// So many bytes should be given up.
+    By(u64),
+}
+
+/// How short the machine, or the process's control group, is of memory now; `held` is what could be
+/// given up, in bytes. Reads procfs: for threads that work in the background.
+pub(crate) fn shortage(held: u64) -> Shortage {
+    let available = host_memory::available().unwrap_or(u64::MAX);
+    let stalled = host_memory::stalled().unwrap_or(0.0);
+    shortage_of(held, available, stalled)
+}
+
+fn shortage_of(held: u64, available: u64, stalled: f64) -> Shortage {
+    let missing = RESERVE.saturating_sub(available);
+    let step = if stalled >= STALLED {
+        held / STALLED_SHARE
+    } else {
+        0
+    };
+    match missing.max(step).min(held) {
+        0 if available < 2 * RESERVE || stalled >= STALLED / 2.0 => Shortage::Near,
+        0 => Shortage::No,
+        bytes => Shortage::By(bytes),
     }
 }
 
@@ -207,6 +244,21 @@ mod tests {
         if host_memory::available().is_some() {
             assert!((1..100).contains(&WARNINGS.load(Ordering::Relaxed)));
         }
+    }
+
+    #[test]
+    fn a_machine_that_is_short_is_given_what_it_lacks() {
+        const HELD: u64 = 1 << 30;
+        assert_eq!(shortage_of(HELD, u64::MAX, 0.0), Shortage::No);
+        assert_eq!(shortage_of(HELD, RESERVE + 1, 0.0), Shortage::Near);
+        assert_eq!(shortage_of(HELD, u64::MAX, 5.0), Shortage::Near);
+        assert_eq!(
+            shortage_of(HELD, RESERVE / 4, 0.0),
+            Shortage::By(RESERVE / 4 * 3)
+        );
+        assert_eq!(shortage_of(HELD, u64::MAX, 10.0), Shortage::By(HELD / 16));
+        assert_eq!(shortage_of(1000, 0, 0.0), Shortage::By(1000));
+        assert_eq!(shortage_of(0, 0, 99.0), Shortage::Near);
     }
 
     #[test]

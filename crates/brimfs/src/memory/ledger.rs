@@ -136,6 +136,11 @@ impl Ledger {
         self.limit.fetch_sub(amount, Ordering::Relaxed);
     }
 
+    /// The limit offers so much more.
+    pub(super) fn offer(&self, amount: u64) {
+        self.limit.fetch_add(amount, Ordering::Relaxed);
+    }
+
     /// Sets the limit, unless more than that is in use.
     pub(crate) fn set_limit(&self, limit: u64) -> Result<(), Fault> {
         let used = self.used();

@@ -3,6 +3,7 @@
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
+use crate::base::trace;
 use crate::cold::segment::{Extent, Id, Store};
 
 use super::tickets::Ticket;
@@ -17,6 +18,7 @@ const DEAD_LEAST: u64 = 64 << 20;
 impl Mover {
     /// Makes room in a store that has reached its limit.
     pub(super) fn compact_for(&self, store: &Arc<Store>) -> Result<(), Fault> {
+        trace::span!("compact");
         store
             .compact(ROUND, &mut |id, old, new| self.relocate(id, old, new))
             .map(drop)

@@ -18,7 +18,7 @@ pub enum SpillCause {
     Demand = 1,
     /// [`FileSystem::gc`](crate::FileSystem::gc) was called.
     Gc = 2,
-    /// The memory limit was lowered.
+    /// The memory limit was lowered, or counts for less while the machine is short of memory.
     Limit = 3,
 }
 

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
+use crate::base::trace;
 use crate::cold::segment::{Read, ReadError, Store};
 use crate::memory::chunk::{CHUNK, Memory};
 use crate::memory::tier::{Cold, ColdPart, Filled, Installed, Location, Residents};
@@ -49,6 +50,7 @@ impl Mover {
         let (Some(cold), Some(store)) = (holder.cold(index), self.opened()) else {
             return Ok(());
         };
+        trace::span!("fault_in", index, bytes = cold.len);
         let mut filled = self.room(holder, cold.len as usize)?;
         match read_now(&store, read(cold, 0, filled.bytes_mut())) {
             Ok(()) => {
@@ -74,6 +76,7 @@ impl Mover {
         else {
             return;
         };
+        trace::span!("read_cold", parts = parts.len());
         let file = Arc::as_ptr(holder).addr();
         let behind = last.index + 1;
         let count = behind - first.index;

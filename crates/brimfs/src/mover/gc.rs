@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::error::Fault;
 use crate::base::sync::thread;
+use crate::base::trace;
 use crate::memory::budget::Budget;
 use crate::memory::tier::Slot;
 
@@ -167,6 +168,7 @@ impl Mover {
     /// Spills until no more than `target` bytes of the budget are in use, or nothing is left that
     /// can go; pinned units last. Says what went, and how many pinned units were among it.
     pub(crate) fn spill_down(&self, budget: &Budget, target: u64) -> Result<(Evicted, u64), Fault> {
+        trace::span!("gc", target);
         self.activate();
         self.take_census();
         let mut all = self.spill_chosen(budget, target, &mut Choice::Unpinned)?;

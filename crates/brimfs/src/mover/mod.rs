@@ -15,6 +15,7 @@
 //! | `compact` | gives dead space of the store back |
 //! | `census` | takes in what was there before the tier was needed |
 //! | `explain` | why a unit is where it is |
+//! | `pressure` | gives memory up while the machine is short of it |
 //! | `write_through` | new content → cold at once, where nothing else can go |
 //!
 //! Lock order: `staging`, which is held while a batch is written; then locks of
@@ -29,6 +30,7 @@ mod fault_in;
 mod gc;
 mod kin;
 mod preload;
+mod pressure;
 mod reclaim;
 mod settings;
 mod stats;
@@ -92,6 +94,8 @@ pub(crate) struct Mover {
     preloads: Mutex<Preloads>,
     watch: Watch,
     lent: Lent,
+    /// Until when it is in vain to look for victims, in nanoseconds of the monotonic clock.
+    stuck_until: AtomicU64,
 }
 
 impl Mover {
@@ -133,6 +137,7 @@ impl Mover {
             preloads: Mutex::default(),
             watch: Watch::default(),
             lent: Lent::default(),
+            stuck_until: AtomicU64::new(0),
         });
         mover.watch.attach(&mover);
         mover

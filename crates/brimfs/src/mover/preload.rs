@@ -13,13 +13,14 @@ use crate::base::error::{Error, ErrorKind, Fault, LimitInfo};
 use crate::base::fork;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak, thread};
+use crate::base::trace;
 use crate::cold::segment::{Read, Store};
 use crate::memory::chunk::Memory;
 use crate::memory::tier::{Installed, Residents, Tier};
 
 use super::fault_in::Coming;
 use super::gc::Moved;
-use super::watch::HIGH;
+use super::watch::LOW;
 use super::{Mover, id, split};
 
 /// What one call of the store reads, in bytes of memory and in units.
@@ -333,13 +334,13 @@ impl Mover {
     }
 
     /// What a task may bring in without pushing out what it brought in itself: what memory holds
-    /// below the high mark, except what does not leave it. In bytes.
+    /// at the low mark, except what does not leave it. In bytes.
     fn preload_room(&self) -> u64 {
         let Some(budget) = self.budget.upgrade() else {
             return 0;
         };
         let fixed = budget.used().saturating_sub(self.books.lock().bytes());
-        (budget.usable() / 100 * HIGH).saturating_sub(fixed)
+        (budget.usable() / 100 * LOW).saturating_sub(fixed)
     }
 
     /// The next cold units of a task, with memory for them.
@@ -391,6 +392,7 @@ impl Mover {
     }
 
     fn load(&self, store: &Store, mut batch: Vec<Wanted>, progress: &mut Progress) {
+        trace::span!("preload", units = batch.len());
         let reads = batch.iter_mut().map(|wanted| {
             let Coming { cold, filled, .. } = &mut wanted.coming;
             let (ticket, extent) = split(cold.location);

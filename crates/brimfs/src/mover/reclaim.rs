@@ -10,6 +10,7 @@ use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, LimitInfo};
 use crate::base::sync::atomic::Ordering;
 use crate::base::sync::{Arc, thread};
+use crate::base::trace;
 use crate::cold::segment::{Extent, RECORD_MAX, Record, Store};
 use crate::memory::budget::Budget;
 use crate::memory::tier::{Identity, Residents, Slot, Staged, Unit};
@@ -31,7 +32,7 @@ pub(super) const PATIENCE: u32 = 64;
 const CENSUS_NAP: Duration = Duration::from_millis(1);
 /// The same for a caller that can do without.
 const HASTE: u32 = 4;
-/// After looking for victims in vain such a caller does not look for so many times as long.
+/// After looking for victims in vain nobody looks who can do without, for so many times as long.
 const STUCK: u32 = 8;
 
 /// The buffer that victims are copied to; kept from one batch to the next.
@@ -99,18 +100,45 @@ impl Mover {
         let begun = clock::monotonic();
         let budget = self.budget.upgrade();
         if let Some(budget) = budget.filter(|budget| budget.spare() < bytes)
-            && (begun.as_nanos() as u64) < self.lent.stuck_until.load(Ordering::Relaxed)
+            && self.is_stuck(begun)
         {
             return Err(refusal(&budget, bytes));
         }
         self.make_room_within(bytes, HASTE).inspect_err(|fault| {
             if fault.short_of_memory().is_some() {
-                let now = clock::monotonic();
-                let until = now + now.saturating_sub(begun) * STUCK;
-                let until = until.as_nanos() as u64;
-                self.lent.stuck_until.store(until, Ordering::Relaxed);
+                self.note_stuck(begun);
             }
         })
+    }
+
+    /// As [`Mover::evict`], unless it was in vain just now.
+    pub(super) fn evict_if_hopeful(
+        &self,
+        cause: SpillCause,
+        wanted: u64,
+        enough: impl Fn(u64) -> bool,
+    ) -> Result<u64, Fault> {
+        let begun = clock::monotonic();
+        if self.is_stuck(begun) {
+            return Ok(0);
+        }
+        let freed = self.evict(cause, wanted, enough)?;
+        if freed == 0 {
+            self.note_stuck(begun);
+        }
+        Ok(freed)
+    }
+
+    fn is_stuck(&self, now: Duration) -> bool {
+        (now.as_nanos() as u64) < self.stuck_until.load(Ordering::Relaxed)
+    }
+
+    /// Victims were looked for in vain since `begun`.
+    fn note_stuck(&self, begun: Duration) {
+        let now = clock::monotonic();
+        let until = now + now.saturating_sub(begun) * STUCK;
+        self.stuck_until
+            .store(until.as_nanos() as u64, Ordering::Relaxed);
     }
 
     fn make_room_within(&self, bytes: u64, patience: u32) -> Result<(), Fault> {
@@ -183,6 +211,7 @@ impl Mover {
         wanted: u64,
         mut enough: impl FnMut(u64) -> bool,
     ) -> Result<u64, Fault> {
+        trace::span!("reclaim", ?cause, wanted);
         let mut staging = self.staging.lock();
         let Some(budget) = self.budget.upgrade() else {
             return Ok(0);

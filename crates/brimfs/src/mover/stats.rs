@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::base::clock;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::base::trace;
 use crate::cold::segment::StoreStats;
 use crate::memory::tier::{DiskUse, TierStats};
 
@@ -108,6 +109,7 @@ impl<'a> Stall<'a> {
 impl Drop for Stall<'_> {
     fn drop(&mut self) {
         let length = clock::monotonic().saturating_sub(self.begun).as_nanos() as u64;
+        trace::event!(nanos = length, "stall");
         add(&self.counters.stalls, 1);
         add(&self.counters.stalled, length);
         self.counters

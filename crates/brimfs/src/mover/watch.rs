@@ -14,8 +14,8 @@ use super::Mover;
 use super::explain::SpillCause;
 
 /// The marks, in hundredths of the memory limit.
-pub(super) const HIGH: u64 = 95;
-const LOW: u64 = 90;
+const HIGH: u64 = 95;
+pub(super) const LOW: u64 = 90;
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_millis(500);
 
@@ -82,6 +82,7 @@ fn work(mover: &Weak<Mover>) {
             if mover.lacks_census() {
                 mover.take_census();
             }
+            mover.follow_machine();
             mover.keep_marks();
         }
         drop(mover);
@@ -110,9 +111,8 @@ impl Mover {
         if used > limit / 100 * HIGH {
             let low = limit / 100 * LOW;
             // Nobody waits for this; whoever meets the disk's error in the foreground hears of it.
-            drop(self.evict(SpillCause::Background, used - low, |spare| {
-                spare >= limit - low
-            }));
+            let enough = |spare| spare >= limit - low;
+            drop(self.evict_if_hopeful(SpillCause::Background, used - low, enough));
         }
         drop(self.compact_if_due());
     }

@@ -5,7 +5,7 @@
 //! their end here. Other units are looked at only if that was not enough.
 
 use crate::base::error::Fault;
-use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::base::sync::{Mutex, thread};
 use crate::memory::tier::Slot;
 
@@ -32,8 +32,6 @@ pub(super) fn kept(left: u64) -> u64 {
 pub(super) struct Lent {
     is_on: AtomicBool,
     units: Mutex<Vec<(Slot, u32)>>,
-    /// Until when it was in vain to look for victims, in nanoseconds of the monotonic clock.
-    pub(super) stuck_until: AtomicU64,
 }
 
 impl Mover {
@@ -107,9 +105,11 @@ impl Mover {
             return Ok(());
         };
         match budget.overdraft() {
-            over if over > SLACK => self
-                .evict(SpillCause::Demand, over, |_| budget.overdraft() == 0)
-                .map(drop),
+            over if over > SLACK => {
+                let enough = |_| budget.overdraft() == 0;
+                self.evict_if_hopeful(SpillCause::Demand, over, enough)
+                    .map(drop)
+            }
             _ => Ok(()),
         }
     }

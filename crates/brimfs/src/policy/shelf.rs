@@ -144,7 +144,8 @@ impl Shelf {
     pub(crate) fn pin(&mut self, slot: Slot) -> bool {
         let entry = self.table.entry_mut(slot.get());
         let after = self.pinned + u64::from(entry.size);
-        if entry.priority() < PRIORITY_PINNED || after > self.pin_ceiling {
+        let may_be = self.pin_ceiling > 0 && entry.priority() >= PRIORITY_PINNED;
+        if !may_be || after > self.pin_ceiling {
             return false;
         }
         entry.set_key(KEY_PINNED);

@@ -6,7 +6,7 @@ use super::*;
 use crate::base::error::Fault;
 use crate::base::sync::Weak;
 use crate::memory::budget::Budget;
-use crate::memory::chunk::{BLOCK, CHUNK, Span};
+use crate::memory::chunk::{BLOCK, CHUNK, Memory, Span};
 use crate::memory::guard::{Guard, GuardAction};
 use crate::memory::ledger::UNLIMITED;
 use crate::memory::tier::{ColdPart, Installed, Residents};
@@ -133,7 +133,8 @@ impl World {
             chunk,
         };
         world.admit();
-        assert_eq!(world.notes.read(), [format!("admit {LEN}")]);
+        // What it takes, not what it holds.
+        assert_eq!(world.notes.read(), [format!("admit {CHUNK}")]);
         world
     }
 
@@ -231,7 +232,7 @@ fn cold_to_clean_to_cold_costs_no_copy() {
     assert_eq!(world.chunk.cold(), Some(cold));
     assert_eq!(
         world.notes.read(),
-        [format!("admit {LEN}"), "remove 7".into()]
+        [format!("admit {}", Memory::cost(LEN)), "remove 7".into()]
     );
 }
 
