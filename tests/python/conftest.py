@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import brimfs
+from cold import audit
 
 
 @pytest.fixture
@@ -20,6 +21,14 @@ def fs() -> Iterator[brimfs.FileSystem]:
     with brimfs.FileSystem(memory_limit="1GiB", lock_timeout=10) as filesystem:
         yield filesystem
         filesystem._audit()
+
+
+@pytest.fixture
+def spilling(tmp_path: Path) -> Iterator[brimfs.FileSystem]:
+    """A filesystem with 16 MiB of memory and a disk."""
+    with brimfs.FileSystem(memory_limit="16MiB", spill_dir=tmp_path) as fs:
+        yield fs
+        audit(fs)
 
 
 @pytest.fixture

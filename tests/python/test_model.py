@@ -157,9 +157,12 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
-        self.fs = brimfs.FileSystem(memory_limit="256MiB")
+        self.fs = self.make()
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.host = Path(tempfile.mkdtemp(dir=base))
+
+    def make(self) -> brimfs.FileSystem:
+        return brimfs.FileSystem(memory_limit="256MiB")
 
     def teardown(self) -> None:
         shutil.rmtree(self.host)
@@ -317,10 +320,53 @@ class Machine(RuleBasedStateMachine):
         assert stats.directories == 1 + sum(content is None for content in flat.values())
 
 
-Machine.TestCase.settings = settings(
+class SpillingMachine(Machine):
+    """The same with hardly any memory, all of it emptied again and again."""
+
+    def __init__(self) -> None:
+        self.spilled = tempfile.TemporaryDirectory()
+        super().__init__()
+
+    def make(self) -> brimfs.FileSystem:
+        return brimfs.FileSystem(
+            memory_limit="6MiB", spill_dir=self.spilled.name, disk_limit="256MiB"
+        )
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.spilled.cleanup()
+
+    @rule()
+    def spill(self) -> None:
+        self.fs.gc(0.0)
+        for path in self.files():
+            why = self.fs.explain(path)
+            assert why.cold_units > 0 or why.kept in (None, "small"), str(why)
+
+    @rule(priority=st.none() | st.integers(0, 10))
+    def preload(self, priority: int | None) -> None:
+        paths = self.files()
+        preload = self.fs.preload(paths, priority)
+        assert preload.wait(60)
+        assert (preload.result().files, preload.result().errors) == (len(paths), ())
+        assert all(self.fs.explain(path).cold_units == 0 for path in paths)
+
+    @rule(path=PATHS, pinned=st.booleans())
+    def pin(self, path: str, pinned: bool) -> None:
+        if self.fs.is_file(path):
+            (self.fs.pin if pinned else self.fs.unpin)(path)
+
+    def files(self) -> list[str]:
+        return [path for path, content in self.model.flat().items() if content is not None]
+
+
+SETTINGS = settings(
     max_examples=int(os.environ.get("BRIMFS_CASES", "40")),
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+Machine.TestCase.settings = SETTINGS
+SpillingMachine.TestCase.settings = SETTINGS
 TestModel = Machine.TestCase
+TestSpillingModel = SpillingMachine.TestCase

@@ -247,6 +247,11 @@ def test_everything_is_documented():
         brimfs.Budget,
         brimfs.Stats,
         brimfs.DirEntry,
+        brimfs.Preload,
+        brimfs.PreloadReport,
+        brimfs.GcReport,
+        brimfs.Explanation,
+        brimfs.LogEntry,
     ):
         assert cls.__module__ == "brimfs"
         assert cls.__doc__

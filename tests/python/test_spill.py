@@ -170,7 +170,9 @@ def test_options_that_make_no_sense(options, error, text):
 
 
 def test_a_spill_directory_that_is_missing_is_named(tmp_path):
-    with brimfs.FileSystem(memory_limit="8MiB", spill_dir=tmp_path / "missing") as fs:
-        with pytest.raises(OSError, match="missing"):
-            for number in range(100):
-                fs.write_bytes(f"/{number}", content(number, 300_000))
+    with (
+        brimfs.FileSystem(memory_limit="8MiB", spill_dir=tmp_path / "missing") as fs,
+        pytest.raises(OSError, match="missing"),
+    ):
+        for number in range(100):
+            fs.write_bytes(f"/{number}", content(number, 300_000))

@@ -63,6 +63,12 @@ def test_a_program_that_uses_it_type_checks(tmp_path):
                 entry = next(fs.scandir("/"))
                 entry.name.upper()
                 fs.read_bytes(entry)
+                fs.write_bytes("/a", b"", priority=7)
+                why: brimfs.Explanation = fs.explain("/a")
+                cause: str | None = why.spill_cause
+                report: brimfs.PreloadReport = fs.preload(["/a", b"/b"], priority=3).result()
+                freed: int = fs.gc(0.5).written_bytes
+                ops: list[str] = [entry.op for entry in fs.operation_log()]
                 reveal_type(fs.copy("/a", "/b"))
             """
         )
@@ -82,6 +88,9 @@ def test_wrong_programs_do_not(tmp_path):
         "brimfs.FileSystem(unknown=1)",
         'fs.open("/a", lock="always")',
         "fs.stats().files = 5",
+        'brimfs.FileSystem(policy="fifo")',
+        'fs.write_bytes("/a", b"", 7)',
+        'fs.explain("/a").kept = "worth"',
     ]
     (tmp_path / "program.py").write_text(
         "import brimfs\nfs = brimfs.FileSystem()\n" + "\n".join(lines) + "\n"

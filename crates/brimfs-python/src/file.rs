@@ -70,6 +70,8 @@ pub(crate) struct File {
     /// The path as it was given, after `__fspath__`.
     pub(crate) name: Py<PyAny>,
     pub(crate) mode: &'static str,
+    /// Whether operations are logged: the short forms, which may be tried in vain, are not.
+    is_logged: bool,
 }
 
 impl File {
@@ -79,6 +81,7 @@ impl File {
         mode: &'static str,
         name: Py<PyAny>,
         position: u64,
+        is_logged: bool,
     ) -> Self {
         File {
             gate: Gate::new(State {
@@ -89,6 +92,7 @@ impl File {
             access,
             name,
             mode,
+            is_logged,
         }
     }
 

@@ -14,6 +14,7 @@ mod file;
 mod filesystem;
 mod gil;
 mod guard;
+mod log;
 mod path;
 mod preload;
 mod raw;
@@ -38,6 +39,8 @@ mod _brimfs {
     use crate::filesystem::FileSystem;
     #[pymodule_export]
     use crate::filesystem::listing::{DirEntry, ScanIterator};
+    #[pymodule_export]
+    use crate::log::LogEntry;
     #[pymodule_export]
     use crate::preload::Preload;
     #[pymodule_export]

@@ -95,6 +95,8 @@ record!(Stats, |stats, py| {
     misses: u64 = stats.core.misses,
     /// The share of hits in hits and misses, 0 to 1; 1 before anything is read.
     hit_rate: f64 = stats.core.hit_rate(),
+    /// Lines of the operation log that the host did not take, because its disk is full.
+    log_lines_lost: u64 = stats.core.log_lines_lost,
     /// Bytes of content of which there is a copy on the disk, be it beside that in memory.
     cold_bytes: u64 = stats.core.tier.cold_bytes,
     /// Those copies: small files, and chunks (at most 1 MiB) of larger ones.

@@ -234,6 +234,9 @@ pub(super) fn open(state: &State) -> PyResult<&brimfs::File> {
 impl File {
     #[inline]
     fn read_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let mut size = short_size(args)?;
         let mut session = self.gate.try_enter(args.py())?;
         let state = session.state();
@@ -289,6 +292,9 @@ impl File {
 
     #[inline]
     fn readinto_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [target] = args.plain()?;
         let mut session = self.gate.try_enter(args.py())?;
         let state = session.state();
@@ -315,6 +321,9 @@ impl File {
 
     #[inline]
     fn write_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [data] = args.plain()?;
         gil::enter(args.py());
         let mut session = self.gate.try_enter(args.py())?;

@@ -1,14 +1,19 @@
-//! Whole files, beside `read_bytes` and `write_bytes`.
+//! Whole files: text, appending, cutting, and the long forms of `read_bytes` and `write_bytes`.
 
-use brimfs::face::Wait;
+use brimfs::ErrorKind;
+use brimfs::face::{Fault, Node, Source, Wait};
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::FileSystem;
-use crate::buffer::Input;
+use super::hot::{Looked, look};
+use super::open::Mode;
+use crate::buffer::{Filled, Input, adopt, new_bytes};
 use crate::errors::{self, OrRaise};
 use crate::gil::{self, HELD_BYTES_MAX};
 use crate::path::PathArg;
+use crate::raw::objects::{Arg, writable};
 
 #[pymethods]
 impl FileSystem {
@@ -24,14 +29,18 @@ impl FileSystem {
         let (core, name, content) = (&self.core, path.bytes(), data.bytes());
         let wait = core.default_wait();
         gil::enter(py);
-        let at_once = (content.len() <= HELD_BYTES_MAX)
-            .then(|| core.append_with(name, content, Wait::Now).ok())
-            .flatten();
-        if at_once.is_none() {
-            gil::detached(py, || core.append_with(name, content, wait))
-                .map_err(|fault| fault.at("append", name))
-                .or_raise(&path)?;
-        }
+        let appended = || {
+            let at_once = (content.len() <= HELD_BYTES_MAX)
+                .then(|| core.append_with(name, content, Wait::Now).ok())
+                .flatten();
+            match at_once {
+                Some(end) => Ok(end),
+                None => gil::detached(py, || core.append_with(name, content, wait)),
+            }
+        };
+        core.log_call("append", name, |_| content.len() as u64, appended)
+            .map_err(|fault| fault.at("append", name))
+            .or_raise(&path)?;
         Ok(content.len())
     }
 
@@ -85,8 +94,110 @@ impl FileSystem {
         })?;
         let (core, name) = (&self.core, path.bytes());
         let wait = core.default_wait();
-        gil::detached(py, || core.truncate_with(name, size, wait))
+        let cut = || gil::detached(py, || core.truncate_with(name, size, wait));
+        core.log_call("truncate", name, |()| 0, cut)
             .map_err(|fault| fault.at("truncate", name))
             .or_raise(&path)
     }
+}
+
+impl FileSystem {
+    /// The content of a file.
+    pub(super) fn read<'py>(
+        &self,
+        py: Python<'py>,
+        path: &PathArg<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let bytes = path.bytes();
+        let measure = |content: &Option<Bound<'py, PyAny>>| {
+            let len = content.as_ref().and_then(|content| content.len().ok());
+            len.unwrap_or(0) as u64
+        };
+        self.core
+            .log_call("read", bytes, measure, || self.read_whole(py, path))
+            .map_err(|fault| fault.at("read", bytes))
+            .or_raise(path)?
+            .ok_or_else(no_memory)
+    }
+
+    /// The content of a file, `None` without memory for it.
+    fn read_whole<'py>(
+        &self,
+        py: Python<'py>,
+        path: &PathArg<'_>,
+    ) -> Result<Option<Bound<'py, PyAny>>, Fault> {
+        let node = self.seek(path)?;
+        match self.core.look(&node, Wait::Now, |stored| look(py, stored)) {
+            Ok(Looked::Object(object)) => Ok(Some(object)),
+            Ok(Looked::NoMemory) => Ok(None),
+            Err(fault) if fault.kind() != ErrorKind::WouldBlock => Err(fault),
+            _ => self.read_long(py, path.bytes(), &node),
+        }
+    }
+
+    /// Reads under a file lock that is waited for, and held while the object is made and filled,
+    /// without the interpreter lock.
+    fn read_long<'py>(
+        &self,
+        py: Python<'py>,
+        path: &[u8],
+        node: &Node,
+    ) -> Result<Option<Bound<'py, PyAny>>, Fault> {
+        let (core, wait) = (&self.core, self.core.default_wait());
+        let file = gil::detached(py, || {
+            core.open_node(node, path, &Mode::READ.options(), wait)
+        })?;
+        // Under the shared lock of the handle another one is free.
+        if let Ok(Looked::Object(object)) = core.look(node, Wait::Now, |stored| look(py, stored)) {
+            return Ok(Some(object));
+        }
+        let Ok(len) = usize::try_from(file.len()) else {
+            return Ok(None);
+        };
+        let content = new_bytes(py, len, |room| {
+            gil::detached(py, || {
+                let read = core.read_node(node, 0, writable(room), wait);
+                drop(file);
+                read
+            })
+        });
+        match content {
+            Ok(content) => Ok(Some(content)),
+            Err(Filled::NoMemory) => Ok(None),
+            Err(Filled::Error(fault)) => Err(fault),
+        }
+    }
+
+    /// Makes `data` the content of a file.
+    pub(super) fn write(
+        &self,
+        py: Python<'_>,
+        path: &PathArg<'_>,
+        data: Arg<'_>,
+        priority: Option<u8>,
+    ) -> PyResult<usize> {
+        let (core, bytes, wait) = (&self.core, path.bytes(), self.core.default_wait());
+        let put = |source: Source<'_>, len: usize| {
+            let written = || match priority {
+                Some(priority) => core.write_prioritized(bytes, source, priority, wait),
+                None => core.write_with(bytes, source, wait),
+            };
+            gil::detached(py, || {
+                core.log_call("write", bytes, |_| len as u64, written)
+            })
+            .map_err(|fault| fault.at("write", bytes))
+            .or_raise(path)
+            .map(|_| len)
+        };
+        if let Some(foreign) = adopt(data) {
+            let len = foreign.len();
+            return put(Source::Foreign(foreign), len);
+        }
+        let data = Input::new(&data)?;
+        put(Source::Slice(data.bytes()), data.bytes().len())
+    }
+}
+
+fn no_memory() -> PyErr {
+    PyMemoryError::new_err("no memory for the bytes")
 }

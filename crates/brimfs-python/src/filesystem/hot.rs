@@ -9,7 +9,6 @@ use std::ffi::CStr;
 
 use brimfs::ErrorKind;
 use brimfs::face::{Fault, Node, NodeTicket, Source, Stored, Wait};
-use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -19,7 +18,7 @@ use super::meta::unless_absent;
 use super::names::{Change, Names};
 use super::open::{Mode, OpenArguments};
 use super::tiering::chosen_priority;
-use crate::buffer::{Filled, Input, View, adopt, adopted, new_bytes};
+use crate::buffer::{View, adopt, adopted, new_bytes};
 use crate::errors::OrRaise;
 use crate::gil::{self, HELD_BYTES_MAX};
 use crate::path::{PathArg, Style};
@@ -202,10 +201,6 @@ raw_method!(
     }
 );
 
-fn no_memory() -> PyErr {
-    PyMemoryError::new_err("no memory for the bytes")
-}
-
 raw_method!(
     Named,
     FileSystem,
@@ -219,14 +214,14 @@ raw_method!(
 );
 
 /// What a short look at a file's content found.
-enum Looked<'py> {
+pub(super) enum Looked<'py> {
     Object(Bound<'py, PyAny>),
     /// Too long to be copied with the interpreter lock held.
     Long,
     NoMemory,
 }
 
-fn look<'py>(py: Python<'py>, stored: Stored<'_>) -> Looked<'py> {
+pub(super) fn look<'py>(py: Python<'py>, stored: Stored<'_>) -> Looked<'py> {
     let bytes = match stored {
         Stored::Foreign(foreign) => match adopted(py, foreign) {
             Some(object) => return Looked::Object(object),
@@ -298,10 +293,13 @@ impl FileSystem {
 
     /// Finds what a path leads to, and remembers it under the caller's object.
     pub(super) fn find(&self, path: &PathArg<'_>) -> Result<Node, brimfs::Error> {
-        let (node, ticket) = self
-            .core
-            .resolve(path.bytes())
-            .map_err(|fault| fault.at("look up", path.bytes()))?;
+        self.seek(path)
+            .map_err(|fault| fault.at("look up", path.bytes()))
+    }
+
+    /// As [`FileSystem::find`], for operations that name themselves in the error.
+    pub(super) fn seek(&self, path: &PathArg<'_>) -> Result<Node, Fault> {
+        let (node, ticket) = self.core.resolve(path.bytes())?;
         if let Some(ticket) = ticket {
             self.remember(path.object().as_borrowed(), ticket);
         }
@@ -325,6 +323,9 @@ impl FileSystem {
 
     #[inline]
     fn read_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path] = args.plain()?;
         let node = self.found(path).ok()??;
         match self
@@ -336,58 +337,11 @@ impl FileSystem {
         }
     }
 
-    /// The content of a file.
-    pub(super) fn read<'py>(
-        &self,
-        py: Python<'py>,
-        path: &PathArg<'_>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let node = self.find(path).or_raise(path)?;
-        match self.core.look(&node, Wait::Now, |stored| look(py, stored)) {
-            Ok(Looked::Object(object)) => Ok(object),
-            Ok(Looked::NoMemory) => Err(no_memory()),
-            Err(fault) if fault.kind() != ErrorKind::WouldBlock => {
-                Err(fault.at("read", path.bytes())).or_raise(path)
-            }
-            _ => self.read_long(py, path, &node),
-        }
-    }
-
-    /// Reads under a file lock that is waited for, and held while the object is made and filled,
-    /// without the interpreter lock.
-    fn read_long<'py>(
-        &self,
-        py: Python<'py>,
-        path: &PathArg<'_>,
-        node: &Node,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let (core, bytes, wait) = (&self.core, path.bytes(), self.core.default_wait());
-        let file = gil::detached(py, || {
-            core.open_node(node, bytes, &Mode::READ.options(), wait)
-        })
-        .map_err(|fault| fault.at("read", bytes))
-        .or_raise(path)?;
-        // Under the shared lock of the handle another one is free.
-        if let Ok(Looked::Object(object)) = core.look(node, Wait::Now, |stored| look(py, stored)) {
-            return Ok(object);
-        }
-        let len = usize::try_from(file.len()).map_err(|_| no_memory())?;
-        let content = new_bytes(py, len, |room| {
-            gil::detached(py, || {
-                let read = file.read_at(0, writable(room));
-                drop(file);
-                read
-            })
-        });
-        match content {
-            Ok(content) => Ok(content),
-            Err(Filled::NoMemory) => Err(no_memory()),
-            Err(Filled::Error(error)) => Err(error).or_raise(path),
-        }
-    }
-
     #[inline]
     fn write_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path, data] = args.plain()?;
         let py = args.py();
         gil::enter(py);
@@ -417,36 +371,11 @@ impl FileSystem {
         objects::integer(py, len as u64)
     }
 
-    /// Makes `data` the content of a file.
-    pub(super) fn write(
-        &self,
-        py: Python<'_>,
-        path: &PathArg<'_>,
-        data: Arg<'_>,
-        priority: Option<u8>,
-    ) -> PyResult<usize> {
-        let (core, bytes, wait) = (&self.core, path.bytes(), self.core.default_wait());
-        let put = |source: Source<'_>| {
-            let written = gil::detached(py, || match priority {
-                Some(priority) => core.write_prioritized(bytes, source, priority, wait),
-                None => core.write_with(bytes, source, wait),
-            });
-            written
-                .map_err(|fault| fault.at("write", bytes))
-                .or_raise(path)
-        };
-        if let Some(foreign) = adopt(data) {
-            let len = foreign.len();
-            put(Source::Foreign(foreign))?;
-            return Ok(len);
-        }
-        let data = Input::new(&data)?;
-        put(Source::Slice(data.bytes()))?;
-        Ok(data.bytes().len())
-    }
-
     #[inline]
     fn open_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path, mode] = args.plain()?;
         let mode = Mode::short(path_bytes(mode)?)?;
         gil::enter(args.py());
@@ -465,12 +394,15 @@ impl FileSystem {
                 core
             }
         };
-        let file = mode.file(core, path.to_owned().unbind());
+        let file = mode.file(core, path.to_owned().unbind(), false);
         Some(Bound::new(args.py(), file).ok()?.into_any())
     }
 
     #[inline]
     fn remove_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path] = args.plain()?;
         gil::enter(args.py());
         self.core.remove_file(path_bytes(path)?).ok()?;
@@ -479,6 +411,9 @@ impl FileSystem {
 
     #[inline]
     fn rename_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [src, dst] = args.plain()?;
         gil::enter(args.py());
         self.core.rename(path_bytes(src)?, path_bytes(dst)?).ok()?;
@@ -561,6 +496,9 @@ impl FileSystem {
 
     #[inline]
     fn view_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
+        if self.is_logged {
+            return None;
+        }
         let [path] = args.plain()?;
         let node = self.found(path).ok()??;
         // Nothing of these is copied, or little.
@@ -578,10 +516,13 @@ impl FileSystem {
 
     /// A view of a file, which may have to copy or to wait.
     fn view(&self, py: Python<'_>, path: &PathArg<'_>) -> PyResult<View> {
-        let core = &self.core;
-        let wait = core.default_wait();
-        let node = self.find(path).or_raise(path)?;
-        gil::detached(py, || core.view_node(&node, wait))
+        let (core, wait) = (&self.core, self.core.default_wait());
+        let measure = |view: &brimfs::View| view.len() as u64;
+        let viewed = || {
+            let node = self.seek(path)?;
+            gil::detached(py, || core.view_node(&node, wait))
+        };
+        core.log_call("view", path.bytes(), measure, viewed)
             .map(View::new)
             .map_err(|fault| fault.at("view", path.bytes()))
             .or_raise(path)

@@ -142,14 +142,14 @@ impl Mode {
     }
 
     /// The Python object over an opened file.
-    pub(super) fn file(self, core: brimfs::File, name: Py<PyAny>) -> File {
+    pub(super) fn file(self, core: brimfs::File, name: Py<PyAny>, is_logged: bool) -> File {
         // The position of a file to append to is at its end, as the built-in one's is.
         let position = if self.kind == Kind::Append {
             core.len()
         } else {
             0
         };
-        File::new(core, self.access(), self.name(), name, position)
+        File::new(core, self.access(), self.name(), name, position, is_logged)
     }
 }
 
@@ -289,7 +289,10 @@ impl FileSystem {
         }
         let path = &arguments.path;
         let core = self.open_core(py, path, &options, arguments.lock_timeout)?;
-        let file = Bound::new(py, mode.file(core, path.object().clone().unbind()))?;
+        let file = Bound::new(
+            py,
+            mode.file(core, path.object().clone().unbind(), self.is_logged),
+        )?;
         if !mode.text {
             return Ok(file.into_any());
         }
@@ -315,13 +318,13 @@ impl FileSystem {
     ) -> PyResult<brimfs::File> {
         let (core, bytes) = (&self.core, path.bytes());
         let wait = timeout.wait(core);
-        let opened = match core.open_with(bytes, options, Wait::Now) {
+        let opened = || match core.open_with(bytes, options, Wait::Now) {
             Err(fault) if fault.kind() == ErrorKind::WouldBlock && wait != Wait::Now => {
                 gil::detached(py, || core.open_with(bytes, options, wait))
             }
             opened => opened,
         };
-        opened
+        core.log_call("open", bytes, |_| 0, opened)
             .map_err(|fault| fault.at("open", bytes))
             .or_raise(path)
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use brimfs::{Builder, Compression, GuardAction, PolicyKind};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyString};
+use pyo3::types::{PyBool, PyInt, PyString};
 
 use crate::budget::Budget;
 use crate::sizes::{self, Limit};
@@ -111,6 +111,27 @@ fn compression(name: &str) -> PyResult<Compression> {
         "lz4" => Ok(Compression::Lz4),
         _ => Err(PyValueError::new_err(format!(
             "compression should be 'lz4' or None, not {name:?}"
+        ))),
+    }
+}
+
+/// An `operation_log` argument: how many operations to keep, or the file to append all of them to.
+pub(super) fn logging(builder: Builder, log: &Bound<'_, PyAny>) -> PyResult<Builder> {
+    const WHAT: &str = "operation_log";
+    if let Ok(file) = log.extract::<PathBuf>() {
+        return Ok(builder.operation_log_file(file));
+    }
+    if log.is_instance_of::<PyBool>() || !log.is_instance_of::<PyInt>() {
+        let class = log.get_type().name()?;
+        return Err(PyTypeError::new_err(format!(
+            "{WHAT} should be a number of operations, a path or None, not {class}"
+        )));
+    }
+    let entries = u32::try_from(sizes::count(log, WHAT)?).ok();
+    match entries.filter(|entries| *entries > 0) {
+        Some(entries) => Ok(builder.operation_log(entries as usize)),
+        None => Err(PyValueError::new_err(format!(
+            "{WHAT} should be from 1 to 2**32 - 1 operations"
         ))),
     }
 }
