@@ -5,6 +5,7 @@
 ...     fs.write_text("/hello.txt", "hello")
 ...     with fs.open("/hello.txt") as file:
 ...         file.read()
+5
 'hello'
 
 Paths are `str`, `bytes` or `os.PathLike`; relative ones start at the root. Sizes are bytes, or text
