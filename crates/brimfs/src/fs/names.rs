@@ -446,7 +446,7 @@ impl OpenOptions {
     #[inline]
     pub fn open(&self, fs: &FileSystem, path: impl AsPath) -> Result<File> {
         let path = path.as_path_bytes();
-        fs.counted(Operation::Open, || {
+        let opened = fs.counted(Operation::Open, || {
             fs.run_once(
                 "open",
                 path,
@@ -457,7 +457,8 @@ impl OpenOptions {
                     self.open_path(root, path, wait)
                 },
             )
-        })
+        });
+        opened.map(|opened| opened.into_file(path))
     }
 }
 

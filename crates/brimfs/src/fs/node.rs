@@ -291,9 +291,10 @@ impl FileSystem {
     pub fn open_with(&self, path: &[u8], options: &OpenOptions, wait: Wait) -> Result<File, Fault> {
         self.volume().check()?;
         options.check()?;
-        self.counted(Operation::Open, || {
+        let opened = self.counted(Operation::Open, || {
             options.open_path(self.root(), path, wait)
-        })
+        });
+        opened.map(|opened| opened.into_file(path))
     }
 
     /// Opens a node that exists; `path` is for messages.
@@ -307,9 +308,8 @@ impl FileSystem {
     ) -> Result<File, Fault> {
         self.volume().check()?;
         options.check()?;
-        self.counted(Operation::Open, || {
-            options.open_node(node.0.clone(), path, wait)
-        })
+        let opened = self.counted(Operation::Open, || options.open_node(node.0.clone(), wait));
+        opened.map(|opened| opened.into_file(path))
     }
 
     /// Removes a file or symbolic link from the directory that a node is.

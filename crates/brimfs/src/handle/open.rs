@@ -178,15 +178,15 @@ impl OpenOptions {
         root: &Arc<Inode>,
         path: &[u8],
         wait: Wait,
-    ) -> Result<File, Fault> {
+    ) -> Result<Opened, Fault> {
         if !(self.create || self.create_new) {
             let node = resolve::resolve(root, path, !self.no_follow)?.node;
-            return self.open_node(node, path, wait);
+            return self.open_node(node, wait);
         }
         loop {
             let target = match spot(root, path, !(self.no_follow || self.create_new))? {
                 Spot::Taken(_) if self.create_new => return Err(ErrorKind::AlreadyExists.into()),
-                Spot::Taken(node) => return self.open_node(node, path, wait),
+                Spot::Taken(node) => return self.open_node(node, wait),
                 Spot::Free(target) => target,
             };
             match self.create_path(&target, path, wait) {
@@ -197,7 +197,7 @@ impl OpenOptions {
         }
     }
 
-    fn create_path(&self, target: &Target, path: &[u8], wait: Wait) -> Result<File, Fault> {
+    fn create_path(&self, target: &Target, path: &[u8], wait: Wait) -> Result<Opened, Fault> {
         let directory = &target.place.directory;
         let (account, may_wait) = (directory.account(), wait != Wait::Now);
         let node = with_reclaim(account, may_wait, || {
@@ -206,16 +206,11 @@ impl OpenOptions {
         // Nobody knows the node yet, so the lock is free.
         let hold = self.hold(&node, Wait::Now)?;
         self.set_priority(&node);
-        let file = File::new(node, hold, self.access, path);
-        with_reclaim(account, may_wait, || target.link(file.node(), path)).map(|()| file)
+        let linked = with_reclaim(account, may_wait, || target.link(&node, path));
+        self.opened(node, hold, linked)
     }
 
-    pub(crate) fn open_node(
-        &self,
-        node: Arc<Inode>,
-        path: &[u8],
-        wait: Wait,
-    ) -> Result<File, Fault> {
+    pub(crate) fn open_node(&self, node: Arc<Inode>, wait: Wait) -> Result<Opened, Fault> {
         match node.kind() {
             FileType::File => {}
             FileType::Directory => return Err(ErrorKind::IsADirectory.into()),
@@ -223,11 +218,28 @@ impl OpenOptions {
         }
         let hold = self.hold(&node, wait)?;
         self.set_priority(&node);
-        let file = File::new(node, hold, self.access, path);
-        if self.truncate {
-            file.node().empty_content()?;
+        let emptied = match self.truncate {
+            true => node.empty_content(),
+            false => Ok(()),
+        };
+        self.opened(node, hold, emptied)
+    }
+
+    /// Gives the lock back if the last step failed.
+    #[inline]
+    fn opened(
+        &self,
+        node: Arc<Inode>,
+        mut hold: Option<Hold>,
+        done: Result<(), Fault>,
+    ) -> Result<Opened, Fault> {
+        if done.is_err()
+            && let Some(hold) = &mut hold
+        {
+            hold.release(&node.lock);
         }
-        Ok(file)
+        let access = self.access;
+        done.map(|()| Opened { node, hold, access })
     }
 
     #[inline]
@@ -242,6 +254,22 @@ impl OpenOptions {
             .map(|mode| Hold::acquire(&node.lock, mode, wait))
             .transpose()
             .map_err(|fault| explained(fault, node, wait))
+    }
+}
+
+/// What is to become a file; without its path, which makes a file large to pass on.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Opened {
+    node: Arc<Inode>,
+    hold: Option<Hold>,
+    access: Access,
+}
+
+impl Opened {
+    #[inline]
+    pub(crate) fn into_file(self, path: &[u8]) -> File {
+        File::new(self.node, self.hold, self.access, path)
     }
 }
 
