@@ -2,9 +2,10 @@
 
 Stage 1 partitions the raw rows by day and carrier under file locks, stage 2 converts finished
 partitions to Parquet while stage 1 still runs, stage 3 adds the delays up and compares every total
-with a direct computation on the source. The second act is the same job in a tenth of the memory that
-its data takes: the rest spills to a disk and comes back, and the totals are the same. In the last run the
-quota is too small: it must end in a clean `brimfs.QuotaExceeded` with every counter back at what it was.
+with a direct computation on the source. The second act is the same job in a tenth of the memory
+that its data takes: the rest spills to a disk and comes back, and the totals are the same. In the
+last run the quota is too small: it must end in a clean `brimfs.QuotaExceeded` with every counter
+back at what it was.
 
     python examples/python/etl_demo.py [--quota SIZE] [--memory-limit SIZE] [--workers N] [--json]
 
@@ -179,12 +180,13 @@ def show_spilling(report: dict[str, Any], first: dict[str, Any], out: Printer) -
     )
     out.line(
         f"{report['seconds']:.1f} s in all, {first['seconds']:.1f} s with memory for everything; "
-        f"peak memory {human_size(report['resident_peak'])} of {human_size(report['memory_limit'])} "
-        f"for {human_size(report['data'])} of data; {human_size(report['disk_used'])} on the disk"
+        f"peak memory {human_size(report['resident_peak'])} "
+        f"of {human_size(report['memory_limit'])} for {human_size(report['data'])} of data; "
+        f"{human_size(report['disk_used'])} on the disk"
     )
     out.line(
-        f"{report['stalls']:,} calls waited for memory, {report['stalled_seconds']:.2f} s together over "
-        f"all threads, the longest {report['longest_stall_seconds'] * 1e3:.0f} ms"
+        f"{report['stalls']:,} calls waited for memory, {report['stalled_seconds']:.2f} s together "
+        f"over all threads, the longest {report['longest_stall_seconds'] * 1e3:.0f} ms"
     )
     for line in report["mismatches"]:
         out.line(f"MISMATCH {line}")

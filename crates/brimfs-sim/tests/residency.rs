@@ -5,7 +5,7 @@
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 
-use brimfs::face::{Cold, Fault, Identity, Location, Residents, Slot, Tier, Unit, Wait};
+use brimfs::face::{ColdPart, Fault, Identity, Location, Residents, Slot, Tier, Unit, Wait};
 use brimfs::{Budget, ErrorKind, File, FileSystem, LockMode, OpenOptions};
 use brimfs_sim::op::Data;
 use brimfs_sim::tier::{Hostile, Manners};
@@ -464,16 +464,7 @@ impl Tier for Liar {
     fn fault_in(&self, _: &Arc<dyn Residents>, _: u64) -> Result<(), Fault> {
         Ok(())
     }
-    fn read_cold(
-        &self,
-        _: &Arc<dyn Residents>,
-        _: u64,
-        _: Cold,
-        _: usize,
-        _: &mut [u8],
-    ) -> Result<bool, Fault> {
-        Ok(false)
-    }
+    fn read_cold(&self, _: &Arc<dyn Residents>, _: &mut [ColdPart<'_>]) {}
     fn reclaim(&self, _: u64) -> Result<(), Fault> {
         Ok(())
     }
