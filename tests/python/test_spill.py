@@ -176,3 +176,21 @@ def test_a_spill_directory_that_is_missing_is_named(tmp_path):
     ):
         for number in range(100):
             fs.write_bytes(f"/{number}", content(number, 300_000))
+
+
+def test_the_limit_can_change_while_content_is_stored(spilling):
+    spilling.set_memory_limit("64MiB")
+    files = {f"/{number}": content(number, 400_000) for number in range(100)}
+    for path, data in files.items():
+        spilling.write_bytes(path, data)
+    spilling.set_memory_limit("12MiB")
+    stats = spilling.stats()
+    assert stats.resident <= stats.memory_limit == 12 << 20
+    assert stats.cold_bytes > 20 << 20
+    for path, data in files.items():
+        assert spilling.read_bytes(path) == data
+    with pytest.raises(ValueError, match="limit"):
+        spilling.set_memory_limit("lots")
+    with pytest.raises(brimfs.MemoryLimitExceeded):
+        spilling.set_memory_limit(100)
+    assert spilling.stats().memory_limit == 12 << 20

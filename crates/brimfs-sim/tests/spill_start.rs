@@ -200,7 +200,8 @@ fn a_lower_limit_spills_what_is_too_much_and_a_higher_one_is_used() {
     assert_eq!(fs.stats().memory_limit, 16 * MIB);
     check_files(&fs, "/a", files);
     assert!(budget.used() <= 16 * MIB);
-    budget.set_limit(128 * MIB).expect("more is always fine");
+    fs.set_memory_limit(128 * MIB).expect("more is always fine");
+    assert_eq!(budget.limit(), 128 * MIB);
     check_files(&fs, "/a", files);
     check_files(&fs, "/a", files);
     let before = fs.tier_stats().swaps_in;

@@ -94,6 +94,16 @@ impl FileSystem {
             .map(GcReport::from)
     }
 
+    /// Change the memory limit; bytes or text. Content that is too much for a lower one is spilled first.
+    ///
+    /// Filesystems that share the limit share the change. A MemoryLimitExceeded or an OSError of the disk
+    /// leaves the limit as it was. Takes as long as the disk does; other threads go on.
+    fn set_memory_limit(&self, py: Python<'_>, limit: &Bound<'_, PyAny>) -> PyResult<()> {
+        let limit = sizes::size(limit, "limit")?;
+        let core = &self.core;
+        gil::detached(py, || core.set_memory_limit(limit)).or_raise_bare(py)
+    }
+
     /// Where a file is, what it is worth, and when and why it was spilled or why not, as an Explanation.
     ///
     /// Counts as no access. O(1), for a large file O(its mebibytes).

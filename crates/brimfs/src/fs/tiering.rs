@@ -198,6 +198,18 @@ impl FileSystem {
         }
     }
 
+    /// Changes the memory limit of the budget, which other filesystems may share. Content that is too much
+    /// for a lower one is spilled first. O(1) for a higher one, else as long as the disk takes.
+    ///
+    /// # Errors
+    /// As [`Budget::set_limit`](crate::Budget::set_limit); the limit stays.
+    pub fn set_memory_limit(&self, bytes: u64) -> Result<()> {
+        self.volume()
+            .check()
+            .map_err(|fault| fault.during("set the memory limit"))?;
+        self.volume().account.budget.set_limit(bytes)
+    }
+
     /// Makes memory free at once: spills what is least worth keeping until no more than `target` of the
     /// memory limit is resident, 0 to 1, and returns what it did.
     ///

@@ -27,6 +27,19 @@ pub(crate) fn stalled() -> Option<f64> {
         .or_else(|| pressure(Path::new("/proc/pressure/memory")))
 }
 
+/// What a group's usage counts and the kernel gives up as soon as somebody needs memory, in bytes: pages
+/// of files. The sums of version 1 that include the groups below come first.
+fn reclaimable(group: &Path) -> u64 {
+    let text = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+    let value = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.strip_prefix(' ')?.trim().parse::<u64>().ok()
+    };
+    let pages = |kind: &str| value(&format!("total_{kind}")).or_else(|| value(kind));
+    let sum = ["inactive_file", "active_file"].map(|kind| pages(kind).unwrap_or(0));
+    sum.iter().sum()
+}
+
 /// Reads a file of the kernel's pressure stall information.
 fn pressure(file: &Path) -> Option<f64> {
     let text = fs::read_to_string(file).ok()?;
@@ -143,7 +156,8 @@ impl Groups {
             };
             // "max" is no number, and version 1 says "no limit" with a number near 2^63.
             let limit = number(self.limit_file).filter(|limit| *limit < 1 << 60)?;
-            Some((limit, number(self.usage_file).unwrap_or(0)))
+            let used = number(self.usage_file).unwrap_or(0);
+            Some((limit, used.saturating_sub(reclaimable(directory))))
         })
     }
 
@@ -206,6 +220,30 @@ mod tests {
         ]);
         let groups = Groups::of_this_process(host.path());
         assert_eq!((groups.limit(), groups.room()), (None, None));
+    }
+
+    #[test]
+    fn pages_of_files_are_room() {
+        let version_2 = host(&[
+            ("proc/self/cgroup", "0::/a\n"),
+            ("sys/fs/cgroup/a/memory.max", "1000\n"),
+            ("sys/fs/cgroup/a/memory.current", "990\n"),
+            (
+                "sys/fs/cgroup/a/memory.stat",
+                "anon 90\nfile 900\ninactive_anon 9\ninactive_file 600\nactive_file 200\n",
+            ),
+        ]);
+        assert_eq!(Groups::of_this_process(version_2.path()).room(), Some(810));
+        let version_1 = host(&[
+            ("proc/self/cgroup", "4:memory:/x\n"),
+            ("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "1000\n"),
+            ("sys/fs/cgroup/memory/x/memory.usage_in_bytes", "900\n"),
+            (
+                "sys/fs/cgroup/memory/x/memory.stat",
+                "inactive_file 1\nactive_file 1\ntotal_inactive_file 300\ntotal_active_file 50\n",
+            ),
+        ]);
+        assert_eq!(Groups::of_this_process(version_1.path()).room(), Some(450));
     }
 
     #[test]
