@@ -20,6 +20,8 @@ def rows() -> list[Row]:
     array = at_most(ARRAY_NS_MOST, TIME)
     return [
         Row("stream", "256 MiB written and read in 1 MiB pieces", TIME, times(1.5), _stream),
+        Row("stream_copied", "256 MiB of `bytearray` pieces written, read by `readinto`",
+            TIME, times(1.5), _stream_copied),
         Row("random_files", "one of 10,000 files of 4 KiB at random, read whole by a handle",
             TIME, times(10), lambda peer, scale: _random_files(peer, scale, fresh=False)),
         Row("random_files_fresh", "the same with fresh path strings",
@@ -48,6 +50,30 @@ def _stream(peer: Candidate, scale: Scale) -> Round:
                 while data := file.read(MIB):
                     total += len(data)
         if total != size or data == piece:
+            raise AssertionError(f"{peer.name} read {total} bytes of {size}")
+        peer.remove(path)
+        return 1
+
+    return run
+
+
+def _stream_copied(peer: Candidate, scale: Scale) -> Round:
+    """What nobody can keep by reference: every byte is copied in and out."""
+    size = scale.size(256, 32) * MIB
+    piece = bytearray(range(256)) * (MIB // 256)
+    room = bytearray(MIB)
+    path = peer.path("/large")
+
+    def run(watch: Stopwatch) -> int:
+        total = 0
+        with watch.measure():
+            with peer.open(path, "wb") as file:
+                for _ in range(size // MIB):
+                    file.write(piece)
+            with peer.open(path, "rb") as file:
+                while count := file.readinto(room):
+                    total += count
+        if total != size or room != piece:
             raise AssertionError(f"{peer.name} read {total} bytes of {size}")
         peer.remove(path)
         return 1
