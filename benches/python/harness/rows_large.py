@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from typing import Any
 
 from .measure import FILES_PER_SECOND, TIME, Round, Scale, Stopwatch, at_most, times
 from .peers import Candidate
@@ -19,9 +20,10 @@ THREADS = 10
 def rows() -> list[Row]:
     array = at_most(ARRAY_NS_MOST, TIME)
     return [
-        Row("stream", "256 MiB written and read in 1 MiB pieces", TIME, times(1.5), _stream),
+        Row("stream", "256 MiB written and read in 1 MiB pieces", TIME, times(1.5),
+            lambda peer, scale: _stream(peer, scale, copied=False)),
         Row("stream_copied", "256 MiB of `bytearray` pieces written, read by `readinto`",
-            TIME, times(1.5), _stream_copied),
+            TIME, times(1.5), lambda peer, scale: _stream(peer, scale, copied=True)),
         Row("random_files", "one of 10,000 files of 4 KiB at random, read whole by a handle",
             TIME, times(10), lambda peer, scale: _random_files(peer, scale, fresh=False)),
         Row("random_files_fresh", "the same with fresh path strings",
@@ -35,45 +37,32 @@ def rows() -> list[Row]:
     ]  # fmt: skip
 
 
-def _stream(peer: Candidate, scale: Scale) -> Round:
+def _stream(peer: Candidate, scale: Scale, *, copied: bool) -> Round:
+    """With `copied` nobody can keep a piece by reference: every byte is copied in and out."""
     size = scale.size(256, 32) * MIB
-    piece = bytes(range(256)) * (MIB // 256)
-    path = peer.path("/large")
-
-    def run(watch: Stopwatch) -> int:
-        total = 0
-        with watch.measure():
-            with peer.open(path, "wb") as file:
-                for _ in range(size // MIB):
-                    file.write(piece)
-            with peer.open(path, "rb") as file:
-                while data := file.read(MIB):
-                    total += len(data)
-        if total != size or data == piece:
-            raise AssertionError(f"{peer.name} read {total} bytes of {size}")
-        peer.remove(path)
-        return 1
-
-    return run
-
-
-def _stream_copied(peer: Candidate, scale: Scale) -> Round:
-    """What nobody can keep by reference: every byte is copied in and out."""
-    size = scale.size(256, 32) * MIB
-    piece = bytearray(range(256)) * (MIB // 256)
+    pattern = bytes(range(256)) * (MIB // 256)
+    piece = bytearray(pattern) if copied else pattern
     room = bytearray(MIB)
     path = peer.path("/large")
 
-    def run(watch: Stopwatch) -> int:
+    def drain(file: Any) -> int:
         total = 0
+        if copied:
+            while count := file.readinto(room):
+                total += count
+        else:
+            while data := file.read(MIB):
+                total += len(data)
+        return total
+
+    def run(watch: Stopwatch) -> int:
         with watch.measure():
             with peer.open(path, "wb") as file:
                 for _ in range(size // MIB):
                     file.write(piece)
             with peer.open(path, "rb") as file:
-                while count := file.readinto(room):
-                    total += count
-        if total != size or room != piece:
+                total = drain(file)
+        if total != size or (copied and room != piece):
             raise AssertionError(f"{peer.name} read {total} bytes of {size}")
         peer.remove(path)
         return 1
