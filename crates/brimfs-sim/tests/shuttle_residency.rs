@@ -237,33 +237,6 @@ fn evicting_against_a_view_of_a_run() {
 }
 
 #[test]
-fn evicting_against_a_view_that_began_before_the_tier() {
-    explore(SCHEDULES, || {
-        let budget = Budget::new(64 << 20);
-        let fs = FileSystem::builder()
-            .budget(&budget)
-            .build()
-            .expect("a filesystem");
-        fs.write("/a", vec![b'a'; 1_000]).expect("room");
-        let viewer = {
-            let fs = fs.clone();
-            thread::spawn(move || {
-                let view = fs.view("/a").expect("a view");
-                thread::yield_now();
-                assert_eq!(view[..], [b'a'; 1_000]);
-            })
-        };
-        let tier = Hostile::install(&budget, MANNERS, 1);
-        let (node, _) = fs.resolve(b"/a").expect("a node");
-        node.residents().admit_existing();
-        tier.evict_all();
-        drop(node);
-        viewer.join().expect("no panic");
-        World { fs, tier }.end();
-    });
-}
-
-#[test]
 fn evicting_against_truncating_and_appending() {
     explore(SCHEDULES, || {
         let world = World::new();
