@@ -145,7 +145,7 @@ impl Directory {
         // While the parts move, both of their places exist; an upper bound of that is
         // reserved first and set right afterwards.
         let bound = (entries * size_of::<Entry>() + names + places.next_power_of_two() * 20) as u64;
-        budget.reserve_name(bound)?;
+        budget.reserve_name_for(bound, self.charged)?;
         self.entries.reserve_exact(entries - self.entries.len());
         self.names.reserve_exact(names - self.names.len());
         let (stored, listed) = (&self.names, &self.entries);

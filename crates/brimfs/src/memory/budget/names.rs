@@ -16,7 +16,13 @@ impl Budget {
     /// As [`Budget::reserve`], for a node or a name: nothing that is kept back, and with a tier no
     /// more than a half of the limit altogether.
     pub(crate) fn reserve_name(&self, bytes: u64) -> Result<(), Fault> {
-        self.count_name(bytes)?;
+        self.reserve_name_for(bytes, 0)
+    }
+
+    /// As [`Budget::reserve_name`], for what takes the place of `replaced` bytes that go at once: they
+    /// do not count against the half.
+    pub(crate) fn reserve_name_for(&self, bytes: u64, replaced: u64) -> Result<(), Fault> {
+        self.count_name(bytes, replaced)?;
         let reserved = match self.reserve_spare(bytes) {
             Ok(()) => Ok(()),
             Err(fault) => self.reserve_hard(bytes, fault, false),
@@ -32,7 +38,7 @@ impl Budget {
     }
 
     #[inline]
-    fn count_name(&self, bytes: u64) -> Result<(), Fault> {
+    fn count_name(&self, bytes: u64, replaced: u64) -> Result<(), Fault> {
         if !self.has_tier() {
             return Ok(());
         }
@@ -40,7 +46,7 @@ impl Budget {
         let before = names.fetch_add(bytes as i64, Ordering::Relaxed);
         let most = self.limit() / NAMES_SHARE;
         let before = u64::try_from(before).unwrap_or(0);
-        if before + bytes <= most {
+        if before + bytes.saturating_sub(replaced) <= most {
             return Ok(());
         }
         names.fetch_sub(bytes as i64, Ordering::Relaxed);
