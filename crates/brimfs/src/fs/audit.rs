@@ -1,9 +1,8 @@
 //! Counts everything anew and compares it with the counters. For tests.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use crate::base::sync::{Arc, thread};
+use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::memory::chunk::{Adopted, Chunk};
 use crate::memory::content::Content;
@@ -64,21 +63,16 @@ impl FileSystem {
     /// A sentence that names the first counter that is wrong.
     #[doc(hidden)]
     pub fn audit(&self) -> Result<(), String> {
-        // A tier settles what it is charged while this counts: what is wrong for good is wrong again.
-        let is_moving = self.volume().account.budget.is_tracking();
-        let attempts = if is_moving { 50 } else { 1 };
-        let mut found = self.audit_once();
-        for _ in 1..attempts {
-            if found.is_ok() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
-            found = self.audit_once();
+        let mut found = Ok(());
+        let mut count = || found = self.compare();
+        match self.volume().account.budget.tier() {
+            Some(tier) => tier.while_still(&mut count),
+            None => count(),
         }
         found
     }
 
-    fn audit_once(&self) -> Result<(), String> {
+    fn compare(&self) -> Result<(), String> {
         let volume = self.volume();
         let mut sums = Sums::default();
         let mut walk = Walk::new(self.root().clone(), b"/");
@@ -99,7 +93,7 @@ impl FileSystem {
             }
         }
         sums.resident -= DIRECTORY_COST;
-        let stats = self.stats();
+        let stats = self.counters();
         let tier = volume.account.budget.tier();
         sums.resident += tier.map_or(0, |tier| tier.charged());
         sums.resident += stats.cached_paths + volume.extras.charged();

@@ -284,14 +284,20 @@ impl FileSystem {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let volume = self.volume();
-        let (quota, budget) = (&volume.account.quota, &volume.account.budget);
         if volume.nodes() == 1 && volume.born == fork::generation() {
             // Nothing is left that a path could lead to: an empty filesystem reads zero.
             volume.cache.clear();
-            if let Some(tier) = budget.tier() {
+            if let Some(tier) = volume.account.budget.tier() {
                 tier.rest();
             }
         }
+        self.counters()
+    }
+
+    /// As [`FileSystem::stats`], and changes nothing.
+    fn counters(&self) -> Stats {
+        let volume = self.volume();
+        let (quota, budget) = (&volume.account.quota, &volume.account.budget);
         let limit = |limit| (limit != UNLIMITED).then_some(limit);
         Stats {
             quota_used: quota.used(),

@@ -254,6 +254,11 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
     /// That thread is done: the units that it had admitted go now, before any others.
     fn collect(&self) {}
 
+    /// Runs something while the tier takes nothing away and is charged nothing else.
+    fn while_still(&self, work: &mut dyn FnMut()) {
+        work();
+    }
+
     /// What the tier's own buffers and tables are charged to the budget, in bytes.
     fn charged(&self) -> u64 {
         0

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::clock;
 use crate::base::sync::Mutex;
-use crate::base::sync::atomic::Ordering;
+use crate::base::sync::atomic::{AtomicBool, Ordering};
 
 use super::Mover;
 use super::reclaim::Staging;
@@ -17,9 +17,16 @@ use super::tickets::Tickets;
 /// A walk that may find nothing is not made again for so long.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// When the last walk ended. Held while one is under way.
+/// Whether the tier is awake, and what was looked at since.
 #[derive(Debug, Default)]
-pub(super) struct Census(Mutex<Option<Duration>>);
+pub(super) struct Census {
+    /// Held by whoever wakes the tier or lays it to rest: nobody sees it half awake.
+    waking: Mutex<()>,
+    /// Nobody has looked for content since the tier woke.
+    is_due: AtomicBool,
+    /// When the last walk ended. Held while one is under way.
+    ended: Mutex<Option<Duration>>,
+}
 
 /// What a walk led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +43,22 @@ impl Mover {
     /// Tracks units from now on, and pays for the buffers, which are needed when there is no memory
     /// left. Does nothing the second time.
     pub(super) fn activate(&self) {
-        let Some(budget) = self.budget.upgrade() else {
+        if self.is_awake() {
             return;
-        };
-        let aside = budget.claim_aside();
-        if aside > 0 {
-            self.charged.fetch_add(aside, Ordering::Relaxed);
-            budget.start_tracking();
         }
+        let _waking = self.census.waking.lock();
+        if let Some(budget) = self.budget.upgrade()
+            && !self.is_awake()
+        {
+            self.census.is_due.store(true, Ordering::Relaxed);
+            budget.start_tracking();
+            self.charged.store(budget.claim_aside(), Ordering::Release);
+        }
+    }
+
+    /// Whether units are tracked, and buffers paid for.
+    pub(super) fn is_awake(&self) -> bool {
+        self.charged.load(Ordering::Acquire) > 0
     }
 
     /// Goes back to sleep if nothing is stored: memory, disk and tables are given back. An empty
@@ -52,11 +67,12 @@ impl Mover {
         let Some(budget) = self.budget.upgrade() else {
             return;
         };
-        if self.charged.load(Ordering::Relaxed) == 0 {
+        if !self.is_awake() {
             return;
         }
         // A batch that is under way ends first.
         let mut staging = self.staging.lock();
+        let _waking = self.census.waking.lock();
         let charged = self.charged.load(Ordering::Relaxed);
         let (mut books, mut tickets) = (self.books.lock(), self.tickets.lock());
         if charged == 0 || tickets.count() > 0 || !books.start_over() {
@@ -65,22 +81,23 @@ impl Mover {
         if budget.lay_aside_again(charged, self.fixed) {
             *staging = Staging::default();
             *tickets = Tickets::default();
-            self.charged.store(0, Ordering::Relaxed);
+            self.charged.store(0, Ordering::Release);
             *self.streams.lock() = Streams::default();
             self.store.lock().take();
-            *self.census.0.lock() = None;
         }
     }
 
     /// Admits all content of all filesystems that is not known yet. Units that move from a place
     /// that the walk has yet to see to one that it has seen are found by the next one.
     pub(super) fn take_census(&self) -> Found {
-        let (Some(budget), Some(mut ended)) = (self.budget.upgrade(), self.census.0.try_lock())
+        let census = &self.census;
+        let (Some(budget), Some(mut ended)) = (self.budget.upgrade(), census.ended.try_lock())
         else {
             return Found::Busy;
         };
         let now = clock::monotonic();
-        if ended.is_some_and(|ended| now < ended + AGAIN_AFTER) {
+        let is_due = census.is_due.swap(false, Ordering::Relaxed);
+        if !is_due && ended.is_some_and(|ended| now < ended + AGAIN_AFTER) {
             return Found::Nothing;
         }
         let before = self.books.lock().admissions();
@@ -94,11 +111,8 @@ impl Mover {
         }
     }
 
-    /// Whether nobody has looked for content yet.
+    /// Whether nobody has looked for content since the tier woke.
     pub(super) fn lacks_census(&self) -> bool {
-        self.census
-            .0
-            .try_lock()
-            .is_some_and(|ended| ended.is_none())
+        self.census.is_due.load(Ordering::Relaxed)
     }
 }

@@ -168,7 +168,7 @@ impl Mover {
     /// Lets the charge follow what tables and buffers take, as far as there is room. Called by whoever
     /// evicts, so that nothing falls asleep meanwhile.
     fn settle_charge(&self) {
-        let Some(budget) = self.budget.upgrade() else {
+        let Some(budget) = self.budget.upgrade().filter(|_| self.is_awake()) else {
             return;
         };
         let index = self.opened().map_or(0, |store| store.footprint().index);
@@ -269,6 +269,11 @@ impl Tier for Mover {
         self.activate();
         // The walk that admits what is there.
         self.watch.call();
+    }
+
+    fn while_still(&self, work: &mut dyn FnMut()) {
+        let _staging = self.staging.lock();
+        work();
     }
 
     fn rest(&self) {

@@ -78,7 +78,7 @@ fn work(mover: &Weak<Mover>) {
         if mover.watch.called.swap(false, Ordering::AcqRel) {
             mover.activate();
         }
-        let is_awake = mover.charged.load(Ordering::Relaxed) > 0;
+        let is_awake = mover.is_awake();
         if is_awake {
             if mover.lacks_census() {
                 mover.take_census();
