@@ -343,6 +343,14 @@ impl Shard {
             .find_map(|set| Some((set, self.sets[set].position(tag, path)?)))
     }
 
+    /// A place that nobody has in one of the two sets that a path can be in.
+    fn free(&self, hash: u64) -> Option<(usize, usize)> {
+        let home = self.home(hash);
+        [home, home ^ 1]
+            .into_iter()
+            .find_map(|set| Some((set, self.sets[set].free()?)))
+    }
+
     /// A paid place for a path: its own, a free one, or that of a path that is given up for it.
     ///
     /// A new file's path takes no other's place.
@@ -364,10 +372,12 @@ impl Shard {
         if self.sets.is_empty() {
             return None;
         }
-        let home = self.home(hash);
-        let free = [home, home ^ 1]
-            .into_iter()
-            .find_map(|set| Some((set, self.sets[set].free()?)));
+        let mut free = self.free(hash);
+        // One crowded pair of sets is bad luck, which room for all of them cures.
+        if free.is_none() && self.used * 8 >= self.sets.len() * WAYS * 3 {
+            self.grow(limit, cache);
+            free = self.free(hash);
+        }
         if let Some(place) = free
             && cache.charge(self, cost, limit)
         {
@@ -377,6 +387,7 @@ impl Shard {
         if why == Why::Created {
             return None;
         }
+        let home = self.home(hash);
         let way = self.next_to_go(home)?;
         self.give_up(home, way, cache);
         if !cache.charge(self, cost, limit) {
@@ -425,11 +436,7 @@ impl Shard {
             let target = &entry.header.header;
             let stands = target.epoch() == epoch && target.node.strong_count() > 0;
             let hash = hash_bytes(&entry.slice);
-            let home = self.home(hash);
-            let free = [home, home ^ 1]
-                .into_iter()
-                .find_map(|set| Some((set, self.sets[set].free()?)));
-            match free {
+            match self.free(hash) {
                 Some((set, way)) if stands => {
                     self.sets[set].tags[way] = tag_of(hash);
                     self.sets[set].entries[way] = Some(entry);

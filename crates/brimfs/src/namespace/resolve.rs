@@ -71,8 +71,17 @@ pub(crate) fn resolve(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Fo
             keep: true,
         });
     }
+    resolve_anew(root, path, follow)
+}
+
+/// As [`resolve`], for a path that the cache does not know; it does from now on.
+fn resolve_anew(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Found, Fault> {
+    let cache = &root.volume().cache;
     let epoch = cache.epoch();
-    let walked = Walk::start(root, path)?.finish(follow)?;
+    let walked = match child_of_cached(root, path, follow)? {
+        Some(walked) => walked,
+        None => Walk::start(root, path)?.finish(follow)?,
+    };
     let stamp = Stamp {
         epoch,
         names: walked.names_stamp,
@@ -85,6 +94,30 @@ pub(crate) fn resolve(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Fo
         stamp,
         keep: !walked.upward,
     })
+}
+
+/// The end of a path whose directory the cache knows: one name to look up, at any depth. Nothing for
+/// a path that takes more.
+fn child_of_cached(root: &Arc<Inode>, path: &[u8], follow: bool) -> Result<Option<Walked>, Fault> {
+    path::check(path)?;
+    let (prefix, last) = path::split_last(path);
+    let Last::Name { name, slash: false } = last else {
+        return Ok(None);
+    };
+    let known = root.volume().cache.get(path::trim_slashes(prefix), true);
+    let Some((directory, _)) = known.filter(|(node, _)| node.is_directory()) else {
+        return Ok(None);
+    };
+    let (at, names_stamp) = child(&directory, name)?;
+    if follow && at.kind() == FileType::Symlink {
+        return Ok(None);
+    }
+    Ok(Some(Walked {
+        at,
+        names_stamp,
+        via_link: false,
+        upward: false,
+    }))
 }
 
 /// As [`resolve`], with relative paths starting at `start`, following links.
