@@ -242,7 +242,7 @@ impl FileSystem {
     pub fn write_with(&self, path: &[u8], source: Source<'_>, wait: Wait) -> Result<bool, Fault> {
         self.volume().check()?;
         self.counted(Operation::Write, || {
-            whole::write_path(self.root(), path, source, wait)
+            whole::write_path(self.root(), path, source, None, wait)
         })
     }
 
@@ -257,7 +257,7 @@ impl FileSystem {
         self.volume().check()?;
         check_priority(priority)?;
         self.counted(Operation::Write, || {
-            whole::write_path_as(self.root(), path, source, Some(priority), wait)
+            whole::write_path(self.root(), path, source, Some(priority), wait)
         })
     }
 

@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::long_wait::long_wait;
-use crate::base::operations::Operation;
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::fs::whole;
@@ -107,20 +106,7 @@ impl FileSystem {
         priority: u8,
     ) -> Result<()> {
         let path = path.as_path_bytes();
-        let content = content.into();
-        let len = content.len() as u64;
-        self.counted(Operation::Write, || {
-            self.run_once(
-                "write",
-                path,
-                |()| len,
-                |root| {
-                    check_priority(priority)?;
-                    let source = Source::Bytes(content);
-                    whole::write_path_as(root, path, source, Some(priority), self.wait()).map(drop)
-                },
-            )
-        })
+        self.put(path, Source::Bytes(content.into()), Some(priority))
     }
 
     /// Brings files into memory ahead of use, in the background and in the order given. With a

@@ -20,6 +20,7 @@ use crate::memory::shared::Shared;
 use crate::memory::small::with_reclaim;
 use crate::namespace::inode::{Body, FileType, Inode, PERMISSIONS};
 use crate::namespace::path::AsPath;
+use crate::namespace::priority::check_priority;
 use crate::namespace::resolve::{self, Place};
 use crate::namespace::tree;
 
@@ -81,19 +82,10 @@ fn create_with<'a>(
     }
 }
 
-/// Creates or replaces a file; returns whether it was created.
-pub(crate) fn write_path(
-    root: &Arc<Inode>,
-    path: &[u8],
-    source: Source<'_>,
-    wait: Wait,
-) -> Result<bool, Fault> {
-    write_path_as(root, path, source, None, wait)
-}
-
-/// As [`write_path`]; the file has this priority from then on, if one is given.
+/// Creates or replaces a file; returns whether it was created. It has this priority from then on, if
+/// one is given.
 #[inline]
-pub(crate) fn write_path_as(
+pub(crate) fn write_path(
     root: &Arc<Inode>,
     path: &[u8],
     source: Source<'_>,
@@ -251,16 +243,7 @@ impl FileSystem {
     #[inline]
     pub fn write(&self, path: impl AsPath, content: impl Into<Bytes>) -> Result<()> {
         let path = path.as_path_bytes();
-        let content = content.into();
-        let len = content.len() as u64;
-        self.counted(Operation::Write, || {
-            self.run_once(
-                "write",
-                path,
-                |()| len,
-                |root| write_path(root, path, Source::Bytes(content), self.wait()).map(drop),
-            )
-        })
+        self.put(path, Source::Bytes(content.into()), None)
     }
 
     /// As [`FileSystem::write`], copying the bytes.
@@ -269,13 +252,22 @@ impl FileSystem {
     /// As [`FileSystem::write`].
     #[inline]
     pub fn write_slice(&self, path: impl AsPath, content: &[u8]) -> Result<()> {
-        let path = path.as_path_bytes();
+        self.put(path.as_path_bytes(), Source::Slice(content), None)
+    }
+
+    /// Creates or replaces a file, which has this priority from then on, if one is given.
+    #[inline]
+    pub(super) fn put(&self, path: &[u8], source: Source<'_>, priority: Option<u8>) -> Result<()> {
+        let len = source.len() as u64;
         self.counted(Operation::Write, || {
             self.run_once(
                 "write",
                 path,
-                |()| content.len() as u64,
-                |root| write_path(root, path, Source::Slice(content), self.wait()).map(drop),
+                |()| len,
+                |root| {
+                    priority.map_or(Ok(()), check_priority)?;
+                    write_path(root, path, source, priority, self.wait()).map(drop)
+                },
             )
         })
     }

@@ -39,10 +39,7 @@ pub(crate) fn retry<R>(
     mut attempt: impl FnMut() -> Result<R, Fault>,
 ) -> Result<R, Fault> {
     match attempt() {
-        Err(fault) => match retry_slowly(node, wait, fault, &mut attempt) {
-            Ended::Done(result) => result,
-            Ended::Short(fault) => write_through(node, fault, &mut attempt),
-        },
+        Err(fault) => retry_slowly(node, wait, fault, &mut attempt, write_through),
         done => done,
     }
 }
@@ -55,20 +52,16 @@ pub(crate) fn retry_resident<R>(
     mut attempt: impl FnMut() -> Result<R, Fault>,
 ) -> Result<R, Fault> {
     match attempt() {
-        Err(fault) => match retry_slowly(node, wait, fault, &mut attempt) {
-            Ended::Done(result) => result,
-            Ended::Short(fault) => Err(short(fault)),
-        },
+        Err(fault) => retry_slowly(node, wait, fault, &mut attempt, |_, fault, _| {
+            Err(short(fault))
+        }),
         done => done,
     }
 }
 
-/// How trying again ended.
-enum Ended<R> {
-    Done(Result<R, Fault>),
-    /// No memory can be had, or no content be kept long enough.
-    Short(Fault),
-}
+/// What else to try where no memory can be had, or no content be kept long enough.
+type Otherwise<R> =
+    fn(&Arc<Inode>, Fault, &mut dyn FnMut() -> Result<R, Fault>) -> Result<R, Fault>;
 
 #[cold]
 fn retry_slowly<R>(
@@ -76,23 +69,26 @@ fn retry_slowly<R>(
     wait: Wait,
     mut fault: Fault,
     attempt: &mut dyn FnMut() -> Result<R, Fault>,
-) -> Ended<R> {
+    otherwise: Otherwise<R>,
+) -> Result<R, Fault> {
     for turn in 0..TURNS {
         if turn > 0 {
             // Somebody else is in the way, or faster.
             thread::yield_now();
         }
         match help(node, wait, fault) {
-            Err(fault) if fault.short_of_memory().is_some() => return Ended::Short(fault),
-            Err(fault) => return Ended::Done(Err(fault)),
+            Err(fault) if fault.short_of_memory().is_some() => {
+                return otherwise(node, fault, attempt);
+            }
+            Err(fault) => return Err(fault),
             Ok(()) => {}
         }
         fault = match attempt() {
             Err(fault) => fault,
-            done => return Ended::Done(done),
+            done => return done,
         };
     }
-    Ended::Short(fault)
+    otherwise(node, fault, attempt)
 }
 
 /// Runs an operation in memory that is kept back. What it needs cold cannot go again meanwhile, so

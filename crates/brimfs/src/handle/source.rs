@@ -104,7 +104,7 @@ impl<'s> Source<'s> {
     }
 
     #[inline]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.as_slice().len()
     }
 }
