@@ -169,13 +169,19 @@ def test_options_that_make_no_sense(options, error, text):
         brimfs.FileSystem(**options)
 
 
-def test_a_spill_directory_that_is_missing_is_named(tmp_path):
-    with (
-        brimfs.FileSystem(memory_limit="8MiB", spill_dir=tmp_path / "missing") as fs,
-        pytest.raises(OSError, match="missing"),
-    ):
-        for number in range(100):
-            fs.write_bytes(f"/{number}", content(number, 300_000))
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("missing", "No such file"), ("file", "not a directory"), ("/dev/shm", "lies in memory")],
+)
+def test_a_spill_directory_that_is_none_is_refused_at_once(tmp_path, place, reason):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match=f"{place}.*{reason}"):
+        brimfs.FileSystem(memory_limit="8MiB", spill_dir=tmp_path / place)
+
+
+def test_a_disk_limit_without_room_for_two_segments_is_refused_at_once():
+    with pytest.raises(ValueError, match="two segments"):
+        brimfs.FileSystem(disk_limit="1MiB")
 
 
 def test_the_limit_can_change_while_content_is_stored(spilling):

@@ -250,3 +250,25 @@ fn one_call_can_write_more_than_memory_before_anything_else_was_written() {
     fs.append("/a", &bytes).expect("written");
     assert!(has(&fs, "/a", 0, &bytes), "an appended file");
 }
+
+#[test]
+fn what_cannot_be_spilled_to_is_refused_when_the_filesystem_is_built() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("file");
+    std::fs::write(&file, b"").expect("a file");
+    for (place, reason) in [
+        (directory.path().join("missing"), "No such file"),
+        (file, "not a directory"),
+    ] {
+        let error = FileSystem::builder().spill_dir(&place).build();
+        let error = error.expect_err("nothing to spill to");
+        assert_eq!(error.kind(), ErrorKind::Io);
+        let text = error.to_string();
+        assert!(text.contains(&place.display().to_string()), "{text}");
+        assert!(text.contains(reason), "{text}");
+    }
+    let error = FileSystem::builder().disk_limit(MIB).build();
+    let error = error.expect_err("no room for two segments");
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(error.to_string().contains("two segments"), "{error}");
+}

@@ -252,7 +252,8 @@ impl Builder {
     /// [`ErrorKind::InvalidArgument`] for a share outside of (0, 1], an umask beyond `0o777`, no room
     /// for the root, a memory limit too small for the fixed tables (or for the buffers of spilling),
     /// or a budget whose filesystems spill otherwise than is asked for here;
-    /// [`ErrorKind::MemoryLimit`] if the machine's memory is used up by other filesystems.
+    /// [`ErrorKind::MemoryLimit`] if the machine's memory is used up by other filesystems;
+    /// [`ErrorKind::Io`] if the directory to spill to is none, or lies in memory, or takes no file.
     pub fn build(self) -> Result<FileSystem> {
         self.settings()
             .and_then(FileSystem::from_settings)

@@ -272,6 +272,8 @@ impl FileSystem {
 
 #[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
+    use std::time::Duration;
+
     use crate::FileSystem;
     use crate::memory::guard::Shortage;
 
@@ -319,5 +321,19 @@ mod tests {
             usable / 2,
             "however short the machine is"
         );
+    }
+    #[test]
+    fn a_search_in_vain_says_nothing_once_the_filesystem_was_emptied() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let fs = FileSystem::builder()
+            .memory_limit(16 * MIB)
+            .spill_dir(directory.path())
+            .build()
+            .expect("built");
+        let mover = fs.mover().expect("there is a disk");
+        mover.note_stuck(Duration::ZERO);
+        assert!(!mover.is_stuck(), "asleep it has not looked");
+        assert!(fs.volume().account.budget.wake_tier());
+        assert!(!mover.is_stuck(), "awake it has not looked yet");
     }
 }

@@ -51,6 +51,8 @@ impl Mover {
             && !self.is_awake()
         {
             self.census.is_due.store(true, Ordering::Relaxed);
+            // What was looked for before is not what is there now.
+            self.stuck_until.store(0, Ordering::Relaxed);
             budget.start_tracking();
             self.charged.store(budget.claim_aside(), Ordering::Release);
         }

@@ -99,14 +99,16 @@ pub(crate) struct Mover {
 }
 
 impl Mover {
-    /// Gives a budget a mover, if it was not settled before what it has. Touches no disk and takes no
-    /// memory yet; what its buffers will need is put aside.
+    /// Gives a budget a mover, if it was not settled before what it has. Takes no memory yet, what its
+    /// buffers will need is put aside, and touches no disk but to look at a directory that the user named.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the limit has no room for
-    /// buffers, [`ErrorKind::MemoryLimit`](crate::ErrorKind::MemoryLimit) if the machine has none.
+    /// buffers or the disk limit none for segments, [`ErrorKind::Io`](crate::ErrorKind::Io) if the named
+    /// directory is none, [`ErrorKind::MemoryLimit`](crate::ErrorKind::MemoryLimit) if the machine has none.
     pub(crate) fn install(settings: TierSettings, budget: &Budget) -> Result<(), Fault> {
         settings.check_limit(budget.limit())?;
+        settings.check_disk(budget.limit())?;
         let mover = Mover::new(settings, budget);
         let fixed = mover.fixed;
         // Whoever was faster has given the budget a tier as good as this one.

@@ -104,14 +104,17 @@ impl Mover {
         }
     }
 
-    /// Whether nothing went just now.
-    pub(super) fn is_stuck(&self) -> bool {
+    /// Whether nothing went just now of all that is there.
+    pub(crate) fn is_stuck(&self) -> bool {
         let until = self.stuck_until.load(Ordering::Relaxed);
-        until > 0 && (clock::monotonic().as_nanos() as u64) < until
+        until > 0
+            && self.is_awake()
+            && !self.lacks_census()
+            && (clock::monotonic().as_nanos() as u64) < until
     }
 
     /// Remembers for a while that nothing went though it was tried since `begun`.
-    fn note_stuck(&self, begun: Duration) {
+    pub(crate) fn note_stuck(&self, begun: Duration) {
         let now = clock::monotonic();
         let until = now + now.saturating_sub(begun) * STUCK;
         let until = until.as_nanos() as u64;

@@ -1,5 +1,6 @@
 //! How a tier is set up.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -8,7 +9,7 @@ use crate::base::sync::Arc;
 use crate::cold::segment::{Compression, Options, Store};
 use crate::io::disk::{ALIGNMENT, Disk};
 use crate::io::real::RealDisk;
-use crate::io::spill_directory;
+use crate::io::spill_directory::{self, SPILL_DIRECTORY_VARIABLE, SpillDirectory};
 use crate::policy::{Policy, PolicyKind, Settings};
 
 use super::reclaim::Staging;
@@ -110,20 +111,49 @@ impl TierSettings {
         Err(Fault::text(ErrorKind::InvalidArgument, text))
     }
 
+    /// Looks whether content can go where the user says, and as much as he says.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] for a directory that no file can be created in, [`ErrorKind::InvalidArgument`] for
+    /// a disk limit that is too small.
+    pub(super) fn check_disk(&self, memory_limit: u64) -> Result<(), Fault> {
+        if self.place != SpillPlace::Found || variable(SPILL_DIRECTORY_VARIABLE).is_some() {
+            self.find()?;
+        }
+        match self.disk_limit {
+            Some(limit) => self.options("", limit, memory_limit).check(),
+            None => Ok(()),
+        }
+    }
+
     /// Chooses the directory and opens a store in it, with buffers that suit the memory limit.
     pub(super) fn open_store(&self, memory_limit: u64) -> Result<Store, Fault> {
+        let found = self.find()?;
+        let limit = self.disk_limit.unwrap_or(found.place.free / FREE_SHARE);
+        Store::new(
+            self.disk.clone(),
+            self.options(found.path, limit, memory_limit),
+        )
+    }
+
+    fn find(&self) -> Result<SpillDirectory, Fault> {
         let wish = match &self.place {
             SpillPlace::Found => None,
             SpillPlace::Directory(path) => Some(path.as_path()),
         };
-        let variable = |name: &str| std::env::var_os(name);
-        let found = spill_directory::find(&*self.disk, wish, &variable)?;
-        let limit = self.disk_limit.unwrap_or(found.place.free / FREE_SHARE);
-        let mut options = Options::new(found.path, limit);
+        spill_directory::find(&*self.disk, wish, &variable)
+    }
+
+    fn options(&self, directory: impl Into<PathBuf>, limit: u64, memory_limit: u64) -> Options {
+        let mut options = Options::new(directory, limit);
         options.compression = self.compression;
         (options.buffers, options.buffer_bytes) = buffers(memory_limit);
-        Store::new(self.disk.clone(), options)
+        options
     }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 /// Number and size of the store's buffers: as many as usual, smaller where memory is small.

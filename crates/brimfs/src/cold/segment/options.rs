@@ -74,6 +74,14 @@ impl Options {
         }
     }
 
+    /// Looks whether these options go together.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] with a text that names the limit.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.checked_segment_bytes().map(drop)
+    }
+
     /// The size of a segment that these options lead to.
     pub(super) fn checked_segment_bytes(&self) -> Result<u64, Fault> {
         let refuse = |text: String| Err(Fault::text(ErrorKind::InvalidArgument, text));
