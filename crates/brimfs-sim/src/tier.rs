@@ -10,6 +10,7 @@ use std::fmt;
 
 use brimfs::face::{
     Cold, ColdPart, Fault, Identity, Installed, Location, Residents, Slot, Staged, Tier, Unit,
+    WeakBudget,
 };
 use brimfs::{Budget, ErrorKind, LimitInfo};
 
@@ -57,7 +58,7 @@ impl Manners {
 
 /// See the module's documentation.
 pub struct Hostile {
-    budget: Budget,
+    budget: WeakBudget,
     state: Mutex<State>,
 }
 
@@ -115,7 +116,7 @@ impl Hostile {
     /// If the budget has one.
     pub fn install(budget: &Budget, manners: Manners, seed: u64) -> Arc<Self> {
         let tier = Arc::new(Hostile {
-            budget: budget.clone(),
+            budget: budget.downgrade(),
             state: Mutex::new(State {
                 manners,
                 random: seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15),
@@ -409,25 +410,28 @@ impl Tier for Hostile {
     }
 
     fn reclaim(&self, bytes: u64) -> Result<(), Fault> {
-        let before = self.budget.used();
+        let Some(budget) = self.budget.upgrade() else {
+            return Ok(());
+        };
+        let before = budget.used();
         let slots: Vec<u32> = self.state().slots.keys().copied().collect();
         let mut buffer = buffer();
         let mut some = false;
         for slot in slots {
             some |= self.evict(slot, &mut buffer);
-            if self.budget.used() + bytes <= before {
+            if budget.used() + bytes <= before {
                 return Ok(());
             }
         }
-        if some || self.budget.used() + bytes <= self.budget.usable() {
+        if some || budget.used() + bytes <= budget.usable() {
             return Ok(());
         }
         Err(Fault::limit(
             ErrorKind::MemoryLimit,
             LimitInfo {
                 requested: bytes,
-                used: self.budget.used(),
-                limit: self.budget.usable(),
+                used: budget.used(),
+                limit: budget.usable(),
             },
         ))
     }

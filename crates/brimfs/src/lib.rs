@@ -61,6 +61,7 @@ pub mod face {
     pub use crate::handle::node::Stored;
     pub use crate::handle::source::Source;
     pub use crate::handle::wait::{Wait, set_interrupt_check};
+    pub use crate::memory::budget::WeakBudget;
     pub use crate::memory::chunk::CHUNK;
     pub use crate::memory::foreign::{Foreign, ForeignVTable};
 

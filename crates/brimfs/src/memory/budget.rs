@@ -79,13 +79,21 @@ pub(crate) trait GivesWay: Send + Sync {
     fn give_way(&self) -> u64;
 }
 
-/// A budget that the holder does not keep alive.
+/// A budget that the holder does not keep alive: what a tier knows of its own.
 #[derive(Clone)]
-pub(crate) struct WeakBudget(Weak<Shares>);
+pub struct WeakBudget(Weak<Shares>);
 
 impl WeakBudget {
-    pub(crate) fn upgrade(&self) -> Option<Budget> {
+    /// The budget, if anybody still has it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Budget> {
         self.0.upgrade().map(Budget)
+    }
+}
+
+impl fmt::Debug for WeakBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakBudget")
     }
 }
 
@@ -126,7 +134,10 @@ impl Budget {
         }))
     }
 
-    pub(crate) fn downgrade(&self) -> WeakBudget {
+    /// A reference that does not keep the budget alive.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn downgrade(&self) -> WeakBudget {
         WeakBudget(Arc::downgrade(&self.0))
     }
 
