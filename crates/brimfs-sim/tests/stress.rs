@@ -8,8 +8,8 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -404,13 +404,18 @@ impl Watchdog {
     }
 }
 
+/// Waiters are counted for the whole process: one stress at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn many_threads_agree_about_one_filesystem() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     work_on(&Budget::new(MEMORY), Plan::from_env(ROUNDS), || ());
 }
 
 #[test]
 fn many_threads_agree_while_content_comes_and_goes() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let budget = Budget::new(MEMORY);
     let tier = Hostile::install(&budget, Manners::ERRATIC, 1);
     let plan = Plan::from_env(ROUNDS);
