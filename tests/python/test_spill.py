@@ -197,6 +197,6 @@ def test_the_limit_can_change_while_content_is_stored(spilling):
         assert spilling.read_bytes(path) == data
     with pytest.raises(ValueError, match="limit"):
         spilling.set_memory_limit("lots")
-    with pytest.raises(brimfs.MemoryLimitExceeded):
+    with pytest.raises(brimfs.MemoryLimitExceeded, match="in use, which is more than 100"):
         spilling.set_memory_limit(100)
     assert spilling.stats().memory_limit == 12 << 20

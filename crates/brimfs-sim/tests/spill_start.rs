@@ -217,6 +217,11 @@ fn without_spilling_a_limit_below_what_is_used_is_refused() {
     write_files(&fs, "/a", 32 * MIB / FILE as u64);
     let error = budget.set_limit(16 * MIB).expect_err("more is in use");
     assert_eq!(error.kind(), ErrorKind::MemoryLimit);
+    let text = error.to_string();
+    assert!(
+        text.contains("in use, which is more than 16777216"),
+        "{text}"
+    );
     assert_eq!(budget.limit(), 64 * MIB);
 }
 

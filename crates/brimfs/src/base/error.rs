@@ -338,6 +338,10 @@ impl Error {
             Detail::Text(text) => format!("{kind}: {text}"),
             Detail::Source(source) => format!("{kind}: {source}"),
             Detail::Miss(_) => format!("{kind}: the content is in the cold tier"),
+            Detail::Limit(info) if info.requested == 0 => format!(
+                "{kind}: {} in use, which is more than {}",
+                info.used, info.limit
+            ),
             Detail::Limit(info) => format!(
                 "{kind}: {} more needed, {} of {} in use, {} free",
                 info.requested,
