@@ -379,15 +379,19 @@ def test_counters_of_the_disk(tmp_path):
         assert stats.cold_bytes < stats.disk_live <= stats.disk_used <= stats.disk_limit
         assert stats.disk_written >= stats.disk_live
         assert "800.0 KiB of 100 files cold" in repr(stats)
-        for path in paths[:50] * 3:
-            fs.read_bytes(path)
-        assert fs.stats().cold_files == 50
-        assert fs.stats().disk_dead >= 50 * 8 * KIB
-        for path in paths[50:] * 3:
+        for path in paths * 3:
             fs.read_bytes(path)
         stats = fs.stats()
+        assert stats.cold_files == 100, "what is back has a copy still"
+        assert all(fs.explain(path).clean_bytes == 8 * KIB for path in paths)
         assert (stats.reads, stats.hits, stats.misses) == (300, 200, 100)
         assert stats.hit_rate == pytest.approx(2 / 3)
+        fs.gc(0.0)
+        assert fs.stats().disk_written == stats.disk_written, "not a byte"
+        for number, path in enumerate(paths[:50]):
+            fs.write_bytes(path, content(1000 + number, 8 * KIB))
+        assert fs.stats().cold_files == 50
+        assert fs.stats().disk_dead >= 50 * 8 * KIB
         assert (stats.swaps_in, stats.swapped_in, stats.cold_units) == (100, 100 * 8 * KIB, 0)
         assert stats.disk_read >= 100 * 8 * KIB
         as_dict = stats._asdict()

@@ -133,7 +133,7 @@ record!(Stats, |stats, py| {
     disk_used: u64 = stats.disk().bytes,
     /// The most that may be reserved there, None before the disk was needed.
     disk_limit: Option<u64> = stats.core.tier.disk.map(|disk| disk.limit),
-    /// Bytes in use there by content that is cold, with headers and seals.
+    /// Bytes in use there by copies of content, with headers and seals.
     disk_live: u64 = stats.disk().live,
     /// Bytes given up there and not yet used again.
     disk_dead: u64 = stats.disk().dead,

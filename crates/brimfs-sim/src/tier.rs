@@ -69,9 +69,13 @@ struct State {
     next_location: u64,
     slots: BTreeMap<u32, Unit>,
     store: HashMap<Location, (Identity, Vec<u8>)>,
+    /// Copies of small files that are resident.
+    kept: HashMap<u32, (Identity, Location)>,
     complaints: Vec<String>,
     /// Units that went and units that came back.
     moved: (u64, u64),
+    /// Small files that went for a copy that was kept.
+    went_clean: u64,
 }
 
 impl State {
@@ -85,6 +89,24 @@ impl State {
     fn new_location(&mut self) -> Location {
         self.next_location += 1;
         Location([self.next_location, !self.next_location])
+    }
+
+    /// Gives a copy that no file knows another place, now and then.
+    fn move_somewhere(&mut self, location: Location) -> Location {
+        if !self.chance(20) {
+            return location;
+        }
+        let new = self.new_location();
+        let copy = self.store.remove(&location);
+        self.store.extend(copy.map(|copy| (new, copy)));
+        new
+    }
+
+    /// Gives up a copy that was kept.
+    fn drop_kept(&mut self, slot: u32) {
+        if let Some((_, location)) = self.kept.remove(&slot) {
+            self.store.remove(&location);
+        }
     }
 
     fn expect_slot(&mut self, what: &str, slot: Slot) {
@@ -124,8 +146,10 @@ impl Hostile {
                 next_location: 0,
                 slots: BTreeMap::new(),
                 store: HashMap::new(),
+                kept: HashMap::new(),
                 complaints: Vec::new(),
                 moved: (0, 0),
+                went_clean: 0,
             }),
         });
         assert!(budget.install_tier(tier.clone()), "the first tier");
@@ -147,6 +171,11 @@ impl Hostile {
     /// Units that went cold and units that came back so far.
     pub fn moved(&self) -> (u64, u64) {
         self.state().moved
+    }
+
+    /// Small files that went without being written, because a copy was kept.
+    pub fn went_clean(&self) -> u64 {
+        self.state().went_clean
     }
 
     /// Units that are tracked, and cold copies.
@@ -189,7 +218,24 @@ impl Hostile {
         };
         let mut buffer = buffer();
         for slot in slots {
+            if self.state().chance(10) {
+                self.forget_copy(slot);
+            }
             self.evict(slot, &mut buffer);
+        }
+    }
+
+    /// Gives up the copy of a unit that is resident, as a tier does whose disk is short.
+    fn forget_copy(&self, number: u32) {
+        let unit = {
+            let mut state = self.state();
+            state.drop_kept(number);
+            state.slots.get(&number).cloned()
+        };
+        if let (Some(slot), Some(unit)) = (Slot::new(number), unit)
+            && let Some(holder) = unit.holder.upgrade()
+        {
+            holder.forget_copy(slot, unit.index);
         }
     }
 
@@ -214,6 +260,9 @@ impl Hostile {
         let Some(holder) = unit.holder.upgrade() else {
             return false;
         };
+        if self.evict_kept(slot, &*holder) {
+            return true;
+        }
         let done = match holder.stage(slot, unit.index, buffer) {
             Staged::Clean => holder.evict_clean(slot, unit.index),
             Staged::Dirty { identity, len } => {
@@ -233,6 +282,26 @@ impl Hostile {
             Staged::Pinned | Staged::Busy | Staged::Gone => false,
         };
         self.state().moved.0 += u64::from(done);
+        done
+    }
+
+    /// Takes a small file away whose copy was kept; the copy is given up if that fails.
+    fn evict_kept(&self, slot: Slot, holder: &dyn Residents) -> bool {
+        let (identity, location) = {
+            let mut state = self.state();
+            let Some((identity, location)) = state.kept.remove(&slot.get()) else {
+                return false;
+            };
+            (identity, state.move_somewhere(location))
+        };
+        let done = holder.evict_known(slot, identity.version as u32, location);
+        let mut state = self.state();
+        if done {
+            state.moved.0 += 1;
+            state.went_clean += 1;
+        } else {
+            state.store.remove(&location);
+        }
         done
     }
 
@@ -326,6 +395,7 @@ impl Tier for Hostile {
     fn remove(&self, slot: Slot) {
         let mut state = self.state();
         state.expect_slot("removal", slot);
+        state.drop_kept(slot.get());
         let unit = state.slots.remove(&slot.get());
         drop(state);
         drop(unit);
@@ -339,8 +409,24 @@ impl Tier for Hostile {
         self.state().expect_slot("a touch", slot);
     }
 
-    fn changed(&self, slot: Slot) {
-        self.state().expect_slot("a change", slot);
+    fn changed(&self, slot: Slot, identity: Identity) {
+        let mut state = self.state();
+        state.expect_slot("a change", slot);
+        let kept = state.kept.get(&slot.get());
+        if kept.is_some_and(|(kept, _)| *kept != identity) {
+            state.drop_kept(slot.get());
+        }
+    }
+
+    fn keep(&self, slot: Slot, identity: Identity, location: Location) {
+        let mut state = self.state();
+        state.expect_slot("a copy", slot);
+        let copy = state.store.get(&location).map(|(identity, _)| *identity);
+        if copy != Some(identity) {
+            let complaint = format!("{identity:?} is to be kept where {copy:?} lies");
+            state.complaints.push(complaint);
+        }
+        state.kept.insert(slot.get(), (identity, location));
     }
 
     fn forget(&self, location: Location) {
@@ -357,7 +443,11 @@ impl Tier for Hostile {
     fn owned(&self, slot: Slot, unit: Unit) {
         let mut state = self.state();
         state.expect_slot("an owner", slot);
+        let address = unit.holder.as_ptr().addr();
         let old = state.slots.insert(slot.get(), unit);
+        if old.as_ref().map(|old| old.holder.as_ptr().addr()) != Some(address) {
+            state.drop_kept(slot.get());
+        }
         drop(state);
         drop(old);
     }
@@ -389,12 +479,7 @@ impl Tier for Hostile {
         room.bytes_mut().copy_from_slice(&bytes);
         match holder.clone().install(index, cold.identity, room) {
             Installed::Stale => {}
-            Installed::Small { location, .. } => {
-                let mut state = self.state();
-                state.store.remove(&location);
-                state.moved.1 += 1;
-            }
-            Installed::Chunk(_) => self.state().moved.1 += 1,
+            Installed::Small(_) | Installed::Chunk(_) => self.state().moved.1 += 1,
         }
         Ok(())
     }

@@ -139,6 +139,33 @@ fn small_files_give_all_their_memory_back_and_are_read_without_coming_back() {
 }
 
 #[test]
+fn a_tier_that_keeps_copies_need_not_write_what_was_not_changed() {
+    let world = World::gentle();
+    let lens = [200, 4096, 64 << 10, 300_000];
+    for len in lens {
+        let path = format!("/f{len}");
+        world.fs.write_slice(path, &bytes(len)).expect("room");
+    }
+    world.evict();
+    world.tier.set_manners(Manners {
+        installs: 100,
+        ..GENTLE
+    });
+    for round in 1..4 {
+        for len in lens {
+            let read = world.fs.read(format!("/f{len}")).expect("content");
+            assert_eq!(read, bytes(len));
+        }
+        world.open("/f200").write_at(0, b"x").expect("a write");
+        assert_eq!(world.evict(), 4);
+        assert_eq!(world.tier.went_clean(), 3 * round);
+        world.fs.write_slice("/f200", &bytes(200)).expect("room");
+        world.evict();
+    }
+    world.end();
+}
+
+#[test]
 fn a_file_larger_than_the_memory_limit_is_written_read_and_changed() {
     let limit = 6 << 20;
     for as_a_whole in [false, true] {
@@ -456,7 +483,7 @@ impl Tier for Liar {
     fn remove(&self, _: Slot) {}
     fn resize(&self, _: Slot, _: u32) {}
     fn touch(&self, _: Slot) {}
-    fn changed(&self, _: Slot) {}
+    fn changed(&self, _: Slot, _: Identity) {}
     fn forget(&self, _: Location) {}
     fn prioritize(&self, _: Slot, _: u8) {}
     fn owned(&self, _: Slot, _: Unit) {}

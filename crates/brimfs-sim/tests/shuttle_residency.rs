@@ -3,6 +3,7 @@
 #![cfg(feature = "shuttle")]
 
 use brimfs::{Budget, ErrorKind, File, FileSystem, LockMode, OpenOptions, View};
+use brimfs_sim::disk::SimDisk;
 use brimfs_sim::tier::{Hostile, Manners};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::Arc;
@@ -36,6 +37,15 @@ struct World {
     tier: Arc<Hostile>,
 }
 
+fn open(fs: &FileSystem, path: &str) -> File {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .lock(LockMode::None)
+        .open(fs, path)
+        .expect("an open file")
+}
+
 type Work = Box<dyn FnOnce(&World) + Send>;
 
 impl World {
@@ -59,12 +69,7 @@ impl World {
     }
 
     fn open(&self, path: &str) -> File {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .lock(LockMode::None)
-            .open(&self.fs, path)
-            .expect("an open file")
+        open(&self.fs, path)
     }
 
     /// Runs all of it at once, and somebody who takes away all that he can, twice.
@@ -352,5 +357,116 @@ fn evicting_against_removing_copying_and_replacing() {
             assert!(bytes == [b'a'; 1_000][..] || bytes == [b'c'; 900][..]);
         }
         world.end();
+    });
+}
+
+/// A file that came back, and whose copy the tier kept.
+fn with_a_copy(world: &World, path: &str, len: usize) {
+    world.fs.write_slice(path, &vec![b'a'; len]).expect("room");
+    world.tier.evict_all();
+    world.tier.set_manners(Manners {
+        installs: 100,
+        ..MANNERS
+    });
+    world.fs.read(path).expect("content");
+    world.tier.set_manners(MANNERS);
+}
+
+#[test]
+fn a_copy_that_was_kept_against_reading_writing_and_closing() {
+    explore(SCHEDULES, || {
+        let world = World::new();
+        with_a_copy(&world, "/a", 1_000);
+        world.run(vec![
+            Box::new(|world| {
+                let bytes = world.fs.read("/a").expect("content");
+                assert!(matches!(bytes[..2], [b'a' | b'b', b'a']));
+                drop(world.open("/a"));
+            }),
+            Box::new(|world| {
+                world.open("/a").write_at(0, b"b").expect("a write");
+            }),
+        ]);
+        let bytes = world.fs.read("/a").expect("content");
+        assert_eq!(bytes[..], [b"b".as_slice(), &[b'a'; 999]].concat());
+        world.end();
+    });
+}
+
+#[test]
+fn a_copy_that_was_kept_against_cutting_copying_and_removing() {
+    explore(SCHEDULES, || {
+        let world = World::new();
+        with_a_copy(&world, "/a", 1_000);
+        with_a_copy(&world, "/b", 70_000);
+        world.run(vec![
+            Box::new(|world| {
+                drop(world.fs.truncate("/a", 500));
+                world.fs.copy("/b", "/c").expect("a copy");
+                world.open("/c").write_at(0, b"c").expect("a write");
+            }),
+            Box::new(|world| {
+                world.fs.truncate("/b", 69_000).expect("a cut");
+                world.fs.remove_file("/a").expect("removal");
+            }),
+        ]);
+        assert_eq!(world.fs.read("/b").expect("content"), [b'a'; 69_000][..]);
+        let copy = world.fs.read("/c").expect("content");
+        assert!(copy[..2] == *b"ca" && matches!(copy.len(), 69_000 | 70_000));
+        world.end();
+    });
+}
+
+/// The real tier: two threads evict while others give its copies reasons to go.
+#[test]
+fn a_copy_that_the_mover_kept_against_changes() {
+    explore(SCHEDULES / 20, || {
+        let fs = FileSystem::builder()
+            .memory_limit(64 << 20)
+            .spill_disk(std::sync::Arc::new(SimDisk::new()), "/spill")
+            .disk_limit(1 << 30)
+            .lock_timeout(None)
+            .build()
+            .expect("a filesystem");
+        for path in ["/a", "/b"] {
+            fs.write_slice(path, &[b'a'; 1_000]).expect("room");
+        }
+        fs.gc(0.0).expect("spilled");
+        for path in ["/a", "/b"] {
+            fs.read(path).expect("content");
+        }
+        let works: [fn(&FileSystem); 4] = [
+            |fs| assert!(fs.gc(0.0).is_ok()),
+            |fs| assert!(fs.gc(0.0).is_ok()),
+            |fs| {
+                open(fs, "/a").write_at(0, b"b").expect("a write");
+                assert_eq!(fs.read("/a").expect("content")[..2], *b"ba");
+                fs.remove_file("/b").expect("removal");
+            },
+            |fs| {
+                drop(open(fs, "/a"));
+                assert_eq!(fs.read("/a").expect("content")[1..], [b'a'; 999]);
+            },
+        ];
+        let threads = works.map(|work| {
+            let fs = fs.clone();
+            thread::spawn(move || work(&fs))
+        });
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        let bytes = fs.read("/a").expect("content");
+        assert_eq!(bytes[..], [b"b".as_slice(), &[b'a'; 999]].concat());
+        let tier = fs.tier_stats();
+        assert!(tier.cold_units <= 1 && tier.cold_files == tier.cold_units);
+        fs.gc(0.0).expect("spilled");
+        fs.remove_file("/a").expect("removal");
+        let tier = fs.tier_stats();
+        assert_eq!(
+            (tier.cold_units, tier.cold_bytes, tier.cold_files),
+            (0, 0, 0)
+        );
+        assert_eq!(tier.disk.map_or(0, |disk| disk.live), 0);
+        fs.audit().expect("a clean audit");
     });
 }

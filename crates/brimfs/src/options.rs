@@ -202,6 +202,9 @@ impl Builder {
     }
 
     /// As [`Builder::spill`], with at most so many bytes on the disk. Default: half of what is free.
+    ///
+    /// What comes back keeps its copy there until it is changed. Where that leaves too little room for what
+    /// has to be written, such copies are given up first.
     pub fn disk_limit(mut self, bytes: u64) -> Self {
         self.spill_settings().disk_limit = Some(bytes);
         self

@@ -207,15 +207,22 @@ impl<'a> Inquiry<'a> {
             Place::Resident {
                 slot,
                 stored,
+                is_whole,
                 is_viewed,
             } => {
                 self.found.resident.add(unit.bytes);
                 self.is_viewed |= is_viewed;
                 self.is_large |= unit.bytes > NEVER_MAX as u64;
-                if let Some(location) = stored {
+                let mover = self.mover;
+                let beside = mover.zip(slot.filter(|_| is_whole));
+                let spill = match stored {
+                    Some(location) => mover.and_then(|mover| mover.spill(location)),
+                    None => beside.and_then(|(mover, slot)| mover.copy_beside(slot)),
+                };
+                if stored.is_some() || spill.is_some() {
                     self.found.clean.add(unit.bytes);
-                    self.spilled(self.mover.and_then(|mover| mover.spill(location)));
                 }
+                self.spilled(spill);
                 let mover = slot.zip(self.mover);
                 if let Some(ranking) = mover.and_then(|(slot, mover)| mover.ranking(slot)) {
                     self.ranked(ranking);

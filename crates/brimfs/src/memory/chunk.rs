@@ -454,7 +454,7 @@ impl Chunk {
         if len < self.data_end() {
             self.blocks &= block_mask(0, len);
             self.data_end = len as u32;
-            self.body.get_mut().narrowed();
+            self.body.get_mut().narrowed(self.charge.account());
             self.charge
                 .shrink_quota(charge_of(self.blocks, self.data_end()));
         }
@@ -485,7 +485,7 @@ impl Chunk {
             }
         }
         self.blocks = blocks;
-        self.body.get_mut().narrowed();
+        self.body.get_mut().narrowed(self.charge.account());
         self.data_end = data_end.min(end_of(blocks)) as u32;
         self.charge.shrink_quota(charge_of(blocks, self.data_end()));
         true

@@ -458,6 +458,7 @@ impl Content {
             let len = self.len();
             let slots = Table::reserve_for(account, 1)?;
             if let Content::Chunk(chunk) = std::mem::replace(self, Content::Empty) {
+                chunk.becomes_part();
                 let table = Table::new(vec![chunk], len, false, slots);
                 *self = Content::Table(Arc::new(table));
             }

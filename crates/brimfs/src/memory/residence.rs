@@ -140,17 +140,30 @@ impl Hold {
                     tier.forget(stored.location);
                 }
                 if let Some(slot) = tracked.slot {
-                    tier.changed(slot);
+                    tier.changed(slot, tracked.identity(tracked.version));
                 }
             }
         }
     }
 
-    /// To be called when content was cut off or made a hole: a cold copy stays good for the rest.
+    /// To be called when content was cut off or made a hole: a cold copy that the chunk knows stays
+    /// good for the rest.
     #[inline]
-    pub(super) fn narrowed(&mut self) {
+    pub(super) fn narrowed(&mut self, account: &Account) {
         if let Some(tracked) = &mut self.tracked {
             tracked.version += 1;
+            self.end_kept_copy(account);
+        }
+    }
+
+    /// A copy that the tier kept is that of a whole file, and this is none or not the same.
+    fn end_kept_copy(&self, account: &Account) {
+        if let Some(tracked) = &self.tracked
+            && tracked.stored.is_none()
+            && let Some(slot) = tracked.slot
+            && let Some(tier) = account.budget.tier()
+        {
+            tier.changed(slot, tracked.identity(tracked.version));
         }
     }
 
@@ -344,7 +357,7 @@ impl Chunk {
     }
 
     /// Where the bytes are, and how a tier knows them.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self, is_whole: bool) -> Place {
         let hold = self.body.lock();
         let tracked = hold.tracked.as_ref();
         let stored = tracked.and_then(|tracked| tracked.stored);
@@ -354,6 +367,7 @@ impl Chunk {
             _ => Place::Resident {
                 slot: tracked.and_then(|tracked| tracked.slot),
                 stored,
+                is_whole,
                 is_viewed: self.is_pinned() || self.run.as_ref().is_some_and(|run| run.is_pinned()),
             },
         }
@@ -390,6 +404,11 @@ impl Chunk {
             (None, Some(stored)) if hold.is_cold() => tier.owned_cold(stored.location, unit()),
             _ => {}
         }
+    }
+
+    /// To be called when the chunk is about to be one of a table.
+    pub(super) fn becomes_part(&self) {
+        self.body.lock().end_kept_copy(self.account());
     }
 
     pub(crate) fn slot(&self) -> Option<Slot> {
@@ -492,6 +511,27 @@ impl Chunk {
         hold.memory = memory;
         hold.charged = charge.take_resident();
         Ok(())
+    }
+
+    /// See [`crate::memory::tier::Residents::forget_copy`]. The inode's lock is held for writing.
+    pub(crate) fn forget_copy(&self, slot: Slot) -> bool {
+        let Some(mut hold) = self.body.try_write() else {
+            return false;
+        };
+        if hold.is_cold() {
+            return false;
+        }
+        let Some(tracked) = hold.tracked.as_mut().filter(|t| t.slot == Some(slot)) else {
+            return false;
+        };
+        let stored = tracked.stored.take();
+        if let Some(stored) = stored
+            && let Some(tier) = self.account().budget.tier()
+        {
+            tier.forget(stored.location);
+            tier.changed(slot, tracked.identity(tracked.version));
+        }
+        stored.is_some()
     }
 
     pub(crate) fn relocate(&self, old: Location, new: Location) -> bool {

@@ -11,7 +11,7 @@ use crate::memory::account::Account;
 use crate::memory::chunk::{CHUNK, Chunk, Memory, Owner};
 use crate::memory::content::{BUF_MAX, Content, copy_from};
 use crate::memory::residence::{Alone, Evicted, NEVER_MAX};
-use crate::memory::tier::{Cold, Filled, Identity, Installed, Location, Slot, Staged, Tier, Unit};
+use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
 
 /// What names the bytes of a small file now, and how to find it.
 #[derive(Debug)]
@@ -101,14 +101,12 @@ impl Content {
         // What evicting it frees.
         let size = self.charge().1 as u32;
         match self {
+            Content::Buf(_, Some(slot)) | Content::Foreign(_, Some(slot)) => {
+                tier.changed(*slot, who.identity);
+                tier.resize(*slot, size);
+            }
             Content::Buf(_, slot) | Content::Foreign(_, slot) if len > NEVER_MAX as u64 => {
-                match slot {
-                    Some(slot) => {
-                        tier.changed(*slot);
-                        tier.resize(*slot, size);
-                    }
-                    None => *slot = tier.admit(unit(0), who.identity, size, who.priority),
-                }
+                *slot = tier.admit(unit(0), who.identity, size, who.priority);
             }
             Content::Chunk(chunk) => chunk.admit(tier, || unit(0), who.priority),
             Content::Table(table) => table.each_in(first, end, |index, chunk| {
@@ -256,14 +254,15 @@ impl Content {
         }
     }
 
-    /// See [`crate::memory::tier::Residents::install`]. Gives back what it did not take.
+    /// See [`crate::memory::tier::Residents::install`]. Says where it lay if it was a small file; gives
+    /// back what it did not take.
     pub(crate) fn install_cold(
         &mut self,
         index: u64,
         identity: Identity,
         who: &Who<'_>,
         bytes: Filled,
-    ) -> Result<Installed, Filled> {
+    ) -> Result<Option<Location>, Filled> {
         let wanted = self.cold(index, who.identity);
         if wanted.is_none_or(|cold| cold.identity != identity) {
             return Err(bytes);
@@ -297,11 +296,21 @@ impl Content {
                         Content::Chunk(Arc::new(Chunk::dense(memory, len, charge)))
                     }
                 };
-                let slot = None;
-                return Ok(Installed::Small { slot, location });
+                return Ok(Some(location));
             }
         }
-        Ok(Installed::Chunk(None))
+        Ok(None)
+    }
+
+    /// See [`crate::memory::tier::Residents::forget_copy`].
+    pub(crate) fn forget_copy(&self, slot: Slot, index: u64) -> bool {
+        match self {
+            Content::Chunk(chunk) if index == 0 => chunk.forget_copy(slot),
+            Content::Table(table) => table
+                .chunk(index)
+                .is_some_and(|chunk| chunk.forget_copy(slot)),
+            _ => false,
+        }
     }
 
     /// See [`crate::memory::tier::Residents::relocate`].
@@ -329,7 +338,7 @@ fn touch_slowly(account: &Account, slot: Slot) {
 }
 
 /// Whether a chunk that is a file's content is to go as a small file does.
-fn is_whole_file(chunk: &Arc<Chunk>) -> bool {
+pub(super) fn is_whole_file(chunk: &Arc<Chunk>) -> bool {
     Arc::strong_count(chunk) == 1 && chunk.is_dense()
 }
 

@@ -4,6 +4,7 @@
 
 use crate::memory::chunk::Chunk;
 use crate::memory::content::Content;
+use crate::memory::small::is_whole_file;
 use crate::memory::table::Table;
 use crate::memory::tier::{Cold, Identity, Location, Slot};
 
@@ -13,8 +14,10 @@ pub(crate) enum Place {
     Resident {
         /// If the tier tracks it.
         slot: Option<Slot>,
-        /// A copy that is good.
+        /// A copy that is good, and that the unit knows itself.
         stored: Option<Location>,
+        /// It would go as a small file does, of which the tier may know a copy.
+        is_whole: bool,
         is_viewed: bool,
     },
     Cold(Location),
@@ -29,10 +32,10 @@ pub(crate) struct Surveyed {
 }
 
 impl Surveyed {
-    fn of(chunk: &Chunk) -> Self {
+    fn of(chunk: &Chunk, is_whole: bool) -> Self {
         Surveyed {
             bytes: chunk.quota_needed(),
-            place: chunk.place(),
+            place: chunk.place(is_whole),
         }
     }
 }
@@ -47,16 +50,17 @@ impl Content {
         let resident = |slot| Place::Resident {
             slot,
             stored: None,
+            is_whole: true,
             is_viewed: false,
         };
         match self {
             Content::Empty => {}
             Content::Inline { .. } => visit(whole(resident(None))),
             Content::Buf(_, slot) | Content::Foreign(_, slot) => visit(whole(resident(*slot))),
-            Content::Chunk(chunk) => visit(Surveyed::of(chunk)),
+            Content::Chunk(chunk) => visit(Surveyed::of(chunk, is_whole_file(chunk))),
             Content::Table(table) => table
                 .chunks()
-                .for_each(|(_, chunk)| visit(Surveyed::of(chunk))),
+                .for_each(|(_, chunk)| visit(Surveyed::of(chunk, false))),
             Content::Cold { location, .. } => visit(whole(Place::Cold(*location))),
         }
     }

@@ -145,14 +145,9 @@ pub enum Staged {
 pub enum Installed {
     /// Nothing: the unit is no longer cold, or other bytes are. The location is whose it was.
     Stale,
-    /// A small file is resident.
-    Small {
-        /// If it is tracked.
-        slot: Option<Slot>,
-        /// Where it lay last, perhaps not where the bytes were read from: the tier's now, to free
-        /// or to remember for the slot.
-        location: Location,
-    },
+    /// A small file is resident, tracked if it has a slot. The tier has its location again: see
+    /// [`Tier::keep`].
+    Small(Option<Slot>),
     /// A chunk is resident and remembers its location until it changes.
     Chunk(Option<Slot>),
 }
@@ -162,7 +157,7 @@ impl Installed {
     pub(crate) fn slot(self) -> Option<Slot> {
         match self {
             Installed::Stale => None,
-            Installed::Small { slot, .. } | Installed::Chunk(slot) => slot,
+            Installed::Small(slot) | Installed::Chunk(slot) => slot,
         }
     }
 }
@@ -198,11 +193,19 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
     /// The unit was read. Lock-free.
     fn touch(&self, slot: Slot);
 
-    /// The bytes of the unit changed: what the tier remembers for it is stale.
-    fn changed(&self, slot: Slot);
+    /// This names the bytes of the unit now: a copy by another name is stale. Called after every
+    /// change, and now and then without one.
+    fn changed(&self, slot: Slot, identity: Identity);
 
     /// A cold copy is no longer needed.
     fn forget(&self, location: Location);
+
+    /// A small file is resident again. Where it lay, perhaps not where its bytes were read from, is the
+    /// tier's: to be freed, or to be kept until the slot is removed or [`Tier::changed`] tells of
+    /// another name, and used by [`Residents::evict_known`] until then.
+    fn keep(&self, _slot: Slot, _identity: Identity, location: Location) {
+        self.forget(location);
+    }
 
     /// The file of the unit has another priority now.
     fn prioritize(&self, slot: Slot, priority: u8);
@@ -273,10 +276,10 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
 /// What the tier has and did since it was made. Bytes unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TierStats {
-    /// Content of which there is a copy on the disk; of chunks of large files that came back and were
-    /// not changed since, beside that in memory.
+    /// Content of which there is a copy on the disk; of what came back and was not changed since, beside
+    /// that in memory, as long as the disk has room for both.
     pub cold_bytes: u64,
-    /// Those copies, by number: small files and chunks of larger ones.
+    /// Those copies, by number: of small files and of chunks of larger ones.
     pub cold_units: u64,
     /// Files that they are of, by number.
     pub cold_files: u64,
@@ -317,7 +320,7 @@ pub struct DiskUse {
     pub bytes: u64,
     /// The limit of that.
     pub limit: u64,
-    /// In use by content that is cold, with headers and seals.
+    /// In use by copies of content, with headers and seals.
     pub live: u64,
     /// Given up and not yet used again.
     pub dead: u64,
@@ -337,8 +340,15 @@ pub trait Residents: Send + Sync {
     /// then, and the slot is removed.
     fn commit_cold(&self, slot: Slot, index: u64, identity: Identity, location: Location) -> bool;
 
-    /// Makes a unit cold whose cold copy is known.
+    /// Makes a unit cold that knows its cold copy.
     fn evict_clean(&self, slot: Slot, index: u64) -> bool;
+
+    /// Makes a small file cold whose copy the tier kept, if the bytes are still those of that version. The
+    /// location is the file's then, and the slot is removed.
+    fn evict_known(&self, slot: Slot, version: u32, location: Location) -> bool;
+
+    /// Has a unit that is resident give its cold copy up, if it knows one.
+    fn forget_copy(&self, slot: Slot, index: u64) -> bool;
 
     /// The unit's cold bytes, if it is cold.
     fn cold(&self, index: u64) -> Option<Cold>;

@@ -8,6 +8,7 @@ use crate::policy::{self, Chunk, Explained, Hits, PRIORITY_PINNED, Policy};
 
 use super::reclaim::Candidate;
 use super::settings::TierSettings;
+use super::tickets::Ticket;
 
 /// A slot of the policy is the same number.
 pub(super) fn policy_slot(slot: Slot) -> Option<policy::Slot> {
@@ -22,6 +23,11 @@ fn is_pinned(explained: &Explained) -> bool {
 #[derive(Debug)]
 struct Entry {
     unit: Unit,
+    /// The copy of a small file, if it is good. Always one of this holder's content: names of bytes
+    /// are not told apart beyond a file.
+    copy: Option<Ticket>,
+    /// There is a copy, be it known here or to the unit.
+    is_clean: bool,
     /// The mover has written the unit and asks its file to let the memory go: when the slot is
     /// removed now, that is an eviction and no deletion.
     leaving: bool,
@@ -34,6 +40,20 @@ pub(super) struct Books {
     /// By the slot's number.
     entries: Vec<Option<Entry>>,
     admissions: u64,
+    /// Number of units that are clean.
+    clean: usize,
+    /// Whose copy the mover has in hand, as long as the unit is not changed.
+    lent: Option<Slot>,
+    /// Where the next look for clean units begins.
+    hand: usize,
+}
+
+/// A unit of which there is a copy that nobody needs, as long as it stays in memory.
+#[derive(Debug)]
+pub(super) struct Clean {
+    pub(super) unit: Candidate,
+    /// Of a small file: not in the books any more.
+    pub(super) copy: Option<Ticket>,
 }
 
 impl Books {
@@ -42,6 +62,9 @@ impl Books {
             policy: settings.policy(limit),
             entries: Vec::new(),
             admissions: 0,
+            clean: 0,
+            lent: None,
+            hand: 0,
         }
     }
 
@@ -75,6 +98,8 @@ impl Books {
         }
         self.entries[at] = Some(Entry {
             unit,
+            copy: None,
+            is_clean: false,
             leaving: false,
         });
         Slot::new(slot.get()).expect("slots of the policy are never zero")
@@ -86,6 +111,7 @@ impl Books {
         if is_empty {
             self.policy.start_over();
             self.entries = Vec::new();
+            (self.clean, self.lent, self.hand) = (0, None, 0);
         }
         is_empty
     }
@@ -99,17 +125,17 @@ impl Books {
         self.entries.get_mut(slot.get() as usize)?.as_mut()
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) {
-        let entry = self.entries.get_mut(slot.get() as usize);
-        let Some(entry) = entry.and_then(Option::take) else {
-            return;
-        };
+    /// The unit is gone, or cold; says which copy nobody needs any more.
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Ticket> {
+        let copy = self.take_copy(slot);
+        let entry = self.entries.get_mut(slot.get() as usize)?.take()?;
         if let Some(slot) = policy_slot(slot) {
             match entry.leaving {
                 true => self.policy.evicted(slot),
                 false => self.policy.remove(slot),
             };
         }
+        copy
     }
 
     pub(super) fn resize(&mut self, slot: Slot, size: u32) {
@@ -119,9 +145,80 @@ impl Books {
     }
 
     pub(super) fn set_clean(&mut self, slot: Slot, clean: bool) {
+        let Some(entry) = self.entry(slot) else {
+            return;
+        };
+        let before = std::mem::replace(&mut entry.is_clean, clean);
+        self.clean = self.clean + usize::from(clean) - usize::from(before);
         if let Some(slot) = policy_slot(slot) {
             self.policy.set_clean(slot, clean);
         }
+    }
+
+    /// The copy of a small file.
+    pub(super) fn copy(&self, slot: Slot) -> Option<Ticket> {
+        self.entries.get(slot.get() as usize)?.as_ref()?.copy
+    }
+
+    /// Keeps the copy of a small file; false if nobody has the slot.
+    pub(super) fn keep_copy(&mut self, slot: Slot, copy: Ticket) -> bool {
+        let Some(entry) = self.entry(slot) else {
+            return false;
+        };
+        entry.copy = Some(copy);
+        self.set_clean(slot, true);
+        true
+    }
+
+    /// The unit is clean no more; says which copy nobody needs any more.
+    pub(super) fn take_copy(&mut self, slot: Slot) -> Option<Ticket> {
+        if self.lent == Some(slot) {
+            self.lent = None;
+        }
+        let copy = self.entry(slot)?.copy.take();
+        self.set_clean(slot, false);
+        copy
+    }
+
+    /// Hands a copy out to the mover, who evicts one unit at a time.
+    pub(super) fn lend_copy(&mut self, slot: Slot) -> Option<Ticket> {
+        let copy = self.entry(slot)?.copy.take()?;
+        self.lent = Some(slot);
+        Some(copy)
+    }
+
+    /// Takes a copy back that was lent; false if the unit changed or went meanwhile.
+    pub(super) fn return_copy(&mut self, slot: Slot, copy: Ticket) -> bool {
+        self.lent.take() == Some(slot) && self.keep_copy(slot, copy)
+    }
+
+    /// Clean units, found by looking at up to `looks` slots from where the last look ended. Copies of small
+    /// files are taken out.
+    pub(super) fn some_clean(&mut self, looks: usize) -> Vec<Clean> {
+        let mut found = Vec::new();
+        for _ in 0..looks.min(self.entries.len()) {
+            if self.clean == 0 {
+                break;
+            }
+            self.hand = (self.hand + 1) % self.entries.len();
+            let Some(slot) = Slot::new(self.hand as u32) else {
+                continue;
+            };
+            if self.entry(slot).is_some_and(|entry| entry.is_clean)
+                && let (Some(unit), Some(explained)) = (self.unit(slot), self.explain(slot))
+            {
+                let size = explained.size;
+                let copy = self.copy(slot).and_then(|_| self.take_copy(slot));
+                let unit = Candidate { slot, size, unit };
+                found.push(Clean { unit, copy });
+            }
+        }
+        found
+    }
+
+    /// Number of slots that were ever used.
+    pub(super) fn slots(&self) -> usize {
+        self.entries.len()
     }
 
     pub(super) fn prioritize(&mut self, slot: Slot, priority: u8) {
@@ -130,19 +227,20 @@ impl Books {
         }
     }
 
-    pub(super) fn owned(&mut self, slot: Slot, unit: Unit) {
-        if let Some(entry) = self.entry(slot)
-            && entry.unit.holder.strong_count() == 0
-        {
-            entry.unit = unit;
+    /// The unit can be reached here too; says which copy nobody needs any more.
+    pub(super) fn owned(&mut self, slot: Slot, unit: Unit) -> Option<Ticket> {
+        match self.entry(slot) {
+            Some(entry) if entry.unit.holder.strong_count() == 0 => self.found(slot, unit),
+            _ => None,
         }
     }
 
-    /// The unit was found through another file.
-    pub(super) fn found(&mut self, slot: Slot, unit: Unit) {
-        if let Some(entry) = self.entry(slot) {
-            entry.unit = unit;
-        }
+    /// The unit was found through another file; says which copy nobody needs any more.
+    pub(super) fn found(&mut self, slot: Slot, unit: Unit) -> Option<Ticket> {
+        let entry = self.entry(slot)?;
+        entry.unit = unit;
+        entry.copy?;
+        self.take_copy(slot)
     }
 
     /// Calls `visit` with the file of every unit.
@@ -262,5 +360,22 @@ impl Books {
         if let Some(entry) = self.entry(slot) {
             entry.leaving = true;
         }
+    }
+
+    /// See [`Entry::leaving`]: it did not go.
+    pub(super) fn unset_leaving(&mut self, slot: Slot) {
+        if let Some(entry) = self.entry(slot) {
+            entry.leaving = false;
+        }
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_behind_a_slot_takes_32_bytes() {
+        assert_eq!(size_of::<Option<Entry>>(), 32);
     }
 }

@@ -10,13 +10,13 @@ use super::tickets::Ticket;
 use super::{Mover, location};
 
 /// What one round copies at the most, in bytes.
-const ROUND: u64 = 64 << 20;
+pub(super) const ROUND: u64 = 64 << 20;
 /// Dead space is given back when it is more than this share of the live bytes, and this many bytes.
 const DEAD_SHARE: u64 = 2;
 const DEAD_LEAST: u64 = 64 << 20;
 
 impl Mover {
-    /// Makes room in a store that has reached its limit.
+    /// Makes room in a store that is full.
     pub(super) fn compact_for(&self, store: &Arc<Store>) -> Result<(), Fault> {
         trace::span!("compact");
         store
@@ -37,8 +37,15 @@ impl Mover {
     }
 
     fn relocate(&self, id: Id, old: Extent, new: Extent) -> bool {
-        let ticket = Ticket(id.index);
-        let Some(unit) = self.tickets.lock().unit(ticket) else {
+        let ticket = Ticket::new(id.index);
+        let unit = {
+            let mut tickets = self.tickets.lock();
+            if tickets.relocate_beside(ticket, old, new) {
+                return true;
+            }
+            tickets.unit(ticket)
+        };
+        let Some(unit) = unit else {
             return false;
         };
         let (old, new) = (location(ticket, old), location(ticket, new));

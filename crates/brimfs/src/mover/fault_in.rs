@@ -224,7 +224,7 @@ impl Mover {
         let installed = holder.clone().install(index, cold.identity, filled);
         match installed {
             Installed::Stale => return installed,
-            Installed::Small { location, .. } => self.forget_location(location),
+            Installed::Small(_) => {}
             Installed::Chunk(slot) => {
                 self.tickets.lock().forget_looks(split(cold.location).0);
                 if let Some(slot) = slot {

@@ -150,6 +150,12 @@ mod tests {
         fn evict_clean(&self, _: Slot, _: u64) -> bool {
             false
         }
+        fn evict_known(&self, _: Slot, _: u32, _: Location) -> bool {
+            false
+        }
+        fn forget_copy(&self, _: Slot, _: u64) -> bool {
+            false
+        }
         fn cold(&self, _: u64) -> Option<Cold> {
             None
         }

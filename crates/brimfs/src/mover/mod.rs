@@ -12,6 +12,7 @@
 //! | `fault_in` | cold → memory, or straight to a reader |
 //! | `gc` | memory → cold down to a target, because somebody says so |
 //! | `preload` | cold → memory ahead of use, in the background |
+//! | `copies` | keeps copies of what came back and was not changed |
 //! | `compact` | gives dead space of the store back |
 //! | `census` | takes in what was there before the tier was needed |
 //! | `explain` | why a unit is where it is |
@@ -25,6 +26,7 @@
 mod books;
 mod census;
 mod compact;
+mod copies;
 mod explain;
 mod fault_in;
 mod gc;
@@ -240,20 +242,20 @@ impl fmt::Debug for Mover {
 /// A location is the extent, and the ticket that leads back to its unit.
 fn location(ticket: Ticket, extent: Extent) -> Location {
     let [a, b, c] = extent.to_raw().map(u64::from);
-    Location([a | b << 32, c | u64::from(ticket.0) << 32])
+    Location([a | b << 32, c | u64::from(ticket.number()) << 32])
 }
 
 fn split(location: Location) -> (Ticket, Extent) {
     let Location([ab, ct]) = location;
     let extent = Extent::from_raw([ab as u32, (ab >> 32) as u32, ct as u32]);
-    (Ticket((ct >> 32) as u32), extent)
+    (Ticket::new((ct >> 32) as u32), extent)
 }
 
 /// How the store knows the bytes: it finds the unit again by the ticket.
 fn id(identity: Identity, ticket: Ticket) -> Id {
     Id {
         inode: identity.owner,
-        index: ticket.0,
+        index: ticket.number(),
         generation: identity.version,
     }
 }
@@ -292,7 +294,8 @@ impl Tier for Mover {
     }
 
     fn remove(&self, slot: Slot) {
-        self.books.lock().remove(slot);
+        let copy = self.books.lock().remove(slot);
+        self.drop_copy(copy);
     }
 
     fn resize(&self, slot: Slot, size: u32) {
@@ -306,12 +309,16 @@ impl Tier for Mover {
         }
     }
 
-    fn changed(&self, slot: Slot) {
-        self.books.lock().set_clean(slot, false);
+    fn changed(&self, slot: Slot, identity: Identity) {
+        self.compare_copy(slot, identity);
     }
 
     fn forget(&self, location: Location) {
         self.forget_location(location);
+    }
+
+    fn keep(&self, slot: Slot, identity: Identity, location: Location) {
+        self.keep_copy(slot, identity, location);
     }
 
     fn prioritize(&self, slot: Slot, priority: u8) {
@@ -319,7 +326,8 @@ impl Tier for Mover {
     }
 
     fn owned(&self, slot: Slot, unit: Unit) {
-        self.books.lock().owned(slot, unit);
+        let copy = self.books.lock().owned(slot, unit);
+        self.drop_copy(copy);
     }
 
     fn owned_cold(&self, location: Location, unit: Unit) {

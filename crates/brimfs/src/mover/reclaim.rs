@@ -16,6 +16,7 @@ use crate::memory::budget::Budget;
 use crate::memory::tier::{Identity, Residents, Slot, Staged, Unit};
 
 use super::census::Found;
+use super::compact::ROUND;
 use super::explain::SpillCause;
 use super::gc::{Choice, Evicted};
 use super::settings::PIN_SHARE;
@@ -295,18 +296,26 @@ impl Mover {
     /// Copies a victim out, or lets it go at once if its cold copy is known.
     fn take(&self, candidate: Candidate, to: &mut [u8]) -> Fate {
         let Candidate { slot, size, unit } = candidate;
+        if let Some(content) = self.let_go_clean(slot, &unit) {
+            return Fate::Gone(content);
+        }
         let Some((staged, unit, holder)) = self.stage(slot, unit, to) else {
             return Fate::Stays;
         };
         match staged {
-            Staged::Dirty { identity, len } => Fate::Copied(Copied {
-                slot,
-                unit,
-                identity,
-                size,
-                start: 0,
-                len,
-            }),
+            Staged::Dirty { identity, len } => {
+                // One that was good is good no more, or its file was at work just now.
+                let copy = self.books.lock().take_copy(slot);
+                self.drop_copy(copy);
+                Fate::Copied(Copied {
+                    slot,
+                    unit,
+                    identity,
+                    size,
+                    start: 0,
+                    len,
+                })
+            }
             Staged::Clean => {
                 self.books.lock().set_leaving(slot);
                 if holder.evict_clean(slot, unit.index) {
@@ -348,14 +357,15 @@ impl Mover {
             let staged = holder.stage(slot, unit.index, to);
             if staged != Staged::Gone {
                 unit.holder = Arc::downgrade(&holder);
-                self.books.lock().found(slot, unit.clone());
+                let copy = self.books.lock().found(slot, unit.clone());
+                self.drop_copy(copy);
                 return Some((staged, unit, holder));
             }
         }
         None
     }
 
-    /// Writes a batch; a full store is compacted once and asked again.
+    /// Writes a batch, for which room is made in a store that is full.
     fn write_batch(
         &self,
         batch: &[Copied],
@@ -393,13 +403,24 @@ impl Mover {
         }
     }
 
+    /// Appends records. Where the disk is short, copies of what is resident go, and dead space is given
+    /// back; when there are no such copies any more that is tried once.
     fn append(&self, store: &Arc<Store>, records: &[Record<'_>]) -> Result<Vec<Extent>, Fault> {
-        match store.append(records) {
-            Err(fault) if fault.kind() == ErrorKind::DiskLimit => {
-                self.compact_for(store)?;
-                store.append(records)
+        let mut is_last = false;
+        loop {
+            let fault = match store.append(records) {
+                Err(fault) if !is_last && is_short_of_disk(&fault) => fault,
+                result => return result,
+            };
+            is_last = self.give_up_copies(ROUND) == 0;
+            if is_last && fault.kind() == ErrorKind::DiskFull {
+                return Err(fault);
             }
-            result => result,
+            let compacted = self.compact_for(store);
+            if is_last {
+                compacted?;
+            }
+            // Else the next attempt meets what is wrong, or there is room all the same.
         }
     }
 
@@ -426,6 +447,10 @@ impl Mover {
         self.books.lock().refuse(slot);
         false
     }
+}
+
+fn is_short_of_disk(fault: &Fault) -> bool {
+    matches!(fault.kind(), ErrorKind::DiskLimit | ErrorKind::DiskFull)
 }
 
 #[cold]

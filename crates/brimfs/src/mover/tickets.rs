@@ -1,27 +1,68 @@
 //! For every cold copy the unit that it belongs to: what compaction needs to tell a file that
-//! its bytes lie elsewhere.
+//! its bytes lie elsewhere. Of a small file that is resident: where the copy lies, and of which version it is.
+
+use std::num::NonZeroU32;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::base::clock;
 use crate::base::sync::Weak;
+use crate::cold::segment::Extent;
 use crate::memory::tier::{Residents, Unit};
 
 use super::explain::{Spill, SpillCause};
 
-/// The number of a cold copy, for as long as it lives.
+/// The number of a cold copy, for as long as it lives; one or none takes four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ticket(pub(super) u32);
+pub(super) struct Ticket(NonZeroU32);
+
+impl Ticket {
+    pub(super) fn new(number: u32) -> Self {
+        Ticket(NonZeroU32::MIN.saturating_add(number))
+    }
+
+    pub(super) fn number(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 #[derive(Debug)]
 enum Entry {
-    Taken {
-        unit: Unit,
-        notes: Notes,
-    },
+    /// Where the copy lies is known by its unit.
+    Taken { unit: Unit, notes: Notes },
+    /// Which unit it belongs to, if any, is known by the books or by nobody.
+    Unitless(Unitless),
+}
+
+/// Its tag and that of [`Entry`] share the room that a unit would take.
+#[derive(Debug)]
+enum Unitless {
+    /// The copy of a small file that is resident.
+    Beside(Beside),
     /// The number of the next free entry, or itself at the end.
     Free(u32),
+}
+
+/// The copy of a small file that is resident.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beside {
+    pub(super) extent: Extent,
+    /// Of the content, as it is in memory as long as it is that version still.
+    pub(super) version: u32,
+    spilled: u32,
+    cause: SpillCause,
+}
+
+impl Beside {
+    fn notes(self) -> Notes {
+        let mut notes = Notes {
+            spilled: 0,
+            packed: self.extent.len() as u32,
+        };
+        notes.set_spill(self.spilled, self.cause);
+        notes
+    }
 }
 
 /// What is remembered of a copy, in eight bytes.
@@ -135,28 +176,98 @@ impl Tickets {
         let entry = Entry::Taken { unit, notes };
         let Some(number) = self.free else {
             self.entries.push(entry);
-            return Ticket((self.entries.len() - 1) as u32);
+            return Ticket::new((self.entries.len() - 1) as u32);
         };
         let before = std::mem::replace(&mut self.entries[number as usize], entry);
         self.free = match before {
-            Entry::Free(next) if next != number => Some(next),
+            Entry::Unitless(Unitless::Free(next)) if next != number => Some(next),
             _ => None,
         };
-        Ticket(number)
+        Ticket::new(number)
     }
 
+    /// The copy is no more. Not for one that is kept beside its content: see [`Tickets::free_beside`].
     pub(super) fn free(&mut self, ticket: Ticket) {
-        let next = self.free.unwrap_or(ticket.0);
-        let Some(entry) = self.entries.get_mut(ticket.0 as usize) else {
-            return;
-        };
-        if let Entry::Taken { notes, .. } = *entry
-            && let Entry::Taken { unit, .. } = std::mem::replace(entry, Entry::Free(next))
-        {
-            self.free = Some(ticket.0);
-            self.count -= 1;
-            self.bytes -= u64::from(notes.len());
-            self.discount_file(&unit, notes);
+        if let Some((_, notes)) = self.taken(ticket) {
+            let notes = *notes;
+            if let Some(Entry::Taken { unit, .. }) = self.vacate(ticket, notes) {
+                self.discount_file(&unit, notes);
+            }
+        }
+    }
+
+    fn vacate(&mut self, ticket: Ticket, notes: Notes) -> Option<Entry> {
+        let next = self.free.unwrap_or(ticket.number());
+        let entry = self.entries.get_mut(ticket.number() as usize)?;
+        self.free = Some(ticket.number());
+        self.count -= 1;
+        self.bytes -= u64::from(notes.len());
+        Some(std::mem::replace(
+            entry,
+            Entry::Unitless(Unitless::Free(next)),
+        ))
+    }
+
+    /// The whole file whose copy it is came back, as it was in that version.
+    pub(super) fn keep_beside(&mut self, ticket: Ticket, extent: Extent, version: u32) {
+        if let Some((_, notes)) = self.taken(ticket) {
+            let (spilled, cause) = (notes.spilled, notes.cause());
+            let beside = Beside {
+                extent,
+                version,
+                spilled,
+                cause,
+            };
+            self.put_beside(ticket, beside);
+        }
+    }
+
+    /// The opposite of [`Tickets::take_up`].
+    pub(super) fn put_beside(&mut self, ticket: Ticket, beside: Beside) {
+        if let Some(entry @ Entry::Taken { .. }) = self.entries.get_mut(ticket.number() as usize) {
+            *entry = Entry::Unitless(Unitless::Beside(beside));
+        }
+    }
+
+    /// From now on the unit knows where its copy lies: memory is given up for it.
+    pub(super) fn take_up(&mut self, ticket: Ticket, unit: Unit) -> Option<Beside> {
+        let (now, cause) = (self.now, self.cause);
+        let beside = *self.beside(ticket)?;
+        let mut notes = beside.notes();
+        notes.set_spill(now, cause);
+        self.entries[ticket.number() as usize] = Entry::Taken { unit, notes };
+        Some(beside)
+    }
+
+    /// A copy beside its content is no more; says where it lay.
+    pub(super) fn free_beside(&mut self, ticket: Ticket) -> Option<Extent> {
+        let beside = *self.beside(ticket)?;
+        self.vacate(ticket, beside.notes())?;
+        self.files -= 1;
+        Some(beside.extent)
+    }
+
+    /// Whether a copy beside its content is that of this version.
+    pub(super) fn is_of_version(&mut self, ticket: Ticket, version: u64) -> bool {
+        let beside = self.beside(ticket);
+        beside.is_some_and(|beside| u64::from(beside.version) == version)
+    }
+
+    /// A copy beside its content lies elsewhere from now on. False if it did not lie there.
+    pub(super) fn relocate_beside(&mut self, ticket: Ticket, old: Extent, new: Extent) -> bool {
+        match self.beside(ticket) {
+            Some(beside) if beside.extent == old => {
+                beside.extent = new;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn beside(&mut self, ticket: Ticket) -> Option<&mut Beside> {
+        match self.entries.get_mut(ticket.number() as usize)? {
+            Entry::Unitless(Unitless::Beside(beside)) => Some(beside),
+            _ => None,
         }
     }
 
@@ -188,16 +299,16 @@ impl Tickets {
     }
 
     fn taken(&mut self, ticket: Ticket) -> Option<(&mut Unit, &mut Notes)> {
-        match self.entries.get_mut(ticket.0 as usize)? {
+        match self.entries.get_mut(ticket.number() as usize)? {
             Entry::Taken { unit, notes } => Some((unit, notes)),
-            Entry::Free(_) => None,
+            Entry::Unitless(_) => None,
         }
     }
 
     pub(super) fn unit(&self, ticket: Ticket) -> Option<Unit> {
-        match self.entries.get(ticket.0 as usize)? {
+        match self.entries.get(ticket.number() as usize)? {
             Entry::Taken { unit, .. } => Some(unit.clone()),
-            Entry::Free(_) => None,
+            Entry::Unitless(_) => None,
         }
     }
 
@@ -219,13 +330,15 @@ impl Tickets {
 
     /// When and why memory was given up last for this copy.
     pub(super) fn spill(&self, ticket: Ticket) -> Option<Spill> {
-        match self.entries.get(ticket.0 as usize)? {
-            Entry::Taken { notes, .. } => Some(Spill {
-                nanos: self.made + i64::from(notes.spilled) * Notes::STEP_NANOS,
-                cause: notes.cause(),
-            }),
-            Entry::Free(_) => None,
-        }
+        let notes = match self.entries.get(ticket.number() as usize)? {
+            Entry::Taken { notes, .. } => *notes,
+            Entry::Unitless(Unitless::Beside(beside)) => beside.notes(),
+            Entry::Unitless(Unitless::Free(_)) => return None,
+        };
+        Some(Spill {
+            nanos: self.made + i64::from(notes.spilled) * Notes::STEP_NANOS,
+            cause: notes.cause(),
+        })
     }
 
     /// The copy is not all there is any more: looks at it are counted anew when it is.

@@ -94,10 +94,21 @@ impl Inode {
     }
 
     fn evict(&self, slot: Slot, index: u64, staged: Option<(Identity, Location)>) -> bool {
+        self.evict_if(slot, index, |_| staged)
+    }
+
+    /// Evicts a unit that still is what is said of it in view of the name of the whole file's bytes.
+    fn evict_if(
+        &self,
+        slot: Slot,
+        index: u64,
+        staged: impl FnOnce(Identity) -> Option<(Identity, Location)>,
+    ) -> bool {
         let Some(mut state) = self.try_write() else {
             return false;
         };
         let who = self.who(&state);
+        let staged = staged(who.identity);
         let freed = state
             .content_mut()
             .and_then(|content| content.evict(slot, index, &who, staged));
@@ -125,6 +136,22 @@ impl Residents for Inode {
         self.evict(slot, index, None)
     }
 
+    fn evict_known(&self, slot: Slot, version: u32, location: Location) -> bool {
+        self.evict_if(slot, 0, |who| {
+            let version = u64::from(version);
+            Some((Identity { version, ..who }, location))
+        })
+    }
+
+    fn forget_copy(&self, slot: Slot, index: u64) -> bool {
+        // Nobody looks at the chunk meanwhile without its lock.
+        let Some(state) = self.try_write() else {
+            return false;
+        };
+        let content = state.content();
+        content.is_some_and(|content| content.forget_copy(slot, index))
+    }
+
     fn cold(&self, index: u64) -> Option<Cold> {
         let state = self.read();
         let who = self.who(&state).identity;
@@ -148,20 +175,27 @@ impl Residents for Inode {
             Some(content) => content.install_cold(index, identity, &who, bytes),
             None => Err(bytes),
         };
-        let installed = match installed {
-            Ok(installed) => installed,
+        let small = match installed {
+            Ok(small) => small,
             Err(unused) => {
                 drop(state);
                 drop(unused);
                 return Installed::Stale;
             }
         };
+        let is_as_staged = identity == who.identity;
         self.track(&mut state, index * CHUNK as u64, 1);
         let slot = state.content().and_then(|content| content.slot_of(index));
-        match installed {
-            Installed::Small { location, .. } => Installed::Small { slot, location },
-            _ => Installed::Chunk(slot),
+        let Some(location) = small else {
+            return Installed::Chunk(slot);
+        };
+        if let Some(tier) = self.account().budget.tier() {
+            match slot.filter(|_| is_as_staged) {
+                Some(slot) => tier.keep(slot, identity, location),
+                None => tier.forget(location),
+            }
         }
+        Installed::Small(slot)
     }
 
     fn relocate(&self, index: u64, old: Location, new: Location) -> bool {

@@ -42,7 +42,7 @@ impl Tier for Notebook {
     fn touch(&self, _: Slot) {
         self.note("touch".into());
     }
-    fn changed(&self, _: Slot) {
+    fn changed(&self, _: Slot, _: Identity) {
         self.note("changed".into());
     }
     fn forget(&self, location: Location) {
@@ -75,6 +75,12 @@ impl Residents for Nobody {
         false
     }
     fn evict_clean(&self, _: Slot, _: u64) -> bool {
+        false
+    }
+    fn evict_known(&self, _: Slot, _: u32, _: Location) -> bool {
+        false
+    }
+    fn forget_copy(&self, _: Slot, _: u64) -> bool {
         false
     }
     fn cold(&self, _: u64) -> Option<Cold> {
