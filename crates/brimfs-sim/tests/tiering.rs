@@ -167,6 +167,7 @@ fn a_pin_stands_beside_the_priority() -> Result<()> {
 #[test]
 fn what_has_the_lower_priority_is_spilled_first() -> Result<()> {
     let fs = spilling(16 * MIB);
+    wake(&fs);
     for file in 0..800 {
         let priority = if file % 2 == 0 { 8 } else { 2 };
         let bytes = content(file, 8 * KIB);
@@ -239,6 +240,7 @@ fn gc_frees_what_it_was_asked_for_exact_to_one_unit() -> Result<()> {
         (100_000, MIB as usize),
     ] {
         let fs = spilling(16 * MIB);
+        wake(&fs);
         fill(&fs, 6 * MIB as usize / len, len);
         for bytes in [MIB, 1_234_567, 2 * MIB] {
             let target = less(&fs, bytes);
@@ -270,6 +272,7 @@ fn gc_frees_what_it_was_asked_for_exact_to_one_unit() -> Result<()> {
 #[test]
 fn gc_takes_pinned_files_last_and_what_is_clean_without_writing() -> Result<()> {
     let fs = spilling(16 * MIB);
+    wake(&fs);
     fill(&fs, 400, 8 * KIB);
     for file in 0..100 {
         fs.pin(format!("/f{file}"))?;

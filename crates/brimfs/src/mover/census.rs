@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::base::clock;
-use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
+use crate::base::sync::{Mutex, thread};
 
 use super::Mover;
 use super::reclaim::Staging;
@@ -16,6 +16,8 @@ use super::tickets::Tickets;
 
 /// A walk that may find nothing is not made again for so long.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Time between two looks at what a walk that somebody else makes has found.
+pub(super) const NAP: Duration = Duration::from_millis(1);
 
 /// Whether the tier is awake, and what was looked at since.
 #[derive(Debug, Default)]
@@ -93,8 +95,10 @@ impl Mover {
     /// that the walk has yet to see to one that it has seen are found by the next one.
     pub(super) fn take_census(&self) -> Found {
         let census = &self.census;
-        let (Some(budget), Some(mut ended)) = (self.budget.upgrade(), census.ended.try_lock())
-        else {
+        let Some(budget) = self.budget.upgrade() else {
+            return Found::Nothing;
+        };
+        let Some(mut ended) = census.ended.try_lock() else {
             return Found::Busy;
         };
         let now = clock::monotonic();
@@ -110,6 +114,13 @@ impl Mover {
         match self.books.lock().admissions() > before {
             true => Found::More,
             false => Found::Nothing,
+        }
+    }
+
+    /// As [`Mover::take_census`]; waits for a walk that somebody else makes.
+    pub(super) fn await_census(&self) {
+        while self.take_census() == Found::Busy {
+            thread::sleep(NAP);
         }
     }
 

@@ -170,7 +170,7 @@ impl Mover {
     pub(crate) fn spill_down(&self, budget: &Budget, target: u64) -> Result<(Evicted, u64), Fault> {
         trace::span!("gc", target);
         self.activate();
-        self.take_census();
+        self.await_census();
         let mut all = self.spill_chosen(budget, target, &mut Choice::Unpinned)?;
         let mut pinned = 0;
         if budget.used() > target {

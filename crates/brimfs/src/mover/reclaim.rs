@@ -15,7 +15,7 @@ use crate::cold::segment::{Extent, RECORD_MAX, Record, Store};
 use crate::memory::budget::Budget;
 use crate::memory::tier::{Identity, Residents, Slot, Staged, Unit};
 
-use super::census::Found;
+use super::census::{self, Found};
 use super::compact::ROUND;
 use super::explain::SpillCause;
 use super::gc::{Choice, Evicted};
@@ -29,8 +29,6 @@ const BATCH_BYTES: usize = RECORD_MAX;
 const BATCH_UNITS: usize = 1024;
 /// How often a direct reclaim that frees nothing lets others run before it gives up.
 pub(super) const PATIENCE: u32 = 64;
-/// Time between two looks at what a walk that somebody else makes has found.
-const CENSUS_NAP: Duration = Duration::from_millis(1);
 /// The same for a caller that can do without.
 const HASTE: u32 = 4;
 /// After looking for victims in vain nobody looks who can do without, for so many times as long.
@@ -149,7 +147,7 @@ impl Mover {
             if idle > patience {
                 match self.take_census() {
                     Found::More => idle = 0,
-                    Found::Busy => thread::sleep(CENSUS_NAP),
+                    Found::Busy => thread::sleep(census::NAP),
                     Found::Nothing => return Err(refusal(&budget, bytes)),
                 }
             }
@@ -173,7 +171,7 @@ impl Mover {
             return Ok(());
         }
         self.activate();
-        self.take_census();
+        self.await_census();
         loop {
             let excess = budget.used().saturating_sub(target);
             if excess == 0
