@@ -76,10 +76,15 @@ pub mod face {
 
     /// The seam to disks, and the real ones.
     pub mod disk {
+        pub use crate::io::directory::{
+            Access, Directory, DirectoryLock, FILE_NAME_MAX, Holder, LockError, Sharing,
+            check_file_name,
+        };
         pub use crate::io::disk::{
             ALIGNMENT, Disk, DiskFile, Nameless, Place, read_full, write_full,
         };
         pub use crate::io::real::RealDisk;
+        pub use crate::io::real_directory::{LOCK_FILE, Opening, RealDirectory};
         pub use crate::io::spill_directory::{SPILL_DIRECTORY_VARIABLE, SpillDirectory, find};
     }
 

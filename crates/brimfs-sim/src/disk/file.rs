@@ -137,6 +137,11 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
+    fn len(&self) -> io::Result<u64> {
+        self.call()?;
+        Ok(self.content.lock().len())
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.call()
     }

@@ -43,6 +43,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
 }
 
 /// An open file of a [`Disk`]. Transfers leave nothing behind in the page cache for long.
+#[expect(clippy::len_without_is_empty, reason = "it asks the operating system")]
 pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Reads from `offset` on, once. Returns how many bytes, 0 at the end of the file.
     ///
@@ -74,23 +75,31 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Those of the operating system.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
+    /// Length of the file in bytes.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn len(&self) -> io::Result<u64>;
+
     /// Makes what was written and the length durable.
     ///
     /// # Errors
     /// Those of the operating system. What was written since the last success may be lost then.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// How the file came to have no name.
+    /// Whether the file has a name, and how it came to have none.
     fn nameless(&self) -> Nameless;
 }
 
-/// How a file came to have no name.
+/// Whether a file has a name, and how it came to have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nameless {
     /// It never had one.
     Born,
     /// The filesystem cannot do that: it was created under a random name, which was removed at once.
     Unlinked,
+    /// It has one, in a [`Directory`](crate::io::directory::Directory).
+    Named,
 }
 
 /// Reads all of `into`, whatever short or interrupted calls it takes.

@@ -68,6 +68,22 @@ fn create(directory: &Path) -> io::Result<(File, bool, Nameless)> {
     Ok((file, direct, Nameless::Unlinked))
 }
 
+/// A file that was opened by its name, for direct I/O where it can.
+pub(super) fn named(file: File) -> Box<dyn DiskFile> {
+    let direct = AtomicBool::new(host::go_direct(&file));
+    Box::new(RealFile {
+        file,
+        direct,
+        nameless: Nameless::Named,
+    })
+}
+
+/// Looks at the filesystem that an open file or directory lies on.
+#[cfg(target_os = "linux")]
+pub(super) fn probe_file(file: &File) -> io::Result<Place> {
+    system::probe_file(file)
+}
+
 /// For systems where a file is born with a name.
 fn create_and_unlink(directory: &Path) -> io::Result<File> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -161,6 +177,10 @@ impl DiskFile for RealFile {
         self.file.set_len(len)
     }
 
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -219,7 +239,10 @@ mod system {
     const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
     pub(in super::super) fn probe(directory: &Path) -> io::Result<Place> {
-        let file = File::open(directory)?;
+        probe_file(&File::open(directory)?)
+    }
+
+    pub(in super::super) fn probe_file(file: &File) -> io::Result<Place> {
         let mut found = MaybeUninit::<libc::statfs>::zeroed();
         // SAFETY: `found` is room for the result, and the descriptor is open.
         if unsafe { libc::fstatfs(file.as_raw_fd(), found.as_mut_ptr()) } != 0 {
