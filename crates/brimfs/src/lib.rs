@@ -25,6 +25,7 @@ mod cold;
 mod fs;
 mod handle;
 mod io;
+mod journal;
 mod memory;
 mod mover;
 mod namespace;
@@ -86,6 +87,11 @@ pub mod face {
         pub use crate::io::real::RealDisk;
         pub use crate::io::real_directory::{LOCK_FILE, Opening, RealDirectory};
         pub use crate::io::spill_directory::{SPILL_DIRECTORY_VARIABLE, SpillDirectory, find};
+    }
+
+    /// The journal of a persistent store.
+    pub mod journal {
+        pub use crate::journal::*;
     }
 
     /// The segment store.
