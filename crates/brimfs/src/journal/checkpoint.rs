@@ -18,8 +18,9 @@ use crate::io::disk::{DiskFile, write_full};
 const FRAME_BYTES: usize = 256 << 10;
 /// Memory for transfers, in bytes.
 const BUFFER: usize = 256 << 10;
-/// Space is reserved in steps of this, in bytes.
-const STEP: u64 = 8 << 20;
+/// Space is reserved in steps, each as large as all before it, from the first to the second, in bytes.
+const STEP_MIN: u64 = 16 << 10;
+const STEP_MAX: u64 = 8 << 20;
 
 /// Writes an image, record by record, beside what is current. Whoever drops it unfinished has changed
 /// nothing. Memory: 512 KiB and the largest record.
@@ -137,7 +138,8 @@ impl CheckpointWriter {
     fn write_frame(&mut self, header: &[u8; FRAME_HEADER]) -> std::io::Result<()> {
         let end = self.offset + frame_bytes(self.frame.len() as u64);
         if end > self.reserved {
-            let more = end.next_multiple_of(STEP) - self.reserved;
+            let step = self.reserved.clamp(STEP_MIN, STEP_MAX);
+            let more = (end - self.reserved).next_multiple_of(step);
             self.file.allocate(self.reserved, more)?;
             self.reserved += more;
         }

@@ -221,17 +221,24 @@ impl Writer {
         Ok(self.durable)
     }
 
-    /// Appends a last group that says so and makes everything durable: damage of the groups before it
-    /// cannot be taken for an append that was interrupted.
+    /// Appends a last group that says so, makes everything durable and begins a file that nobody goes on in:
+    /// damage of what was there, missing ends included, cannot be taken for an append that was interrupted.
     ///
     /// # Errors
-    /// As [`Writer::append`] and [`Writer::sync`], never for lack of space.
+    /// [`Io`](ErrorKind::Io) as [`Writer::append`] and [`Writer::sync`]. Never for lack of space: on a full
+    /// disk the last file is left out.
     pub fn close(mut self) -> Result<(), Fault> {
         self.check_poison()?;
         self.sync()?;
         self.put(GroupKind::Closing, &[])?;
-        self.sync()?;
-        Ok(())
+        self.options = Options {
+            file_bytes: BLOCK,
+            step_bytes: BLOCK,
+        };
+        match self.roll(BLOCK) {
+            Err(fault) if fault.kind() == ErrorKind::DiskFull && self.poison.is_none() => Ok(()),
+            rolled => rolled,
+        }
     }
 
     fn put(&mut self, kind: GroupKind, payload: &[u8]) -> Result<u64, Fault> {
@@ -387,6 +394,9 @@ impl Writer {
         };
         let first = format!("{doing} {} failed: {error}", journal_name(file));
         self.poison = Some(first.into());
+        if is_full(&error) {
+            return Err(context(doing, &journal_name(file), error));
+        }
         self.check_poison()
     }
 }
