@@ -4,8 +4,8 @@
 //! Nothing here is published, and the core never depends on it. The layers are
 //! `run > {model, workload, drivers} > op`: [`op`] is pure data, [`model`] says
 //! what an operation means, [`drivers`] do it, [`workload`] makes sequences of
-//! them, and [`run`] compares. Beside them stand [`disk`], which fails on demand, and [`tier`], a
-//! cold tier that takes content away from brimfs whenever it can.
+//! them, and [`run`] compares. Beside them stand [`disk`], which fails on demand, [`medium`], a directory
+//! on a disk that loses power, and [`tier`], a cold tier that takes content away from brimfs whenever it can.
 //!
 //! # How to run
 //!
@@ -33,6 +33,7 @@
 
 pub mod disk;
 pub mod drivers;
+pub mod medium;
 pub mod model;
 pub mod op;
 pub mod run;

@@ -48,8 +48,7 @@ impl SimFile {
     fn transfer(&self, len: usize, count: impl FnOnce(&mut World)) -> Outcome {
         let mut world = self.world.lock();
         count(&mut world);
-        // Half, and a little more so that it ends at no boundary.
-        let half = (len / 2 + 7).min(len);
+        let half = half(len);
         match world.count() {
             None => Outcome { len, error: None },
             Some(Failure::Short) => Outcome {
@@ -72,7 +71,12 @@ impl SimFile {
     }
 }
 
-fn check_alignment(offset: u64, bytes: &[u8]) {
+/// Half, and a little more so that it ends at no boundary.
+pub(crate) fn half(len: usize) -> usize {
+    (len / 2 + 7).min(len)
+}
+
+pub(crate) fn check_alignment(offset: u64, bytes: &[u8]) {
     let numbers = [offset as usize, bytes.len(), bytes.as_ptr().addr()];
     assert!(
         numbers

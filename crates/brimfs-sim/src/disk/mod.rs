@@ -14,6 +14,7 @@ use brimfs::face::disk::{Disk, DiskFile, Place};
 use parking_lot::Mutex;
 
 use file::{Content, SimFile};
+pub(crate) use file::{check_alignment, half};
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl Failure {
         Failure::Interrupted,
     ];
 
-    fn error(self) -> io::Error {
+    pub(crate) fn error(self) -> io::Error {
         match self {
             Failure::Io => io::Error::from_raw_os_error(libc::EIO),
             Failure::Full => io::Error::from_raw_os_error(libc::ENOSPC),

@@ -1,0 +1,257 @@
+//! The medium gives back what nobody wrote.
+//!
+//! Recovery may refuse, or find everything all the same; it never finds less or something else.
+
+use brimfs::ErrorKind;
+use brimfs_sim::medium::{Image, Medium, Random, ReadDamage};
+
+use super::number;
+use super::world::{OPTIONS, Promise, Step, User, found};
+
+/// A store that was closed, with a checkpoint, groups in three files behind it, and the file of the closing.
+fn closed() -> (Medium, Promise) {
+    let mut user = User::new(&Medium::new(), OPTIONS);
+    user.open().expect("a disk that works");
+    let steps = [
+        Step::Append(10),
+        Step::Append(100),
+        Step::Close,
+        Step::Checkpoint,
+        Step::Append(200),
+        Step::Append(5000),
+        Step::Sync,
+        Step::Append(4500),
+        Step::Append(10),
+        Step::Append(4500),
+    ];
+    steps
+        .iter()
+        .for_each(|step| user.step(*step).expect("a disk that works"));
+    user.writer.take().expect("open").close().expect("closed");
+    user.promise.durable = user.promise.appended.len();
+    let medium = user.medium.crash(&Image::default());
+    assert_eq!(medium.names().len(), 5, "{:?}", medium.names());
+    (medium, user.promise)
+}
+
+/// Whether recovery refused. A panic if it found something else.
+fn refused(medium: &Medium, promise: &Promise, what: &dyn Fn() -> String) -> bool {
+    match found(medium) {
+        Ok((_, tokens)) => {
+            assert_eq!(
+                tokens.whole,
+                promise.appended,
+                "{}: silently different",
+                what()
+            );
+            false
+        }
+        Err(fault) => {
+            let expected = matches!(fault.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported);
+            let text = fault.during("recover").to_string();
+            assert!(expected, "{}: {text}", what());
+            assert!(
+                text.contains("journal-") || text.contains("checkpoint-"),
+                "{}: {text}",
+                what()
+            );
+            true
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_noticed_or_does_no_harm() {
+    let (medium, promise) = closed();
+    // One bit of each byte, another one in each; all of them in a soak.
+    let bits = if number("BRIMFS_CASES", 0) > 0 { 8 } else { 1 };
+    let (mut images, mut noticed) = (0, 0);
+    for name in medium.names() {
+        for at in 0..medium.raw(&name).len() {
+            for bit in 0..bits {
+                let bit = (at + bit) % 8;
+                let hurt = medium.fork();
+                hurt.damage(&name, |bytes| bytes[at] ^= 1 << bit);
+                let what = || format!("bit {bit} of byte {at} of {name}");
+                images += 1;
+                noticed += u64::from(refused(&hurt, &promise, &what));
+            }
+        }
+    }
+    println!("{images} flipped bits, {noticed} noticed");
+    assert!(
+        noticed * 8 > images,
+        "half of the bytes are padding at most"
+    );
+}
+
+#[test]
+fn random_damage_is_noticed_or_does_no_harm() {
+    let (medium, promise) = closed();
+    let names = medium.names();
+    let first = number("BRIMFS_SEED", 1);
+    let mut noticed = 0;
+    let cases = number("BRIMFS_CASES", 5_000);
+    for seed in first..first + cases {
+        let mut random = Random::new(seed);
+        let hurt = medium.fork();
+        let damages = 1 + random.below(4);
+        for _ in 0..damages {
+            let name = &names[random.below(names.len() as u64) as usize];
+            hurt.damage(name, |bytes| hurt_some(bytes, &mut random));
+        }
+        let what = || format!("reproduce with BRIMFS_SEED={seed} BRIMFS_CASES=1");
+        if damages == 1 {
+            noticed += u64::from(refused(&hurt, &promise, &what));
+        } else if let Ok((_, tokens)) = found(&hurt) {
+            // Several can hide each other: the end of the last files, and what says that they had one.
+            assert!(promise.appended.starts_with(&tokens.whole), "{}", what());
+        } else {
+            noticed += 1;
+        }
+    }
+    println!("{cases} damaged stores, {noticed} noticed");
+}
+
+/// Fills, moves or cuts some bytes.
+fn hurt_some(bytes: &mut Vec<u8>, random: &mut Random) {
+    if bytes.is_empty() {
+        return;
+    }
+    let len = bytes.len() as u64;
+    let start = random.below(len) as usize;
+    // Mostly near the beginning of a block, where the headers are.
+    let start = if random.one_in(4) {
+        start
+    } else {
+        start / 4096 * 4096 + start % 128
+    };
+    let end = (start + 1 + random.below(64) as usize).min(bytes.len());
+    match random.below(4) {
+        0 => bytes[start..end].fill(random.number() as u8),
+        1 => bytes[start..end]
+            .iter_mut()
+            .for_each(|byte| *byte = random.number() as u8),
+        2 => {
+            let from = random.below(len) as usize;
+            let count = (end - start).min(bytes.len() - from);
+            bytes.copy_within(from..from + count, start);
+        }
+        _ => bytes.truncate(start),
+    }
+}
+
+#[test]
+fn blocks_that_are_zeroed_exchanged_or_cut_off_are_noticed() {
+    let (medium, promise) = closed();
+    for name in medium.names() {
+        let blocks = medium.raw(&name).len() / 4096;
+        for len in (0..blocks * 4096).step_by(512) {
+            let hurt = medium.fork();
+            hurt.damage(&name, |bytes| bytes.truncate(len));
+            refused(&hurt, &promise, &|| format!("{name} is cut to {len} bytes"));
+        }
+        for one in 0..blocks {
+            let hurt = medium.fork();
+            hurt.damage(&name, |bytes| bytes[one * 4096..][..4096].fill(0));
+            refused(&hurt, &promise, &|| {
+                format!("block {one} of {name} is zero")
+            });
+            for other in 0..one {
+                let hurt = medium.fork();
+                hurt.damage(&name, |bytes| {
+                    let (low, high) = bytes.split_at_mut(one * 4096);
+                    low[other * 4096..][..4096].swap_with_slice(&mut high[..4096]);
+                });
+                refused(&hurt, &promise, &|| {
+                    format!("blocks {one} and {other} of {name} are exchanged")
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_another_one_is_noticed() {
+    let (medium, promise) = closed();
+    let names = medium.names();
+    let (checkpoint, journals) = names.split_first().expect("files");
+    for name in journals.iter().chain([checkpoint]) {
+        let hurt = medium.fork();
+        hurt.lose(name);
+        assert!(
+            refused(&hurt, &promise, &|| format!("{name} is missing")),
+            "{name}"
+        );
+    }
+    for one in journals {
+        for other in journals.iter().filter(|other| *other != one) {
+            let hurt = medium.fork();
+            let bytes = medium.raw(other);
+            hurt.damage(one, |into| *into = bytes);
+            assert!(refused(&hurt, &promise, &|| format!("{one} is {other}")));
+        }
+    }
+}
+
+#[test]
+fn misdirected_and_flipped_reads_are_noticed_or_do_no_harm() {
+    let (medium, promise) = closed();
+    let calls = {
+        let medium = medium.fork();
+        found(&medium).expect("whole");
+        medium.calls()
+    };
+    for call in 0..calls {
+        for by in 1..6 {
+            let hurt = medium.fork();
+            hurt.damage_read(Some((call, ReadDamage::Misdirected(by))));
+            refused(&hurt, &promise, &|| {
+                format!("read {call} goes {by} blocks astray")
+            });
+        }
+        for bit in (0..4096 * 8).step_by(97) {
+            let hurt = medium.fork();
+            hurt.damage_read(Some((call, ReadDamage::Flipped(bit))));
+            refused(&hurt, &promise, &|| format!("bit {bit} of read {call}"));
+        }
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_made_good_by_an_older_one_and_the_journal() {
+    let mut user = User::new(&Medium::new(), OPTIONS);
+    user.open().expect("a disk that works");
+    for step in [
+        Step::Append(10),
+        Step::Checkpoint,
+        Step::Append(10),
+        Step::Sync,
+    ] {
+        user.step(step).expect("a disk that works");
+    }
+    let before = user.medium.fork();
+    user.step(Step::Checkpoint).expect("a disk that works");
+    let newest = user.medium.names().remove(0);
+    assert!(newest.starts_with("checkpoint-"));
+    // The older one and the journal are still there, as after a crash in between.
+    let mut bytes = user.medium.raw(&newest);
+    bytes[4096 + 50] ^= 1;
+    let directory: &dyn brimfs::face::disk::Directory = &before;
+    drop(directory.create(&newest).expect("created"));
+    before.damage(&newest, |into| *into = bytes);
+    let (_, tokens) = found(&before).expect("made good");
+    assert_eq!(
+        (tokens.whole, tokens.restarts),
+        (user.promise.appended.clone(), 1)
+    );
+
+    // Without the journal it is not.
+    let journal = before
+        .names()
+        .into_iter()
+        .find(|name| name.starts_with("journal-"));
+    before.lose(&journal.expect("one"));
+    let fault = found(&before).expect_err("nothing replaces it");
+    assert!(fault.during("recover").to_string().contains(&newest));
+}
