@@ -26,6 +26,8 @@ struct Survivors {
     /// Images whose promise had something durable.
     after_sync: u64,
     second: u64,
+    /// Images of crashes after a process had died and another one took over.
+    killed: u64,
     counts: BTreeMap<(usize, usize), u64>,
 }
 
@@ -43,8 +45,8 @@ impl Survivors {
     fn print(&self, test: &str) {
         let synced = 100 * self.after_sync / self.images.max(1);
         println!(
-            "{test}: {} images, {synced} % after a sync, {} second crashes",
-            self.images, self.second
+            "{test}: {} images, {synced} % after a sync, {} second crashes, {} after a process was killed",
+            self.images, self.second, self.killed
         );
         for ((open, survived), count) in &self.counts {
             println!("  {survived} of {open} groups that were not durable survived: {count}");
@@ -146,6 +148,11 @@ impl Explorer {
             let mut user = past.user();
             user.medium.stop_at(Some(stop));
             run(&mut user, steps);
+            if steps.len() < 2 || self.random.one_in(self.sparse) {
+                self.killed(&user, &|| {
+                    format!("{past:?}, {steps:?}, killed before call {stop}")
+                });
+            }
             for disorder in [Disorder::Journaled, Disorder::Any] {
                 for image in user.medium.images(disorder, 256, &mut self.random) {
                     let after = user.medium.crash(&image);
@@ -160,6 +167,41 @@ impl Explorer {
                     let chosen = steps.len() < 2 || self.random.one_in(self.sparse);
                     if chosen && self.opened.insert(after.fingerprint()) {
                         self.second_crash(&user, &after, &tokens, &case);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The process dies and the power stays: what it did is pending still. The next process opens the store,
+    /// and the power goes off after every call of that.
+    fn killed(&mut self, user: &User, case: &dyn Fn() -> String) {
+        let next = |stop| {
+            let mut next = user.after_crash(&user.medium.fork());
+            let now = next.medium.calls();
+            next.medium.stop_at(stop);
+            run(&mut next, &[Step::Append(10), Step::Sync]);
+            (next, now)
+        };
+        let (whole, now) = next(None);
+        let all = whole.promise.appended.len();
+        assert_eq!(
+            whole.promise.durable,
+            all,
+            "{}: the next process fails",
+            case()
+        );
+        for stop in now..=whole.medium.calls() {
+            let (next, _) = next(Some(stop));
+            for disorder in [Disorder::Journaled, Disorder::Any] {
+                for image in next.medium.images(disorder, 4, &mut self.random) {
+                    let last = next.medium.crash(&image);
+                    if !self.seen.insert((last.fingerprint(), next.promise.clone())) {
+                        continue;
+                    }
+                    self.survivors.killed += 1;
+                    if let Err(text) = check(&next.promise, &last) {
+                        panic!("{}; then off before call {stop}, {image:?}: {text}", case());
                     }
                 }
             }

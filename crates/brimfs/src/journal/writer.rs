@@ -119,7 +119,8 @@ impl Writer {
             let removed = directory.remove(stray);
             removed.map_err(|error| context("removing", stray, error))?;
         }
-        // What a process that died has left in the page cache was recovered and is not durable yet.
+        // What a process that died has left in the page cache was recovered and is not durable yet, nor are
+        // the names that it gave.
         let before = match found.last_file {
             Some(last) => Some(open_durable(&*directory, last)?),
             None => None,
@@ -411,7 +412,8 @@ fn open_durable(directory: &dyn Directory, number: u64) -> Result<Box<dyn DiskFi
     let name = journal_name(number);
     let synced = directory
         .open(&name, Access::ReadWrite)
-        .and_then(|file| file.sync_data().map(|()| file));
+        .and_then(|file| file.sync_data().map(|()| file))
+        .and_then(|file| directory.sync().map(|()| file));
     synced.map_err(|error| context("making durable", &name, error))
 }
 
