@@ -206,6 +206,7 @@ fn a_million_files_from_a_checkpoint() {
     const FILES: u64 = 1_000_000;
     let store = tempfile::tempdir_in("/var/tmp").expect("a directory on a disk");
     let mut writer = writer(store.path());
+    writer.append(&Group::new()).expect("appended");
     let position = writer.sync().expect("durable");
     let begun = Instant::now();
     let mut image = CheckpointWriter::begin(directory(store.path()), writer.identity(), position)

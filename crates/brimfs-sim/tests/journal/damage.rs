@@ -2,7 +2,11 @@
 //!
 //! Recovery may refuse, or find everything all the same; it never finds less or something else.
 
+use std::sync::Arc;
+
 use brimfs::ErrorKind;
+use brimfs::face::disk::Directory;
+use brimfs::face::journal::{CheckpointWriter, Options, Record};
 use brimfs_sim::medium::{Image, Medium, Random, ReadDamage};
 
 use super::number;
@@ -246,12 +250,131 @@ fn a_damaged_checkpoint_is_made_good_by_an_older_one_and_the_journal() {
         (user.promise.appended.clone(), 1)
     );
 
-    // Without the journal it is not.
+    // Without the journal, or the part of it that counts, it is not.
     let journal = before
         .names()
         .into_iter()
         .find(|name| name.starts_with("journal-"));
-    before.lose(&journal.expect("one"));
+    let journal = journal.expect("one");
+    let cut = before.fork();
+    cut.damage(&journal, |bytes| bytes.truncate(2 * 4096));
+    let fault = found(&cut).expect_err("group 2 is nowhere");
+    assert!(fault.during("recover").to_string().contains(&newest));
+    before.lose(&journal);
     let fault = found(&before).expect_err("nothing replaces it");
     assert!(fault.during("recover").to_string().contains(&newest));
+}
+
+#[test]
+fn a_group_of_another_history_is_noticed() {
+    let mut one = User::new(&Medium::new(), Options::default());
+    one.open().expect("a disk that works");
+    let mut other = one.after_crash(&one.medium.fork());
+    other.open().expect("a disk that works");
+    let mut one = one.after_crash(&one.medium.fork());
+    one.open().expect("a disk that works");
+    // Same store, same file, same numbers, as long as each other; what was said differs.
+    other.step(Step::Append(20)).expect("a disk that works");
+    one.step(Step::Append(10)).expect("a disk that works");
+    for user in [&mut one, &mut other] {
+        user.step(Step::Append(10)).expect("a disk that works");
+        user.step(Step::Sync).expect("a disk that works");
+    }
+    let name = one.medium.names().pop().expect("a file");
+    let foreign = other.medium.raw(&name)[2 * 4096..3 * 4096].to_vec();
+    one.medium.damage(&name, |bytes| {
+        bytes[2 * 4096..3 * 4096].copy_from_slice(&foreign)
+    });
+    let fault = found(&one.medium).expect_err("the second group follows another first one");
+    let text = fault.during("recover").to_string();
+    assert!(
+        text.contains("group 2 at offset 8192 does not follow group 1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_first_file_without_its_header_is_noticed_by_its_groups() {
+    let mut user = User::new(&Medium::new(), OPTIONS);
+    user.open().expect("a disk that works");
+    user.step(Step::Append(10)).expect("a disk that works");
+    user.step(Step::Sync).expect("a disk that works");
+    let name = user.medium.names().remove(0);
+    user.medium.damage(&name, |bytes| bytes[..4096].fill(0));
+    let what = || format!("{name} has no header");
+    assert!(refused(&user.medium, &user.promise, &what));
+}
+
+#[test]
+fn frames_that_are_exchanged_or_missing_are_noticed() {
+    let mut user = User::new(&Medium::new(), OPTIONS);
+    user.open().expect("a disk that works");
+    user.step(Step::Append(10)).expect("a disk that works");
+    user.step(Step::Close).expect("a disk that works");
+    let position = user.sync().expect("a disk that works");
+    let directory: Arc<dyn Directory> = Arc::new(user.medium.clone());
+    let identity = user.writer.as_ref().expect("open").identity();
+    let mut image = CheckpointWriter::begin(directory, identity, position).expect("begun");
+    let tokens = 120_000;
+    for node in 1..=tokens {
+        let record = Record::Inline {
+            node,
+            offset: 0,
+            bytes: &[],
+        };
+        image.push(&record).expect("added");
+    }
+    image.finish().expect("current").remove().expect("removed");
+    user.promise.appended = (1..=tokens).collect();
+    assert!(!refused(&user.medium, &user.promise, &|| {
+        "nothing is wrong".into()
+    }));
+
+    let name = user.medium.names().remove(0);
+    let raw = user.medium.raw(&name);
+    let starts_frame = |at: &usize| raw[*at..].starts_with(b"brmf");
+    let frames: Vec<usize> = (0..raw.len()).step_by(4096).filter(starts_frame).collect();
+    assert!(frames.len() >= 4, "two frames of records, and the footer");
+    let [first, second, third] = [frames[0], frames[1], frames[2]];
+    let hurt = |change: &dyn Fn(&mut Vec<u8>), what: &str| {
+        let hurt = user.medium.fork();
+        hurt.damage(&name, change);
+        assert!(refused(&hurt, &user.promise, &|| what.to_owned()), "{what}");
+    };
+    hurt(
+        &|bytes| bytes[first..third].rotate_left(second - first),
+        "exchanged",
+    );
+    hurt(
+        &|bytes| drop(bytes.drain(first..second)),
+        "the first is missing",
+    );
+    let [.., last, footer] = frames[..] else {
+        panic!("counted before");
+    };
+    hurt(
+        &|bytes| drop(bytes.drain(last..footer)),
+        "the last is missing",
+    );
+    hurt(&|bytes| bytes.truncate(footer), "the footer is missing");
+}
+
+#[test]
+fn damage_before_a_group_that_was_written_later_is_no_interrupted_append() {
+    let mut user = User::new(&Medium::new(), OPTIONS);
+    user.open().expect("a disk that works");
+    for step in [Step::Append(10), Step::Sync, Step::Append(10), Step::Sync] {
+        user.step(step).expect("a disk that works");
+    }
+    let name = user.medium.names().remove(0);
+    for at in [4096, 4096 + 85] {
+        let hurt = user.medium.fork();
+        hurt.damage(&name, |bytes| bytes[at] ^= 1);
+        let fault = found(&hurt).expect_err("group 1 was durable");
+        let text = fault.during("recover").to_string();
+        assert!(
+            text.contains("group 1 at offset 4096 is damaged; group 2 at offset 8192"),
+            "{text}"
+        );
+    }
 }

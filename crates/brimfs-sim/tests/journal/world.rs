@@ -202,6 +202,9 @@ impl User {
 
     fn checkpoint(&mut self) -> Result<(), Fault> {
         let position = self.sync()?;
+        if position.group == 0 {
+            return Ok(());
+        }
         let identity = self.writer().identity();
         let directory: Arc<dyn Directory> = Arc::new(self.medium.clone());
         let mut image = CheckpointWriter::begin(directory, identity, position)?;

@@ -9,7 +9,7 @@ use super::record::{Record, Records};
 use super::recovery::Visitor;
 use super::scan::Scanner;
 use super::{context, record_fault, unknown_format};
-use crate::base::error::Fault;
+use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::io::directory::Directory;
 use crate::io::disk::{DiskFile, write_full};
@@ -43,12 +43,18 @@ impl CheckpointWriter {
     /// that the image shows. The journal may go on meanwhile.
     ///
     /// # Errors
-    /// [`DiskFull`](crate::ErrorKind::DiskFull) and [`Io`](crate::ErrorKind::Io); the store is as it was.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) before the first group: what a store begins with is a group
+    /// too, so that the journal alone can make good a damaged image. [`DiskFull`](ErrorKind::DiskFull) and
+    /// [`Io`](ErrorKind::Io). The store is as it was.
     pub fn begin(
         directory: Arc<dyn Directory>,
         identity: Identity,
         position: Position,
     ) -> Result<Self, Fault> {
+        if position.group == 0 {
+            let text = "a checkpoint before the first group";
+            return Err(Fault::text(ErrorKind::InvalidArgument, text));
+        }
         let name = CHECKPOINT_UNFINISHED;
         match directory.remove(name) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

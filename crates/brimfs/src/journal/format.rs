@@ -155,7 +155,7 @@ impl CheckpointHeader {
             offset,
             ..
         } = decoded.position;
-        let sane = group <= NUMBER_MAX && is_number(file) && offset.is_multiple_of(BLOCK);
+        let sane = is_number(group) && is_number(file) && offset.is_multiple_of(BLOCK);
         if sane && bytes.starts_with(&decoded.encode()) {
             return Ok(decoded);
         }
@@ -331,7 +331,7 @@ pub(super) fn journal_number(name: &str) -> Option<u64> {
 
 /// The group in the name of a checkpoint.
 pub(super) fn checkpoint_group(name: &str) -> Option<u64> {
-    number(name.strip_prefix(CHECKPOINT_PREFIX)?).filter(|group| *group <= NUMBER_MAX)
+    number(name.strip_prefix(CHECKPOINT_PREFIX)?).filter(|group| is_number(*group))
 }
 
 fn is_number(number: u64) -> bool {

@@ -116,10 +116,14 @@ fn a_checkpoint_takes_the_place_of_what_it_covers() {
 fn an_abandoned_checkpoint_leaves_nothing() {
     let place = tempfile::tempdir().expect("a directory for tests");
     let directory = directory(place.path());
-    let (writer, _) = open(&directory);
+    let (mut writer, _) = open(&directory);
+    let begin = |position| CheckpointWriter::begin(directory.clone(), Identity([1; 16]), position);
+    let early = begin(writer.durable()).expect_err("there is no group yet");
+    assert_eq!(early.kind(), ErrorKind::InvalidArgument);
+    writer.append(&group(0..1)).expect("appended");
+    let position = writer.sync().expect("durable");
     let before = directory.list().expect("listed");
-    let begin = || CheckpointWriter::begin(directory.clone(), writer.identity(), writer.durable());
-    let mut image = begin().expect("begun");
+    let mut image = begin(position).expect("begun");
     image.push(&Record::NodeGone { number: 1 }).expect("added");
     drop(image);
     assert_eq!(directory.list().expect("listed"), before);
