@@ -322,6 +322,17 @@ impl Budget {
         true
     }
 
+    /// Whether so much is in use that the tier should be ready. If not, it is told again when it is.
+    pub(crate) fn is_tier_due(&self) -> bool {
+        let level = self.limit() / ALARM_SHARE;
+        if self.used() > level {
+            return true;
+        }
+        self.0.alarm.store(level, Ordering::Relaxed);
+        // Somebody may have passed it just before that.
+        self.used() > level
+    }
+
     /// From now on the tier is told of every unit.
     pub(crate) fn start_tracking(&self) {
         self.0.is_tracking.store(true, Ordering::Release);

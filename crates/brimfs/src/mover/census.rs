@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::clock;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 use crate::base::sync::{Mutex, thread};
+use crate::memory::budget::Budget;
 
 use super::Mover;
 use super::reclaim::Staging;
@@ -45,12 +46,23 @@ impl Mover {
     /// Tracks units from now on, and pays for the buffers, which are needed when there is no memory
     /// left. Does nothing the second time.
     pub(super) fn activate(&self) {
+        self.activate_if(|_| true);
+    }
+
+    /// As [`Mover::activate`], if there is still a reason: the filesystem may have been emptied, and the
+    /// tier laid to rest, since somebody called.
+    pub(super) fn activate_if_due(&self) {
+        self.activate_if(Budget::is_tier_due);
+    }
+
+    fn activate_if(&self, is_due: impl FnOnce(&Budget) -> bool) {
         if self.is_awake() {
             return;
         }
         let _waking = self.census.waking.lock();
         if let Some(budget) = self.budget.upgrade()
             && !self.is_awake()
+            && is_due(&budget)
         {
             self.census.is_due.store(true, Ordering::Relaxed);
             // What was looked for before is not what is there now.
@@ -74,7 +86,8 @@ impl Mover {
         if !self.is_awake() {
             return;
         }
-        // A batch that is under way ends first.
+        // A walk and a batch that are under way hold files: they end first.
+        let _walk = self.census.ended.lock();
         let mut staging = self.staging.lock();
         let _waking = self.census.waking.lock();
         let charged = self.charged.load(Ordering::Relaxed);

@@ -76,7 +76,7 @@ impl Watch {
 fn work(mover: &Weak<Mover>) {
     while let Some(mover) = mover.upgrade() {
         if mover.watch.called.swap(false, Ordering::AcqRel) {
-            mover.activate();
+            mover.activate_if_due();
         }
         let is_awake = mover.is_awake();
         if is_awake {
