@@ -233,7 +233,7 @@ impl FileSystem {
             volume
                 .check()
                 .and_then(|()| body(self.root()))
-                .map_err(|fault| fault.at(op, path))
+                .map_err(|fault| volume.verdict(fault).at(op, path))
         })
     }
 
@@ -244,9 +244,10 @@ impl FileSystem {
         wait: Wait,
         mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
-        self.volume().check()?;
-        let root = self.root();
-        with_reclaim(root.account(), wait != Wait::Now, || body(root))
+        let volume = self.volume();
+        volume.check()?;
+        with_reclaim(&volume.account, wait != Wait::Now, || body(self.root()))
+            .map_err(|fault| volume.verdict(fault))
     }
 
     /// As `run`, for an operation with two paths.
@@ -266,7 +267,7 @@ impl FileSystem {
             volume
                 .check()
                 .and_then(|()| with_reclaim(&volume.account, true, || body(self.root())))
-                .map_err(|fault| fault.between(op, path, other))
+                .map_err(|fault| volume.verdict(fault).between(op, path, other))
         })
     }
 

@@ -302,6 +302,16 @@ impl Volume {
         Ok(())
     }
 
+    /// What a call is to be told that failed: closing empties the tree under whoever is on his way through
+    /// it.
+    #[cold]
+    pub(crate) fn verdict(&self, fault: Fault) -> Fault {
+        match fault.kind() {
+            ErrorKind::NotFound if self.is_closed() => ErrorKind::Closed.into(),
+            _ => fault,
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
