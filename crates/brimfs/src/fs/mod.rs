@@ -285,14 +285,21 @@ impl FileSystem {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let volume = self.volume();
-        if volume.nodes() == 1 && volume.born == fork::generation() {
-            // Nothing is left that a path could lead to: an empty filesystem reads zero.
+        if volume.born == fork::generation() && self.is_bare() {
+            // Nothing is left that a path could lead to: an empty filesystem reads zero. What the tier holds
+            // for a moment of files that are gone it has let go when it rests.
             volume.cache.clear();
             if let Some(tier) = volume.account.budget.tier() {
                 tier.rest();
             }
         }
         self.counters()
+    }
+
+    /// Whether the root has no names.
+    fn is_bare(&self) -> bool {
+        let state = self.root().read();
+        state.directory().is_none_or(|names| names.len() == 0)
     }
 
     /// As [`FileSystem::stats`], and changes nothing.
