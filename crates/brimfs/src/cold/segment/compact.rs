@@ -8,6 +8,7 @@ use super::crypt::TAG;
 use super::format::{
     Extent, FIRST, HEADER, HEADER_BLOCK, Header, Id, RECORD_MAX, SEALED_HEADER, UNIT, table_bytes,
 };
+use super::home::Home;
 use super::index::Segment;
 use super::options::Compacted;
 use super::reader::fetch;
@@ -29,6 +30,7 @@ struct Batch {
 
 impl Store {
     pub(super) fn compact_some(&self, budget: u64, owner: Owner<'_>) -> Result<Compacted, Fault> {
+        self.home.check_writable()?;
         let _one_at_a_time = self.compacting.lock();
         let mut done = Compacted::default();
         let mut seen = Vec::new();
@@ -66,7 +68,8 @@ impl Store {
                     .live_bytes()
                     .next_multiple_of(ALIGNMENT as u64)
                     .min(filled);
-            let fit = index.is_settled() && !index.damaged && !index.is_empty();
+            let swept = index.swept > 0 && index.next_live(index.swept).is_none();
+            let fit = index.is_settled() && !index.damaged && !index.is_empty() && !swept;
             let known = segment.serial >= newest || seen.contains(&segment.serial);
             if !fit || known || gain == 0 || gain * share < filled {
                 continue;
@@ -108,7 +111,7 @@ impl Store {
             content: Vec::with_capacity(RECORD_MAX),
             records: Vec::new(),
         };
-        let mut next = 0;
+        let mut next = segment.index().swept;
         let mut planned = 0;
         while done.copied + planned < budget {
             // The guard must not live on into the body, which reads from the disk.
@@ -123,6 +126,7 @@ impl Store {
             };
             if batch.content.len() + extent.len() > RECORD_MAX {
                 self.flush(&mut batch, done, owner)?;
+                self.note_swept(segment, unit);
                 planned = 0;
             }
             let start = batch.content.len();
@@ -139,7 +143,17 @@ impl Store {
                 Err(fault) => return Err(fault),
             }
         }
-        self.flush(&mut batch, done, owner)
+        self.flush(&mut batch, done, owner)?;
+        self.note_swept(segment, next);
+        Ok(())
+    }
+
+    /// Records before `unit` were offered to their owners. Those release them when they can, and until then
+    /// they are not moved again.
+    fn note_swept(&self, segment: &Segment, unit: u32) {
+        if self.home.named().is_some() {
+            segment.index().swept = unit;
+        }
     }
 
     fn note_damage(&self, segment: &Segment, done: &mut Compacted) {
@@ -211,7 +225,10 @@ impl Store {
             done.copied += old.stored_bytes();
             if owner(id, old, new) {
                 done.moved += 1;
-                self.release(old);
+                // What has a name may be needed after a crash until its owner's new reference is durable.
+                if self.home.named().is_none() {
+                    self.release(old);
+                }
             } else {
                 self.release(new);
             }
@@ -239,6 +256,11 @@ impl Store {
             .is_some_and(|active| Arc::ptr_eq(active, &segment))
         {
             tail.active = None;
+        }
+        if let Home::Named(named) = &self.home {
+            drop(tail);
+            named.discard(segment);
+            return;
         }
         let spare = if others { tail.spare.take() } else { None };
         let old = std::mem::replace(&mut tail.spare, spare);

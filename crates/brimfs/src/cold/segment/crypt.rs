@@ -65,6 +65,11 @@ impl Sealer {
         })
     }
 
+    /// The sealer of all who know a store's identity: checksums begin with it.
+    pub(super) fn checksummed(identity: &[u8; 16]) -> Self {
+        Sealer::Checksummed(crc32c::crc32c(identity))
+    }
+
     pub(super) fn seals(&self) -> Seals {
         match self {
             Sealer::Encrypted(_) => Seals::Encrypted,

@@ -1,5 +1,7 @@
 //! What is in a segment: the place and the state of every record, four bytes each.
 
+use hashbrown::HashMap;
+
 use crate::base::sync::{Mutex, MutexGuard};
 
 use super::format::{Extent, FIRST, UNIT};
@@ -7,6 +9,11 @@ use super::space::SegmentFile;
 
 const PENDING: u32 = 1 << 31;
 const DEAD: u32 = 1 << 30;
+/// References beyond the first: 0, 1 or 2, or all bits where `shared` has their number.
+const MORE: u32 = 0b11 << 28;
+const ONE_MORE: u32 = 1 << 28;
+/// The smallest number of references beyond the first that `shared` has.
+const SHARED_MIN: u32 = MORE / ONE_MORE;
 const PLACE: u32 = (1 << 28) - 1;
 
 /// One segment: a file with records.
@@ -20,8 +27,10 @@ pub(super) struct Segment {
 /// Guarded by the segment's lock, which is never held during I/O.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// Units of the records in order, with their state in the two highest bits.
+    /// Units of the records in order, with their state in the four highest bits.
     entries: Vec<u32>,
+    /// References beyond the first, by unit, of records that have more than an entry can count.
+    shared: HashMap<u32, u32, foldhash::fast::RandomState>,
     /// End of the last record's batch, in bytes.
     used: u64,
     live_bytes: u64,
@@ -30,24 +39,50 @@ pub(super) struct Index {
     pending: u32,
     /// A record of it cannot be read: moving the rest would not empty it.
     pub(super) damaged: bool,
+    /// Unit from which on compaction goes on: what lies before it was moved already, and is live only
+    /// until its owners release it. Stays 0 where compaction itself releases what it moved.
+    pub(super) swept: u32,
 }
 
 impl Segment {
     pub(super) fn new(serial: u32, file: SegmentFile) -> Self {
-        let index = Index {
-            entries: Vec::new(),
-            used: FIRST,
-            live_bytes: 0,
-            live: 0,
-            pending_bytes: 0,
-            pending: 0,
-            damaged: false,
-        };
         Segment {
             serial,
             file,
-            index: Mutex::new(index),
+            index: Mutex::new(Index::new(FIRST)),
         }
+    }
+
+    /// A segment whose file was there, of `used` bytes, with these records in the order of their places. One that
+    /// occurs n times has n references. Where two records overlap, the place of the second comes back.
+    pub(super) fn found(
+        serial: u32,
+        file: SegmentFile,
+        used: u64,
+        live: &[Extent],
+    ) -> Result<Self, u64> {
+        let mut index = Index::new(used);
+        let distinct = live.chunk_by(|one, next| one == next).count();
+        index.entries.reserve_exact(distinct);
+        let mut end = FIRST;
+        for same in live.chunk_by(|one, next| one == next) {
+            let extent = same[0];
+            if extent.place() < end || extent.place() + extent.stored_bytes() > used {
+                return Err(extent.place());
+            }
+            end = extent.place() + extent.stored_bytes();
+            index.enter(extent);
+            for _ in 1..same.len() {
+                if !index.retain(extent) {
+                    return Err(extent.place());
+                }
+            }
+        }
+        Ok(Segment {
+            serial,
+            file,
+            index: Mutex::new(index),
+        })
     }
 
     /// No more records come: gives back room for them. Called under the lock of the tail.
@@ -65,6 +100,27 @@ impl Segment {
 }
 
 impl Index {
+    fn new(used: u64) -> Self {
+        Index {
+            entries: Vec::new(),
+            shared: HashMap::default(),
+            used,
+            live_bytes: 0,
+            live: 0,
+            pending_bytes: 0,
+            pending: 0,
+            damaged: false,
+            swept: 0,
+        }
+    }
+
+    /// Adds a live record behind all others.
+    fn enter(&mut self, extent: Extent) {
+        self.entries.push(extent.unit());
+        self.live += 1;
+        self.live_bytes += extent.stored_bytes();
+    }
+
     /// Notes a record that is being written. Places only grow.
     pub(super) fn announce(&mut self, extent: Extent) {
         debug_assert!(
@@ -98,19 +154,56 @@ impl Index {
         }
     }
 
-    /// A live record dies. False if there is none.
-    pub(super) fn kill(&mut self, extent: Extent) -> bool {
-        let Some(at) = self.position(extent.unit()) else {
+    /// One more reference to a live record. False if there is none, or if no more can be counted.
+    pub(super) fn retain(&mut self, extent: Extent) -> bool {
+        let Some(at) = self.live_at(extent) else {
             return false;
         };
-        let fits = self.end_of(at) >= extent.place() + extent.stored_bytes();
-        if self.entries[at] & !PLACE != 0 || !fits {
-            return false;
+        if self.entries[at] & MORE == MORE {
+            let count = self.shared.get_mut(&extent.unit());
+            let count = count.expect("a full entry has its number beside it");
+            let Some(more) = count.checked_add(1) else {
+                return false;
+            };
+            *count = more;
+            return true;
         }
-        self.entries[at] |= DEAD;
-        self.live -= 1;
-        self.live_bytes -= extent.stored_bytes();
+        self.entries[at] += ONE_MORE;
+        if self.entries[at] & MORE == MORE {
+            self.shared.insert(extent.unit(), SHARED_MIN);
+        }
         true
+    }
+
+    /// A live record loses a reference, and dies with the last one. False if there is none.
+    pub(super) fn release(&mut self, extent: Extent) -> bool {
+        let Some(at) = self.live_at(extent) else {
+            return false;
+        };
+        match self.entries[at] & MORE {
+            0 => {
+                self.entries[at] |= DEAD;
+                self.live -= 1;
+                self.live_bytes -= extent.stored_bytes();
+            }
+            MORE => {
+                let count = self.shared.get_mut(&extent.unit());
+                let count = count.expect("a full entry has its number beside it");
+                *count -= 1;
+                if *count < SHARED_MIN {
+                    self.shared.remove(&extent.unit());
+                    self.entries[at] -= ONE_MORE;
+                }
+            }
+            _ => self.entries[at] -= ONE_MORE,
+        }
+        true
+    }
+
+    fn live_at(&self, extent: Extent) -> Option<usize> {
+        let at = self.position(extent.unit())?;
+        let fits = self.end_of(at) >= extent.place() + extent.stored_bytes();
+        (is_live(self.entries[at]) && fits).then_some(at)
     }
 
     fn position(&self, unit: u32) -> Option<usize> {
@@ -132,9 +225,9 @@ impl Index {
         let from = self.entries.partition_point(|entry| entry & PLACE < unit);
         let live = self.entries[from..]
             .iter()
-            .position(|entry| entry & !PLACE == 0)?;
+            .position(|entry| is_live(*entry))?;
         let at = from + live;
-        Some((self.entries[at], self.end_of(at)))
+        Some((self.entries[at] & PLACE, self.end_of(at)))
     }
 
     /// No record is live or being written.
@@ -166,6 +259,10 @@ impl Index {
 
     /// Memory that the index takes, in bytes.
     pub(super) fn footprint(&self) -> u64 {
-        (self.entries.capacity() * size_of::<u32>()) as u64
+        (self.entries.capacity() * size_of::<u32>() + self.shared.allocation_size()) as u64
     }
+}
+
+fn is_live(entry: u32) -> bool {
+    entry & (PENDING | DEAD) == 0
 }

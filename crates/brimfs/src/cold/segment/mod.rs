@@ -5,16 +5,24 @@
 //! record and is asked to swing it when compaction moves the record. Every read is
 //! verified, block by block, against the identity that the reader names.
 //!
+//! Its files have no names and are gone with it ([`Store::new`]), or have names and stay
+//! ([`Store::named`]). A store with names knows no more of its records after it was opened than what
+//! it was told then: what lives is written down elsewhere. docs/format.md draws its files.
+//!
 //! Locks, in the order in which they are taken: `compacting`, `tail`, `table`, the index of one
-//! segment, the buffers. Only `compacting` and `tail` are held during I/O, and reading needs neither.
+//! segment, those of `home`, the buffers. Only `compacting`, `tail` and `home`'s `syncing` are held during I/O, and
+//! reading needs none of them.
 
 mod buffers;
 mod cipher;
 mod compact;
 mod crew;
 mod crypt;
+mod file_header;
 mod format;
+mod home;
 mod index;
+mod opening;
 mod options;
 mod pack;
 mod reader;
@@ -22,13 +30,12 @@ mod space;
 mod stream;
 mod writer;
 
-use std::path::PathBuf;
-
 use hashbrown::HashMap;
 
-use crate::base::error::Fault;
+use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::base::sync::{Arc, Mutex, RwLock};
+use crate::io::directory::Directory;
 use crate::io::disk::Disk;
 
 pub use format::{BLOCK, Extent, Id, RECORD_MAX, SEGMENT_BYTES_MAX};
@@ -40,6 +47,7 @@ pub use writer::Record;
 
 use buffers::Buffers;
 use crypt::{Sealer, Seals};
+use home::{Home, Named};
 use index::Segment;
 use space::Space;
 use writer::{Purpose, Tail};
@@ -56,14 +64,24 @@ struct Counters {
     unlinked_files: AtomicU64,
 }
 
-/// See the module's documentation. Volatile: everything is gone when it is dropped.
+impl Counters {
+    fn count_write(&self, bytes: u64) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+type Table = HashMap<u32, Arc<Segment>, foldhash::fast::RandomState>;
+
+/// See the module's documentation.
 ///
 /// All methods can be called from many threads at once.
 #[derive(Debug)]
 pub struct Store {
-    disk: Arc<dyn Disk>,
-    directory: PathBuf,
+    home: Home,
     segment_bytes: u64,
+    /// Length of the longest segment that there can be: one that was found may be longer than new ones.
+    longest: u64,
     compression: Compression,
     sealer: Sealer,
     space: Arc<Space>,
@@ -71,34 +89,92 @@ pub struct Store {
     /// Helpers that are free.
     helpers: AtomicUsize,
     tail: Mutex<Tail>,
-    table: RwLock<HashMap<u32, Arc<Segment>, foldhash::fast::RandomState>>,
+    table: RwLock<Table>,
     compacting: Mutex<()>,
     counters: Counters,
 }
 
 impl Store {
-    /// An empty store. Touches no disk: the first append creates the first segment.
+    /// An empty, volatile store: everything is gone when it is dropped. Touches no disk: the first append
+    /// creates the first segment.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for options that
     /// contradict each other, [`ErrorKind::Io`](crate::ErrorKind::Io) where the system has no randomness.
     pub fn new(disk: Arc<dyn Disk>, options: Options) -> Result<Self, Fault> {
-        let segment_bytes = options.checked_segment_bytes()?;
+        options.check()?;
         let seals = match options.protection {
             Protection::Encrypted => Seals::Encrypted,
             Protection::Checksummed => Seals::Checksummed,
         };
-        Ok(Store {
+        let home = Home::Nameless {
             disk,
-            directory: options.directory,
+            directory: options.directory.clone(),
+        };
+        let sealer = Sealer::new(seals).map_err(Fault::disk)?;
+        let space = Space::new(options.disk_limit);
+        Self::with(home, sealer, space, options)
+    }
+
+    /// Opens the store that has its segments in a directory, or begins one. `live` are the extents that its
+    /// owner still wants, in any order; who occurs n times is wanted n times. `identity` is a random
+    /// number of the store that its files and seals bear.
+    ///
+    /// Files of segments in which nothing lives are removed, so `live` must be what a later opening would be told at least:
+    /// what was read of a journal has to be made durable first. Files that stay are only read from; what is
+    /// appended goes to new ones, whose numbers are greater than all that were seen. One segment's header is read for each
+    /// file: O(files) calls of the disk, O(n log n) in the extents. Content is verified when it is read.
+    ///
+    /// Nobody else may have the directory open for writing. The disk limit counts what is found, and may be
+    /// exceeded by it: appends are refused then.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) for a file that is missing, too short for what lives in it, or not this
+    /// store's; the text names it and the place. [`Unsupported`](crate::ErrorKind::Unsupported) for another format,
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for options that contradict each other and for any protection
+    /// but checksums, [`Io`](crate::ErrorKind::Io) where the disk fails. Nothing but files without live extents has
+    /// changed then.
+    pub fn named(
+        directory: Arc<dyn Directory>,
+        options: Options,
+        identity: [u8; 16],
+        live: &[Extent],
+    ) -> Result<Self, Fault> {
+        Self::open(directory, options, identity, live, false)
+    }
+
+    /// As [`Store::named`], for reading: creates and removes nothing. Appending and compacting fail with
+    /// [`NotPermitted`](crate::ErrorKind::NotPermitted).
+    ///
+    /// # Errors
+    /// As [`Store::named`].
+    pub fn named_read_only(
+        directory: Arc<dyn Directory>,
+        options: Options,
+        identity: [u8; 16],
+        live: &[Extent],
+    ) -> Result<Self, Fault> {
+        Self::open(directory, options, identity, live, true)
+    }
+
+    fn with(
+        home: Home,
+        sealer: Sealer,
+        space: Arc<Space>,
+        options: Options,
+    ) -> Result<Self, Fault> {
+        let segment_bytes = options.checked_segment_bytes()?;
+        Ok(Store {
+            home,
             segment_bytes,
+            longest: segment_bytes,
             compression: options.compression,
-            sealer: Sealer::new(seals).map_err(Fault::disk)?,
-            space: Space::new(options.disk_limit),
+            sealer,
+            space,
             buffers: Buffers::new(options.buffer_bytes, options.buffers),
             helpers: AtomicUsize::new(options.helpers),
             tail: Mutex::new(Tail::new()),
-            table: RwLock::new(HashMap::default()),
+            table: RwLock::new(Table::default()),
             compacting: Mutex::new(()),
             counters: Counters::default(),
         })
@@ -106,7 +182,7 @@ impl Store {
 
     /// Writes a batch and says where each record lies, in the order of `records`. All or nothing.
     ///
-    /// The records are in the hands of the operating system then, not durable. A batch pays
+    /// The records are in the hands of the operating system then, and durable after [`Store::sync`] at best. A batch pays
     /// for padding to 4 KiB and for one call of the disk at least, so batches of 256 KiB and more are
     /// cheap, and from 1 MiB on helpers seal and write along. O(bytes).
     ///
@@ -115,7 +191,8 @@ impl Store {
     /// [`Store::compact`] may help. [`DiskFull`](crate::ErrorKind::DiskFull) if the disk has none,
     /// [`Io`](crate::ErrorKind::Io) if it fails; [`InvalidArgument`](crate::ErrorKind::InvalidArgument)
     /// for a record that is empty or longer than [`RECORD_MAX`]. Nothing of the batch is stored then;
-    /// what a failing disk wrote of it counts as dead space.
+    /// what a failing disk wrote of it counts as dead space. After a [`Store::sync`] that failed
+    /// it is always [`Io`](crate::ErrorKind::Io).
     pub fn append(&self, records: &[Record<'_>]) -> Result<Vec<Extent>, Fault> {
         self.append_for(records, Purpose::Spill)
     }
@@ -148,22 +225,71 @@ impl Store {
         self.read_all(reads)
     }
 
-    /// The record is no longer needed. False if there is no live record at this extent, which is
-    /// an error of the caller and changes nothing.
+    /// One more reference to a live record, which has one when it is appended. False if there is no live
+    /// record at this extent, or if it has 2^32 references: whoever wants another one writes a copy.
     ///
-    /// O(log n) in the records of the segment; the last one gives the segment's space back.
+    /// O(log n) in the records of the segment. Up to three references take no memory.
+    #[must_use]
+    pub fn retain(&self, extent: Extent) -> bool {
+        let segment = self.find(extent.serial());
+        segment.is_some_and(|segment| segment.index().retain(extent))
+    }
+
+    /// A reference to the record is no longer needed; with the last one the record dies. False if there is no live
+    /// record at this extent, which is an error of the caller and changes nothing.
+    ///
+    /// O(log n) in the records of the segment; the last one gives the segment's space back. If it has a name
+    /// its file is removed, so the caller makes sure before that nobody asks for the record after a
+    /// crash. A file that cannot be removed is counted ([`StoreStats::leftover_files`]) and tried again with the
+    /// next one.
     pub fn release(&self, extent: Extent) -> bool {
         let Some(segment) = self.find(extent.serial()) else {
             return false;
         };
         let mut index = segment.index();
-        let killed = index.kill(extent);
-        let empty = killed && index.is_empty();
+        let released = index.release(extent);
+        let empty = released && index.is_empty();
         drop(index);
         if empty {
             self.retire(segment);
         }
-        killed
+        released
+    }
+
+    /// Makes durable every record whose append has returned, and the names of the files. Flushes those files that have
+    /// records since the last sync, and the directory if some were created; nothing if nothing was appended. One call at a
+    /// time works, others wait for it; appends go on.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io): it is not known what is durable, and never will be of what was appended since the last
+    /// success. The store refuses appends and syncs until it is opened anew; reading goes on.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a volatile store.
+    pub fn sync(&self) -> Result<(), Fault> {
+        match &self.home {
+            Home::Named(named) => named.sync(),
+            Home::Nameless { .. } => {
+                let text = "a volatile store makes nothing durable";
+                Err(Fault::text(ErrorKind::Unsupported, text))
+            }
+        }
+    }
+
+    /// Makes everything durable and gives back what is reserved behind the last record. To be called before the store is
+    /// dropped; without it a file stays as long as it was reserved. What is appended later goes to a
+    /// new segment.
+    ///
+    /// # Errors
+    /// As [`Store::sync`].
+    pub fn close(&self) -> Result<(), Fault> {
+        if let Home::Named(named) = &self.home {
+            named.check_poison()?;
+            let mut tail = self.tail.lock();
+            if let Some(active) = tail.active.take() {
+                active.close();
+                named.mark(&active);
+            }
+        }
+        self.sync()
     }
 
     /// Copies the live rest of mostly dead segments, up to about `budget` bytes, so that their space comes
@@ -174,6 +300,11 @@ impl Store {
     /// record died meanwhile it returns false: the store releases the new extent, and whoever
     /// ended the record releases (or has released) the old one. No lock is held during the call
     /// but the one that keeps compactions apart.
+    ///
+    /// Where files have names the store does not release what was moved: the owner does, when his new reference is
+    /// durable. Until then the record has both extents, and space comes back after the call. An owner with
+    /// several references to a record is asked once; he swings those that he will release, and calls [`Store::retain`]
+    /// for all but one of them. A record that was moved is not moved from there again.
     ///
     /// Records that cannot be read stay where they are and are counted.
     ///
@@ -195,6 +326,7 @@ impl Store {
             bytes_read: count(&self.counters.bytes_read),
             bytes_written: count(&self.counters.bytes_written),
             unlinked_files: count(&self.counters.unlinked_files),
+            leftover_files: self.home.named().map_or(0, Named::leftovers),
             ..StoreStats::default()
         };
         for segment in self.table.read().values() {

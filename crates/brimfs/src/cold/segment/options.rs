@@ -37,7 +37,7 @@ pub enum Compression {
 /// How a [`Store`](super::Store) is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where segments are created.
+    /// Where segments are created. Unused where they have names: their directory is given by itself.
     pub directory: PathBuf,
     /// The most bytes on disk, dead space included. One segment of it is kept free for compaction.
     pub disk_limit: u64,
@@ -143,6 +143,8 @@ pub struct StoreStats {
     pub bytes_written: u64,
     /// Files that had a name for a moment because the filesystem cannot do without, by number.
     pub unlinked_files: u64,
+    /// Files with names that are dead and could not be removed yet, by number. They count as reserved.
+    pub leftover_files: u64,
 }
 
 /// Memory that a store takes, in bytes.
@@ -172,7 +174,8 @@ pub struct Compacted {
     pub moved: u64,
     /// Records that cannot be read and stayed where they are, by number.
     pub damaged: u64,
-    /// Segments that became empty and were given back or reused, by number.
+    /// Segments that became empty and were given back or reused, by number. Where files have names that is
+    /// when their owners have released what was moved, which is mostly after the call.
     pub freed_segments: u64,
 }
 

@@ -167,7 +167,7 @@ impl Store {
         }
         let end = extent.place() + extent.stored_bytes();
         let smallest = SEALED_HEADER as u64;
-        if extent.place() < FIRST || end > self.segment_bytes || extent.stored_bytes() < smallest {
+        if extent.place() < FIRST || end > self.longest || extent.stored_bytes() < smallest {
             return Err(corrupt("an extent that no segment has room for").into());
         }
         self.find(extent.serial()).ok_or(ReadError::Gone)

@@ -40,6 +40,11 @@ impl Space {
             })
     }
 
+    /// Counts what is there already, whatever the limit.
+    fn adopt(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     fn give(&self, bytes: u64) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "gave back {bytes} of {before}");
@@ -75,6 +80,14 @@ impl SegmentFile {
                 space: space.clone(),
             },
         }
+    }
+
+    /// A file that was there and has `bytes`.
+    pub(super) fn found(file: Box<dyn DiskFile>, bytes: u64, space: &Arc<Space>) -> Self {
+        let found = Self::new(file, space);
+        space.adopt(bytes);
+        found.reserved.bytes.store(bytes, Ordering::Relaxed);
+        found
     }
 
     pub(super) fn reserved(&self) -> u64 {

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use crate::base::sync::atomic::Ordering;
 use crate::io::disk::{ALIGNMENT, DiskFile, write_full};
 
 use super::Counters;
@@ -65,10 +64,7 @@ impl<'a> Stream<'a> {
             return Ok(());
         }
         write_full(self.file, self.place, &self.buffer[..len])?;
-        self.counters.writes.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .bytes_written
-            .fetch_add(len as u64, Ordering::Relaxed);
+        self.counters.count_write(len as u64);
         self.buffer.copy_within(len..self.filled, 0);
         self.filled -= len;
         self.place += len as u64;

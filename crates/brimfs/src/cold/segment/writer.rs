@@ -16,6 +16,7 @@ use super::crew;
 use super::format::{
     BLOCK, Extent, FIRST, Header, RECORD_MAX, SERIAL_MAX, UNIT, block_len, blocks, plain_units,
 };
+use super::home::Home;
 use super::index::Segment;
 use super::pack::{self, Packed};
 use super::space::SegmentFile;
@@ -65,6 +66,14 @@ impl Tail {
         }
     }
 
+    /// No segment before this one is appended to.
+    pub(super) fn starting_at(next_serial: u32) -> Self {
+        Tail {
+            next_serial,
+            ..Self::new()
+        }
+    }
+
     /// The serial number of the next segment.
     pub(super) fn next_serial(&self) -> u32 {
         self.next_serial
@@ -95,6 +104,7 @@ impl Store {
         records: &[Record<'_>],
         purpose: Purpose,
     ) -> Result<Vec<Extent>, Fault> {
+        self.home.check_writable()?;
         let sized: Vec<Sized<'_>> = records
             .iter()
             .map(|record| self.size(record))
@@ -103,6 +113,9 @@ impl Store {
         let runs = self.place(&sized, &mut extents, purpose)?;
         let written = self.write_runs(&runs, &sized, &extents);
         for run in runs {
+            if let (Home::Named(named), Ok(())) = (&self.home, &written) {
+                named.mark(&run.segment);
+            }
             let mut index = run.segment.index();
             for extent in &extents[run.records] {
                 index.settle(*extent, written.is_ok());
@@ -143,19 +156,56 @@ impl Store {
         purpose: Purpose,
     ) -> Result<Vec<Run>, Fault> {
         let mut tail = self.tail.lock();
+        let mut fresh = Vec::new();
+        let laid = self.lay_out(&mut tail, records, &mut fresh, purpose);
+        let (runs, used) = match laid {
+            Ok(laid) => laid,
+            Err(fault) => {
+                if let Home::Named(named) = &self.home {
+                    fresh.into_iter().for_each(|segment| named.discard(segment));
+                }
+                return Err(fault);
+            }
+        };
+        // Nothing can fail from here on.
+        for run in &runs {
+            announce(run, records, extents);
+        }
+        let active = runs.last().map(|run| run.segment.clone());
+        let before = match active {
+            Some(active) => tail.active.replace(active),
+            None => tail.active.clone(),
+        };
+        tail.used = used;
+        let full = self.publish(fresh, before);
+        drop(tail);
+        if let Some(segment) = full {
+            self.retire(segment);
+        }
+        Ok(runs)
+    }
+
+    /// Where the records go, and the end of the last run. Segments that are created on the way are put to `fresh`.
+    fn lay_out(
+        &self,
+        tail: &mut Tail,
+        records: &[Sized<'_>],
+        fresh: &mut Vec<Arc<Segment>>,
+        purpose: Purpose,
+    ) -> Result<(Vec<Run>, u64), Fault> {
         let mut active = tail.active.clone();
         let mut used = tail.used;
-        let mut fresh = Vec::new();
         let mut runs = Vec::new();
         let mut first = 0;
         while first < records.len() {
             let (records, len) = cut(records, first, self.buffers.size());
             first = records.end;
             let room = active.take().filter(|_| used + len <= self.segment_bytes);
+            let begins = room.is_none();
             let segment = match room {
                 Some(segment) => segment,
                 None => {
-                    let segment = self.create_segment(&mut tail)?;
+                    let segment = self.create_segment(tail)?;
                     fresh.push(segment.clone());
                     used = FIRST;
                     segment
@@ -171,6 +221,10 @@ impl Store {
                 }
                 segment.file.reserve(need, wish, ceiling)?;
             }
+            if let (Home::Named(named), true) = (&self.home, begins) {
+                named.begin(&segment)?;
+                self.counters.count_write(FIRST);
+            }
             runs.push(Run {
                 segment: segment.clone(),
                 start: used,
@@ -180,18 +234,7 @@ impl Store {
             used = need;
             active = Some(segment);
         }
-        // Nothing can fail from here on.
-        for run in &runs {
-            announce(run, records, extents);
-        }
-        let before = std::mem::replace(&mut tail.active, active);
-        tail.used = used;
-        let full = self.publish(fresh, before);
-        drop(tail);
-        if let Some(segment) = full {
-            self.retire(segment);
-        }
-        Ok(runs)
+        Ok((runs, used))
     }
 
     /// Enters new segments into the table and closes those that no more runs go to. Returns
@@ -227,13 +270,11 @@ impl Store {
             let text = "the store has used up its segment numbers";
             return Err(Fault::text(ErrorKind::DiskLimit, text));
         }
-        let file = match tail.spare.take() {
-            Some(file) => file,
-            None => {
-                let file = self
-                    .disk
-                    .create_nameless(&self.directory)
-                    .map_err(Fault::disk)?;
+        let file = match (&self.home, tail.spare.take()) {
+            (_, Some(file)) => file,
+            (Home::Named(named), None) => SegmentFile::new(named.create(serial)?, &self.space),
+            (Home::Nameless { disk, directory }, None) => {
+                let file = disk.create_nameless(directory).map_err(Fault::disk)?;
                 if file.nameless() == Nameless::Unlinked {
                     self.counters.unlinked_files.fetch_add(1, Ordering::Relaxed);
                 }
