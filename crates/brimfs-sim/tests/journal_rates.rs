@@ -266,6 +266,7 @@ fn small_file(number: u64) -> Node<'static> {
         created: time(1),
         len: 100,
         priority: 5,
+        pinned: false,
         accesses: 1,
         xattrs: Xattrs::default(),
         target: &[],

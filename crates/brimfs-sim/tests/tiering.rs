@@ -358,7 +358,7 @@ fn gc_refuses_what_is_no_share() {
         let text = format!("{target} is not a share of the memory limit");
         assert!(error.to_string().contains(&text), "{error}");
     }
-    fs.close();
+    fs.close().unwrap();
     assert_eq!(fs.gc(0.5).unwrap_err().kind(), ErrorKind::Closed);
 }
 

@@ -30,6 +30,7 @@ mod memory;
 mod mover;
 mod namespace;
 mod options;
+mod persist;
 mod policy;
 
 pub use base::error::{Error, ErrorKind, LimitInfo, Result};
@@ -51,6 +52,7 @@ pub use namespace::times::{FileTimes, Timestamp};
 pub use namespace::tree::RenameMode;
 pub use namespace::walk::{DirEntry, DirEntryRef, ReadDir, Walk, WalkEntry};
 pub use options::Builder;
+pub use persist::Durability;
 pub use policy::{PolicyKind, UnknownPolicy};
 
 /// What bindings and mounts stand on. Not part of the stable interface.

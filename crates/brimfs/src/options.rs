@@ -1,7 +1,7 @@
 //! How a filesystem is built: every limit has a name.
 
 use std::any::Any;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::error::{ErrorKind, Fault, Result};
@@ -9,12 +9,15 @@ use crate::base::sync::{Arc, Mutex};
 use crate::cold::segment::Compression;
 use crate::fs::FileSystem;
 use crate::handle::wait::Wait;
+use crate::io::directory::Directory;
 use crate::io::disk::Disk;
+use crate::io::real_directory::{Opening, RealDirectory};
 use crate::memory::budget::{Budget, WeakBudget};
 use crate::memory::guard::{self, GuardAction};
 use crate::memory::ledger::UNLIMITED;
 use crate::mover::{Mover, SpillPlace, TierSettings};
 use crate::namespace::log::LogSettings;
+use crate::persist::{Durability, Plan};
 use crate::policy::PolicyKind;
 
 #[allow(unused_imports, reason = "the documentation links to it")]
@@ -57,6 +60,8 @@ pub struct Builder {
     /// Something was said about spilling: a budget that was set up otherwise is an error then.
     is_spill_chosen: bool,
     log: Option<LogSettings>,
+    durability: Durability,
+    is_read_only: bool,
 }
 
 /// What a filesystem is made of, checked.
@@ -85,6 +90,8 @@ impl Default for Builder {
             spill: Some(TierSettings::default()),
             is_spill_chosen: false,
             log: None,
+            durability: Durability::default(),
+            is_read_only: false,
         }
     }
 }
@@ -169,6 +176,19 @@ impl Builder {
     /// Several filesystems can append to one file. Building fails if it cannot be opened.
     pub fn operation_log_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.log.get_or_insert_default().file = Some(file.into());
+        self
+    }
+
+    /// When changes of a filesystem that is opened on a directory become durable. Default: within a second.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Opens a directory for reading only: a medium that takes no writes will do, and several processes can.
+    /// Every change fails with [`ErrorKind::ReadOnly`].
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.is_read_only = read_only;
         self
     }
 
@@ -263,38 +283,114 @@ impl Builder {
             .map_err(|fault| fault.during("build a filesystem"))
     }
 
+    /// Opens the filesystem that is kept in a directory of the host; makes both if they are not there.
+    ///
+    /// Names are read at once, content when it is touched. What leaves memory goes to the directory too: of what
+    /// [`Builder::spill`] and its kin say only the disk limit, compression, policy and boost count.
+    ///
+    /// # Errors
+    /// As [`Builder::build`]; [`ErrorKind::StoreInUse`] if somebody has it open, who is named;
+    /// [`ErrorKind::Corrupt`] and [`ErrorKind::Unsupported`] for what cannot be read;
+    /// [`ErrorKind::QuotaExceeded`], [`ErrorKind::NodeLimit`] and [`ErrorKind::MemoryLimit`] if what is there is more than the
+    /// limits; [`ErrorKind::InvalidArgument`] together with [`Builder::budget`] or without spilling;
+    /// [`ErrorKind::NotFound`] without the directory above, or for reading where there is no store.
+    pub fn open(self, directory: impl AsRef<Path>) -> Result<FileSystem> {
+        let path = directory.as_ref();
+        let opening = match self.is_read_only {
+            true => Opening::ReadOnly,
+            false => Opening::Create,
+        };
+        let name = path.as_os_str().as_encoded_bytes();
+        let opened = RealDirectory::open(path, opening);
+        opened
+            .map_err(Fault::disk)
+            .and_then(|directory| self.open_store(Arc::new(directory)))
+            .map_err(|fault| fault.at("open the store", name))
+    }
+
+    /// As [`Builder::open`], in a directory that is not the host's, as simulations do.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    #[doc(hidden)]
+    pub fn open_in(self, directory: Arc<dyn Directory>) -> Result<FileSystem> {
+        self.open_store(directory)
+            .map_err(|fault| fault.during("open a store"))
+    }
+
+    fn open_store(mut self, directory: Arc<dyn Directory>) -> Result<FileSystem, Fault> {
+        let invalid = |text: &str| Fault::text(ErrorKind::InvalidArgument, text);
+        let Some(tier) = self.spill.take() else {
+            return Err(invalid("what is kept in a directory spills to it, always"));
+        };
+        let budget = match self.memory {
+            MemoryLimit::Budget(_) => {
+                return Err(invalid(
+                    "what is kept in a directory has a budget of its own",
+                ));
+            }
+            MemoryLimit::Bytes(bytes) => Budget::new(bytes),
+            MemoryLimit::Share(share) => {
+                check_share(share)?;
+                guard::share_of_machine(share)?
+            }
+        };
+        self.memory = MemoryLimit::Budget(budget.clone());
+        let (durability, read_only) = (self.durability, self.is_read_only);
+        if let Durability::Interval(interval) = durability
+            && interval.is_zero()
+        {
+            return Err(invalid("an interval of zero: ask for Durability::Sync"));
+        }
+        let settings = self.checked(budget.clone())?;
+        let plan = Plan {
+            directory,
+            durability,
+            read_only,
+            tier,
+            budget,
+        };
+        FileSystem::kept_in(plan, settings)
+    }
+
     fn settings(self) -> Result<Settings, Fault> {
+        let invalid = |text: String| Fault::text(ErrorKind::InvalidArgument, text);
+        if self.is_read_only {
+            return Err(invalid(
+                "read only, and nothing to read: open a directory".into(),
+            ));
+        }
+        let budget = match &self.memory {
+            MemoryLimit::Share(share) => {
+                check_share(*share)?;
+                process_budget(*share, &self.spill)?
+            }
+            MemoryLimit::Bytes(bytes) if *bytes < MEMORY_LIMIT_MIN => {
+                return Err(invalid(format!(
+                    "a memory limit of {bytes} bytes is below {MEMORY_LIMIT_MIN}, \
+                     which the fixed tables take"
+                )));
+            }
+            MemoryLimit::Bytes(bytes) => Budget::new(*bytes),
+            MemoryLimit::Budget(budget) => budget.clone(),
+        };
+        let spill = settle_spilling(&budget, self.spill.clone())?;
+        if self.is_spill_chosen && !spill {
+            return Err(invalid(
+                "the filesystems that share this budget spill otherwise: the first one settles it"
+                    .into(),
+            ));
+        }
+        self.checked(budget)
+    }
+
+    fn checked(self, budget: Budget) -> Result<Settings, Fault> {
         let invalid = |text: String| Fault::text(ErrorKind::InvalidArgument, text);
         if self.umask > 0o777 {
             return Err(invalid(format!("umask {:#o} is beyond 0o777", self.umask)));
         }
         if self.max_nodes == 0 {
             return Err(invalid("max_nodes must be at least 1, for the root".into()));
-        }
-        let budget = match self.memory {
-            MemoryLimit::Share(share) if share > 0.0 && share <= 1.0 => {
-                process_budget(share, &self.spill)?
-            }
-            MemoryLimit::Share(share) => {
-                return Err(invalid(format!(
-                    "memory share {share} is not above 0 and at most 1"
-                )));
-            }
-            MemoryLimit::Bytes(bytes) if bytes < MEMORY_LIMIT_MIN => {
-                return Err(invalid(format!(
-                    "a memory limit of {bytes} bytes is below {MEMORY_LIMIT_MIN}, \
-                     which the fixed tables take"
-                )));
-            }
-            MemoryLimit::Bytes(bytes) => Budget::new(bytes),
-            MemoryLimit::Budget(budget) => budget,
-        };
-        let spill = settle_spilling(&budget, self.spill)?;
-        if self.is_spill_chosen && !spill {
-            return Err(invalid(
-                "the filesystems that share this budget spill otherwise: the first one settles it"
-                    .into(),
-            ));
         }
         Ok(Settings {
             quota: self.quota,
@@ -307,6 +403,14 @@ impl Builder {
             log: self.log,
         })
     }
+}
+
+fn check_share(share: f64) -> Result<(), Fault> {
+    if share > 0.0 && share <= 1.0 {
+        return Ok(());
+    }
+    let text = format!("memory share {share} is not above 0 and at most 1");
+    Err(Fault::text(ErrorKind::InvalidArgument, text))
 }
 
 /// Gives a budget what its first filesystem asks for; returns whether it has what is asked for now.

@@ -99,6 +99,10 @@ kinds! {
     FileInUse => EBUSY, "the file is open";
     /// The kind of node does not allow it: a second name for a directory.
     NotPermitted => EPERM, "not permitted";
+    /// The filesystem was opened for reading only, or lies on a medium that is.
+    ReadOnly => EROFS, "read-only filesystem";
+    /// Another process, or this one, has the store open.
+    StoreInUse => EBUSY, "the store is in use";
     /// No such extended attribute.
     NoAttribute => ENODATA, "no such attribute";
     /// The value does not fit where the caller wants it.
@@ -214,6 +218,16 @@ impl Fault {
     #[inline]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What is known beside the kind, for the text of a later error.
+    #[cold]
+    pub(crate) fn says(&self) -> String {
+        match &self.detail {
+            Detail::Text(text) => text.to_string(),
+            Detail::Source(source) => source.to_string(),
+            _ => self.kind.text().to_owned(),
+        }
     }
 
     /// Names the operation and the path.

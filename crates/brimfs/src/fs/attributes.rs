@@ -1,6 +1,7 @@
 //! What nodes say about themselves, changed: permissions, owner, times, extended attributes.
 
 use crate::base::error::{Fault, Result};
+use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::namespace::inode::Inode;
 use crate::namespace::meta::XattrMode;
@@ -119,7 +120,7 @@ impl FileSystem {
         op: &'static str,
         path: &[u8],
         follow: bool,
-        mut change: impl FnMut(&Inode) -> Result<R, Fault>,
+        mut change: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
         self.run(op, path, |root| {
             change(&resolve::resolve(root, path, follow)?.node)

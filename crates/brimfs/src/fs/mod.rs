@@ -20,6 +20,7 @@ mod trees;
 mod whole;
 
 use std::fmt;
+use std::path::Path;
 
 pub use explain::{Explanation, Kept, LastSpill, Score};
 pub use node::{CacheCharge, Node, NodeTicket};
@@ -38,10 +39,12 @@ use crate::memory::ledger::UNLIMITED;
 use crate::memory::pool;
 use crate::memory::small::with_reclaim;
 use crate::memory::tier::{Residents, TierStats};
+use crate::namespace::changes::Changes;
 use crate::namespace::inode::{FileType, Inode};
 use crate::namespace::log::{Call, Log, LogEntry};
 use crate::namespace::volume::Volume;
 use crate::options::{Builder, Settings};
+use crate::persist::{self, Persistence, Plan};
 
 /// A filesystem in memory.
 ///
@@ -64,6 +67,19 @@ pub struct FileSystem {
 struct Shared {
     root: Arc<Inode>,
     wait: Wait,
+    /// Of a filesystem that is kept in a directory.
+    persistence: Option<Arc<Persistence>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(persistence) = &self.persistence
+            && self.root.volume().born == fork::generation()
+        {
+            // Whoever wants to hear of an error closes the filesystem himself.
+            drop(persistence.close());
+        }
+    }
 }
 
 /// Counters of a filesystem, as of one moment. Bytes unless said otherwise.
@@ -148,24 +164,47 @@ impl FileSystem {
         Builder::default()
     }
 
+    /// Opens the filesystem that is kept in a directory of the host, or makes it; see
+    /// [`Builder::open`](crate::Builder::open), also for errors.
+    ///
+    /// ```
+    /// # let place = std::env::temp_dir().join(format!("brimfs-doc-{}", std::process::id()));
+    /// # let place = place.as_path();
+    /// let fs = brimfs::FileSystem::open_store(place)?;
+    /// fs.write("/a", "lasting")?;
+    /// fs.close()?;
+    /// let fs = brimfs::FileSystem::open_store(place)?;
+    /// assert_eq!(fs.read("/a")?, "lasting");
+    /// # drop(fs);
+    /// # std::fs::remove_dir_all(place).unwrap();
+    /// # Ok::<(), brimfs::Error>(())
+    /// ```
+    pub fn open_store(directory: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(directory)
+    }
+
     pub(crate) fn from_settings(settings: Settings) -> Result<Self, Fault> {
-        fork::watch();
-        let guard = Guard::new(settings.guard);
-        let account = Arc::new(Account::new(settings.quota, settings.budget, guard));
-        let (max_nodes, umask, owner) = (settings.max_nodes, settings.umask, settings.owner);
-        let (_, root) = Volume::new(account, max_nodes, umask, owner)?;
-        if let Some(log) = &settings.log {
-            let log = Log::new(log)?;
-            root.volume().log.get_or_init(|| log);
-        }
+        let wait = settings.wait;
+        let (_, root) = volume(settings, None)?;
+        Ok(Self::over(root, wait, None))
+    }
+
+    pub(crate) fn kept_in(plan: Plan, settings: Settings) -> Result<Self, Fault> {
+        let wait = settings.wait;
+        let (root, persistence) = persist::open(plan, |changes| volume(settings, Some(changes)))?;
+        Ok(Self::over(root, wait, Some(persistence)))
+    }
+
+    fn over(root: Arc<Inode>, wait: Wait, persistence: Option<Arc<Persistence>>) -> Self {
         let resident: Arc<dyn Residents> = root.clone();
         root.account().budget.add_root(Arc::downgrade(&resident));
-        Ok(FileSystem {
+        FileSystem {
             shared: Arc::new(Shared {
                 root,
-                wait: settings.wait,
+                wait,
+                persistence,
             }),
-        })
+        }
     }
 
     #[inline]
@@ -231,8 +270,7 @@ impl FileSystem {
         let volume = self.volume();
         volume.logged(Call::on(op, path), measure, || {
             volume
-                .check()
-                .and_then(|()| body(self.root()))
+                .settle(volume.check().and_then(|()| body(self.root())))
                 .map_err(|fault| volume.verdict(fault).at(op, path))
         })
     }
@@ -246,8 +284,8 @@ impl FileSystem {
     ) -> Result<R, Fault> {
         let volume = self.volume();
         volume.check()?;
-        with_reclaim(&volume.account, wait != Wait::Now, || body(self.root()))
-            .map_err(|fault| volume.verdict(fault))
+        let done = with_reclaim(&volume.account, wait != Wait::Now, || body(self.root()));
+        volume.settle(done).map_err(|fault| volume.verdict(fault))
     }
 
     /// As `run`, for an operation with two paths.
@@ -264,9 +302,9 @@ impl FileSystem {
             ..Call::on(op, path)
         };
         volume.logged(call, measure, || {
+            let mut attempt = || with_reclaim(&volume.account, true, || body(self.root()));
             volume
-                .check()
-                .and_then(|()| with_reclaim(&volume.account, true, || body(self.root())))
+                .settle(volume.check().and_then(|()| attempt()))
                 .map_err(|fault| volume.verdict(fault).between(op, path, other))
         })
     }
@@ -350,25 +388,51 @@ impl FileSystem {
         self.volume().cache.clear();
     }
 
-    /// Closes the filesystem and frees its content. Every later call, on handles too, answers
-    /// [`ErrorKind::Closed`]; views stay readable. Closing twice does nothing.
-    pub fn close(&self) {
+    /// Makes everything durable that was done before the call. Does nothing for a filesystem that is not kept in
+    /// a directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DiskFull`], [`ErrorKind::DiskLimit`] and [`ErrorKind::Io`]: what was done stays in memory. After an
+    /// [`ErrorKind::Io`] nothing more can be changed until the directory is opened anew.
+    pub fn sync(&self) -> Result<()> {
+        let volume = self.volume();
+        volume
+            .check()
+            .and_then(|()| match &self.shared.persistence {
+                Some(persistence) => persistence.commit(),
+                None => Ok(()),
+            })
+            .map_err(|fault| fault.during("sync"))
+    }
+
+    /// Closes the filesystem and frees its content, after it was made durable if it is kept in a directory. Every later
+    /// call, on handles too, answers [`ErrorKind::Closed`]; views stay readable. Closing twice does nothing.
+    ///
+    /// # Errors
+    /// As [`FileSystem::sync`]: the filesystem is closed then, and what was not durable is lost. Never for a filesystem
+    /// that is not kept in a directory.
+    pub fn close(&self) -> Result<()> {
         let volume = self.volume();
         if volume.check().is_err() || !volume.close() {
-            return;
+            return Ok(());
         }
+        let kept = match &self.shared.persistence {
+            Some(persistence) => persistence.close(),
+            None => Ok(()),
+        };
         if let Some(mover) = self.mover() {
             mover.cancel_preloads(volume.account.id);
         }
         volume.cache.clear();
         let nodes: Vec<_> = {
-            let mut state = self.root().write();
+            let mut state = self.root().write_quietly();
             match state.directory_mut() {
                 Some(map) => map.take_all(&volume.account.budget),
                 None => Vec::new(),
             }
         };
         drop(nodes);
+        kept.map_err(|fault| fault.during("close"))
     }
 
     /// Whether [`FileSystem::close`] was called.
@@ -376,6 +440,23 @@ impl FileSystem {
     pub fn is_closed(&self) -> bool {
         self.volume().is_closed()
     }
+}
+
+/// An empty volume and its root.
+fn volume(
+    settings: Settings,
+    changes: Option<Box<Changes>>,
+) -> Result<(Arc<Volume>, Arc<Inode>), Fault> {
+    fork::watch();
+    let guard = Guard::new(settings.guard);
+    let account = Arc::new(Account::new(settings.quota, settings.budget, guard));
+    let (max_nodes, umask, owner) = (settings.max_nodes, settings.umask, settings.owner);
+    let (volume, root) = Volume::new(account, max_nodes, umask, owner, changes)?;
+    if let Some(log) = &settings.log {
+        let log = Log::new(log)?;
+        volume.log.get_or_init(|| log);
+    }
+    Ok((volume, root))
 }
 
 impl fmt::Debug for FileSystem {

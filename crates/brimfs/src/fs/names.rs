@@ -364,7 +364,7 @@ impl FileSystem {
             loop {
                 let target = match open::spot(root, path, true)? {
                     Spot::Taken(node) => {
-                        node.touch();
+                        node.touch()?;
                         return Ok(());
                     }
                     Spot::Free(target) => target,

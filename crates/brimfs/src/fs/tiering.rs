@@ -264,9 +264,9 @@ impl FileSystem {
         &self,
         op: &'static str,
         path: &[u8],
-        mut body: impl FnMut(&Inode) -> Result<R, Fault>,
+        mut body: impl FnMut(&Arc<Inode>) -> Result<R, Fault>,
     ) -> Result<R> {
-        self.run(op, path, |root| body(&*whole::file(root, path)?))
+        self.run(op, path, |root| body(&whole::file(root, path)?))
     }
 }
 

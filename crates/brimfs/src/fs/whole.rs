@@ -92,7 +92,7 @@ pub(crate) fn write_path(
     priority: Option<u8>,
     wait: Wait,
 ) -> Result<bool, Fault> {
-    let replaced = |node: &Inode| {
+    let replaced = |node: &Arc<Inode>| {
         priority.inspect(|priority| node.set_priority(*priority));
         false
     };
@@ -185,7 +185,7 @@ pub(crate) fn copy_into(
 fn share(source: &Arc<Inode>, wait: Wait) -> Result<(Shared, Traits), Fault> {
     let _locked = Locked::new(source, Mode::Shared, wait)?;
     retry(source, wait, || {
-        let mut state = source.write();
+        let mut state = source.write_quietly();
         let traits = Traits {
             mode: u32::from(state.mode & PERMISSIONS),
             priority: state.priority(),

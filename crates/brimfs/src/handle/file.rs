@@ -128,9 +128,9 @@ impl File {
     ) -> Result<R> {
         let call = Call::on(op, &self.path);
         self.node.volume().logged(call, measure, || {
-            self.check(allowed)
-                .and_then(|()| f())
-                .map_err(|fault| fault.at(op, &self.path))
+            let done = self.check(allowed).and_then(|()| f());
+            let done = self.node.volume().settle(done);
+            done.map_err(|fault| fault.at(op, &self.path))
         })
     }
 
@@ -319,12 +319,17 @@ impl File {
             .map_err(|fault| fault.at("seek", &self.path))
     }
 
-    /// Makes everything written so far durable, which a volatile filesystem need not do.
+    /// Makes everything durable that was done in the filesystem before the call, not in this file only. Does
+    /// nothing in a filesystem that is not kept in a directory.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`].
+    /// [`ErrorKind::Closed`]; those of [`FileSystem::sync`](crate::FileSystem::sync).
     pub fn sync(&self) -> Result<()> {
         self.check(true)
+            .and_then(|()| match &self.node.volume().changes {
+                Some(changes) => changes.commit(),
+                None => Ok(()),
+            })
             .map_err(|fault| fault.at("sync", &self.path))
     }
 
@@ -399,7 +404,7 @@ impl File {
     fn end(&self, hold: Option<Hold>) {
         if self.can_write() {
             let account = self.node.account();
-            let mut state = self.node.write();
+            let mut state = self.node.write_quietly();
             if let Some(content) = state.content_mut() {
                 content.shrink_to_fit(account);
             }

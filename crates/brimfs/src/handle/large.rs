@@ -139,7 +139,7 @@ impl Inode {
         len: usize,
         change: impl FnOnce(&mut Table) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let mut state = self.write();
+        let mut state = self.change()?;
         change(content_mut(&mut state)?.table_mut(self.account())?)?;
         state.content_changed(clock::wall_nanos());
         self.track(&mut state, offset, len as u64);
@@ -188,7 +188,7 @@ impl Inode {
             return Err(ErrorKind::FileTooLarge.into());
         }
         let left = retry(self, Wait::Forever, || {
-            let mut state = self.write();
+            let mut state = self.change()?;
             let content = content_mut(&mut state)?;
             content.table_mut(self.account())?;
             Ok(content.quota_for(offset, len))

@@ -90,7 +90,7 @@ impl Inode {
     }
 
     #[cold]
-    pub(crate) fn mark_accessed(&self) {
+    pub(crate) fn mark_accessed(self: &Arc<Self>) {
         let now = clock::wall_nanos();
         let mut state = self.write();
         if state.times.access_due(now) {
@@ -113,7 +113,7 @@ impl Inode {
         }
         let account = self.account();
         retry(self, Wait::Forever, || {
-            let mut state = self.write();
+            let mut state = self.write_quietly();
             let shared = content_mut(&mut state)?.share(account)?;
             self.track(&mut state, 0, 1);
             Ok(Some(shared))
@@ -156,7 +156,7 @@ impl Inode {
     /// Lets `look` see the whole content as under a shared file lock.
     #[inline]
     pub(crate) fn look<R>(
-        &self,
+        self: &Arc<Self>,
         wait: Wait,
         look: impl FnOnce(Stored<'_>) -> R,
     ) -> Result<R, Fault> {
@@ -232,7 +232,7 @@ impl Inode {
     fn read_whole_locked(self: &Arc<Self>) -> Result<Bytes, Fault> {
         let account = self.account();
         let read = retry(self, Wait::Forever, || {
-            let mut state = self.write();
+            let mut state = self.write_quietly();
             let content = content_mut(&mut state)?;
             if let Content::Cold { .. } = content {
                 return Ok(Err(content.len()));
@@ -286,7 +286,7 @@ impl Inode {
         wait: Wait,
     ) -> Result<(), Fault> {
         if let Source::Slice(bytes) = source {
-            let mut state = self.write();
+            let mut state = self.change()?;
             let content = content_mut(&mut state)?;
             if content.fits_in_place(bytes.len()) {
                 content.overwrite(bytes, self.account());
@@ -309,7 +309,7 @@ impl Inode {
     /// Gives it back where something else is.
     #[inline]
     fn exchange_foreign(self: &Arc<Self>, foreign: Foreign) -> Result<Option<Foreign>, Fault> {
-        let mut state = self.write();
+        let mut state = self.change()?;
         let old = match content_mut(&mut state)? {
             Content::Foreign(old, _) if old.len() == foreign.len() => {
                 std::mem::replace(old, foreign)
@@ -326,7 +326,7 @@ impl Inode {
     pub(crate) fn install_content(self: &Arc<Self>, mut fresh: Fresh<'_>) -> Result<(), Fault> {
         // Given back last, when what was made with it can go.
         let _loan = fresh.loan.take();
-        let mut state = self.write();
+        let mut state = self.change()?;
         content_mut(&mut state)?.install(fresh)?;
         state.content_changed(clock::wall_nanos());
         self.introduce(&mut state);
@@ -336,7 +336,7 @@ impl Inode {
     /// Replaces the content by a reference to that of another file.
     pub(crate) fn share_content(self: &Arc<Self>, shared: Shared) -> Result<(), Fault> {
         let account = self.account();
-        let mut state = self.write();
+        let mut state = self.change()?;
         let content = content_mut(&mut state)?;
         content.install(Fresh::empty(account))?;
         *content = shared.into_content();
@@ -354,7 +354,7 @@ impl Inode {
 
     #[inline]
     fn write_once(self: &Arc<Self>, offset: u64, from: &[u8]) -> Result<(), Fault> {
-        let mut state = self.write();
+        let mut state = self.change()?;
         content_mut(&mut state)?.write(offset, from, self.account())?;
         if !from.is_empty() {
             state.content_changed(clock::wall_nanos());
@@ -369,7 +369,7 @@ impl Inode {
             return self.append_in_pieces(from);
         }
         retry(self, Wait::Forever, || {
-            let mut state = self.write();
+            let mut state = self.change()?;
             let content = content_mut(&mut state)?;
             let end = content.len();
             content.write(end, from, self.account())?;
@@ -385,7 +385,7 @@ impl Inode {
     fn append_in_pieces(self: &Arc<Self>, from: &[u8]) -> Result<u64, Fault> {
         let len = from.len() as u64;
         let start = retry(self, Wait::Forever, || {
-            let mut state = self.write();
+            let mut state = self.change()?;
             let content = content_mut(&mut state)?;
             let start = content.len();
             let end = start.checked_add(len).ok_or(ErrorKind::FileTooLarge)?;
@@ -394,7 +394,7 @@ impl Inode {
         })?;
         let written = self.write_in_pieces(start, from);
         if let Err(fault) = written {
-            let mut state = self.write();
+            let mut state = self.change()?;
             let content = content_mut(&mut state)?;
             if content.len() == start + len {
                 // What cannot be cut off stays, as zeros.
@@ -417,9 +417,10 @@ impl Inode {
             charge => charge?,
         };
         retry(self, Wait::Forever, || {
-            content_mut(&mut self.write())?.table_mut(account).map(drop)
+            let mut state = self.change()?;
+            content_mut(&mut state)?.table_mut(account).map(drop)
         })?;
-        let mut state = self.write();
+        let mut state = self.change()?;
         content_mut(&mut state)?.write_adopted(offset, owner, charge, account)?;
         state.content_changed(clock::wall_nanos());
         self.track(&mut state, offset, len);
@@ -435,7 +436,7 @@ impl Inode {
     }
 
     pub(crate) fn allocate_once(self: &Arc<Self>, offset: u64, len: u64) -> Result<(), Fault> {
-        let mut state = self.write();
+        let mut state = self.change()?;
         let content = content_mut(&mut state)?;
         let grows = offset + len > content.len();
         content.allocate(offset, len, self.account())?;
@@ -462,7 +463,7 @@ impl Inode {
     }
 
     fn punch_once(self: &Arc<Self>, offset: u64, len: u64) -> Result<(), Fault> {
-        let mut state = self.write();
+        let mut state = self.change()?;
         content_mut(&mut state)?.punch(offset, len, self.account())?;
         state.content_changed(clock::wall_nanos());
         self.track(&mut state, offset, len);
@@ -470,15 +471,16 @@ impl Inode {
     }
 
     /// Sets both times to now, later than any change before.
-    pub(crate) fn touch(&self) {
-        let mut state = self.write();
+    pub(crate) fn touch(self: &Arc<Self>) -> Result<(), Fault> {
+        let mut state = self.change()?;
         state.times.content_changed(clock::wall_nanos());
         state.times.accessed = state.times.modified;
+        Ok(())
     }
 
     pub(crate) fn set_content_len(self: &Arc<Self>, len: u64) -> Result<(), Fault> {
         retry(self, Wait::Forever, || {
-            let mut state = self.write();
+            let mut state = self.change()?;
             let content = content_mut(&mut state)?;
             if content.len() != len {
                 content.set_len(len, self.account())?;
@@ -501,7 +503,7 @@ impl Inode {
         }
         retry_resident(self, Wait::Forever, || {
             let shared = {
-                let mut state = self.write();
+                let mut state = self.write_quietly();
                 // What a view shows stays, so it must not be borrowed.
                 account.budget.check_overdraft()?;
                 let content = content_mut(&mut state)?;
@@ -522,7 +524,7 @@ impl Inode {
             let copy = private_copy(len, account, |to, at| {
                 again::read_shared(self, &shared, at as u64, to).map(drop)
             })?;
-            let mut state = self.write();
+            let mut state = self.write_quietly();
             let content = content_mut(&mut state)?;
             let pinned = match content.gather_read(shared, copy) {
                 Some(copy) => Pinned::new(&copy, account, views),

@@ -243,7 +243,7 @@ impl OpenOptions {
     }
 
     #[inline]
-    fn set_priority(&self, node: &Inode) {
+    fn set_priority(&self, node: &Arc<Inode>) {
         if let Some(priority) = self.priority {
             node.set_priority(priority);
         }
@@ -275,8 +275,8 @@ impl Opened {
 
 impl Inode {
     /// Truncates as opening does: the change is noted even if the file was empty.
-    fn empty_content(&self) -> Result<(), Fault> {
-        let mut state = self.write();
+    fn empty_content(self: &Arc<Self>) -> Result<(), Fault> {
+        let mut state = self.change()?;
         crate::handle::node::content_mut(&mut state)?.set_len(0, self.account())?;
         state.content_changed(clock::wall_nanos());
         Ok(())

@@ -24,6 +24,11 @@ impl Group {
         record.encode(&mut self.payload)
     }
 
+    /// Adds all records of another group. O(their bytes).
+    pub fn append(&mut self, other: &Group) {
+        self.payload.extend_from_slice(&other.payload);
+    }
+
     /// Bytes of payload, for [`Writer::reserve`](super::Writer::reserve).
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -106,6 +106,8 @@ pub struct Node<'a> {
     pub len: u64,
     /// 0 to 10.
     pub priority: u8,
+    /// Whether it stays in memory whatever its priority.
+    pub pinned: bool,
     /// How often it was accessed.
     pub accesses: u64,
     /// Extended attributes.
@@ -127,12 +129,16 @@ pub struct Extent {
     pub place: u64,
     /// Bytes that it takes there.
     pub stored: u64,
+    /// Bytes of content of what is stored there, of which these are the first.
+    pub record_len: u64,
+    /// Whose content it is, as the segment's header has it.
+    pub owner: u64,
+    /// The part of the owner's content, as the segment's header has it.
+    pub index: u32,
     /// Generation of the content, as the segment's header has it.
     pub generation: u64,
-    /// What else the segment store needs to verify it.
-    pub checksum: u32,
-    /// Bits of the segment store.
-    pub flags: u32,
+    /// The blocks of 16 KiB that hold data, the first in the lowest bit; 0 for all.
+    pub blocks: u64,
 }
 
 /// Where the content of a file lies.

@@ -259,7 +259,7 @@ impl Chunk {
         chunk
     }
 
-    fn build(memory: Memory, data_end: usize, blocks: u64, mut charge: Charge) -> Self {
+    pub(super) fn build(memory: Memory, data_end: usize, blocks: u64, mut charge: Charge) -> Self {
         let charged = charge.take_resident();
         Chunk {
             body: Guarded::new(Hold::new(memory, charged)),
@@ -311,6 +311,36 @@ impl Chunk {
     #[inline]
     pub(crate) fn capacity(&mut self) -> usize {
         self.body.get_mut().memory.capacity()
+    }
+
+    /// The blocks that hold data, the first in the lowest bit; 0 if all do.
+    pub(super) fn holes(&self) -> u64 {
+        if self.is_dense() { 0 } else { self.blocks }
+    }
+
+    /// The opposite of [`Chunk::holes`] for a chunk with `len` bytes of data; nothing if there is no such chunk.
+    pub(crate) fn blocks_of(holes: u64, len: usize) -> Option<u64> {
+        let all = block_mask(0, len);
+        match holes {
+            0 => Some(all),
+            some => {
+                (some & !all == 0 && some.leading_zeros() == all.leading_zeros()).then_some(some)
+            }
+        }
+    }
+
+    /// Appends all bytes up to the end of the data; what no block holds is zeros. Nothing if they are cold.
+    pub(super) fn append_to(&self, hold: &Hold, to: &mut Vec<u8>) -> bool {
+        let Some(bytes) = hold.memory.bytes() else {
+            return false;
+        };
+        for extent in self.extents(0, self.data_end()) {
+            match extent.data {
+                true => to.extend_from_slice(&bytes[extent.start..extent.end]),
+                false => to.resize(to.len() + extent.end - extent.start, 0),
+            }
+        }
+        true
     }
 
     /// Whether the bytes before `data_end` are all data.

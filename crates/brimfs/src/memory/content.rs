@@ -68,6 +68,11 @@ impl Content {
         }
     }
 
+    /// Whether the content is a table of chunks.
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self, Content::Table(_))
+    }
+
     /// Quota and resident bytes that the inode pays for itself.
     #[inline]
     pub(crate) fn charge(&self) -> (u64, u64) {

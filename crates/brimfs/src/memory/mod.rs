@@ -20,3 +20,4 @@ pub(crate) mod small;
 pub(crate) mod survey;
 pub(crate) mod table;
 pub(crate) mod tier;
+pub(crate) mod written;

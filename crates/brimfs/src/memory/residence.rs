@@ -16,10 +16,11 @@
 use std::fmt;
 use std::ops::Deref;
 
+use crate::base::error::Fault;
 use crate::base::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use crate::memory::account::Account;
-use crate::memory::chunk::{Adopted, Chunk, Memory};
+use crate::memory::account::{Account, Charge};
+use crate::memory::chunk::{Adopted, Chunk, Memory, charge_of};
 use crate::memory::survey::Place;
 use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
 
@@ -54,11 +55,13 @@ struct Stored {
     len: u32,
 }
 
+/// The serial number of the next chunk that a tier gets to know.
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+
 impl Tracked {
     fn new(index: u64) -> Box<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         Box::new(Tracked {
-            serial: NEXT.fetch_add(1, Ordering::Relaxed),
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             index: index as u32,
             version: 0,
             slot: None,
@@ -243,6 +246,10 @@ impl Guarded {
         self.0.read()
     }
 
+    fn write(&self) -> RwLockWriteGuard<'_, Hold> {
+        self.0.write()
+    }
+
     fn try_write(&self) -> Option<RwLockWriteGuard<'_, Hold>> {
         self.0.try_write()
     }
@@ -266,6 +273,26 @@ impl Guarded {
             Seen::Locked(guard.expect("nobody evicts what has one owner under that owner's lock"))
         }
     }
+}
+
+/// Whether a chunk knows a copy now.
+pub(crate) enum Kept {
+    /// It does, and has this slot.
+    Yes(Option<Slot>),
+    No,
+}
+
+/// What there is to know of a chunk whose bytes are in a cold tier.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ColdForm {
+    pub(crate) identity: Identity,
+    pub(crate) location: Location,
+    /// Bytes of the copy.
+    pub(crate) len: usize,
+    /// Bytes of it that are content, up to the end of the last block that holds data.
+    pub(crate) data_end: usize,
+    /// The blocks that hold data.
+    pub(crate) blocks: u64,
 }
 
 /// The chunks of one run of memory, which views show as one slice.
@@ -424,6 +451,73 @@ impl Chunk {
     /// Whether a view shows the chunk by itself.
     fn is_pinned(&self) -> bool {
         self.pins.load(Ordering::Acquire) > 0
+    }
+
+    /// What a commit needs to know of the chunk, which is number `index` of its file. The inode's lock is
+    /// held for writing.
+    pub(super) fn look_written<R>(
+        &self,
+        index: u64,
+        look: impl FnOnce(&Hold, Identity, Option<Location>) -> R,
+    ) -> R {
+        let mut hold = self.body.write();
+        let tracked = hold.tracked.get_or_insert_with(|| Tracked::new(index));
+        let version = tracked
+            .stored
+            .map_or(tracked.version, |stored| stored.version);
+        let copy = tracked.stored.map(|stored| stored.location);
+        let identity = tracked.identity(version);
+        look(&hold, identity, copy)
+    }
+
+    /// The chunk knows a copy of its bytes from now on, if they are the ones with that name. The inode's
+    /// lock is held for writing.
+    pub(crate) fn keep_written(&self, identity: Identity, cold: Location, len: usize) -> Kept {
+        let mut hold = self.body.write();
+        let is_cold = hold.is_cold();
+        match &mut hold.tracked {
+            Some(tracked)
+                if !is_cold
+                    && tracked.stored.is_none()
+                    && tracked.identity(tracked.version) == identity =>
+            {
+                tracked.stored = Some(Stored {
+                    location: cold,
+                    version: tracked.version,
+                    len: len as u32,
+                });
+                Kept::Yes(tracked.slot)
+            }
+            _ => Kept::No,
+        }
+    }
+
+    /// A chunk that is cold from the start. Takes its quota.
+    pub(crate) fn cold_from(form: ColdForm, account: &Arc<Account>) -> Result<Self, Fault> {
+        let ColdForm {
+            identity,
+            location,
+            len,
+            data_end,
+            blocks,
+        } = form;
+        let mut charge = Charge::reserve(account, 0, 0)?;
+        charge.grow_quota(charge_of(blocks, data_end), &mut 0)?;
+        let serial = identity.owner & !Identity::CHUNK_OWNER;
+        NEXT_SERIAL.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
+        let mut chunk = Chunk::build(Memory::Cold, data_end, blocks, charge);
+        chunk.body.get_mut().tracked = Some(Box::new(Tracked {
+            serial,
+            index: identity.index,
+            version: identity.version,
+            slot: None,
+            stored: Some(Stored {
+                location,
+                version: identity.version,
+                len: len as u32,
+            }),
+        }));
+        Ok(chunk)
     }
 
     /// See [`crate::memory::tier::Residents::stage`]. The inode's lock is held.

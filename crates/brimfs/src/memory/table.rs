@@ -90,6 +90,22 @@ impl Table {
         }
     }
 
+    /// A table of `len` bytes over chunks with these numbers, in their order, which lie apart.
+    pub(crate) fn sparse(
+        chunks: impl IntoIterator<Item = (u64, Arc<Chunk>)>,
+        len: u64,
+        account: &Arc<Account>,
+    ) -> Result<Self, Fault> {
+        let charge = Self::reserve_for(account, 0)?;
+        let mut table = Self::new(Vec::new(), len, false, charge);
+        for (index, chunk) in chunks {
+            let end = index.saturating_mul(CHUNK as u64).saturating_add(1);
+            table.reserve_slots(end, 1)?;
+            table.slots.put(index, chunk);
+        }
+        Ok(table)
+    }
+
     #[inline]
     pub(crate) fn len(&self) -> u64 {
         self.len

@@ -7,7 +7,7 @@ use crate::base::trace;
 use crate::cold::segment::{Extent, Id, Store};
 
 use super::tickets::Ticket;
-use super::{Mover, location};
+use super::{Mover, Naming, location};
 
 /// What one round copies at the most, in bytes.
 pub(super) const ROUND: u64 = 64 << 20;
@@ -18,6 +18,10 @@ const DEAD_LEAST: u64 = 64 << 20;
 impl Mover {
     /// Makes room in a store that is full.
     pub(super) fn compact_for(&self, store: &Arc<Store>) -> Result<(), Fault> {
+        if self.naming == Naming::Lasting {
+            // What a journal knows moves with a commit only.
+            return Ok(());
+        }
         trace::span!("compact");
         store
             .compact(ROUND, &mut |id, old, new| self.relocate(id, old, new))

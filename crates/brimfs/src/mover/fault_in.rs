@@ -12,7 +12,7 @@ use crate::cold::segment::{Read, ReadError, Store};
 use crate::memory::chunk::{CHUNK, Memory};
 use crate::memory::tier::{Cold, ColdPart, Filled, Installed, Location, Residents};
 
-use super::{Mover, id, split};
+use super::{Mover, Naming, split};
 
 /// A unit of at most this many bytes comes back as soon as it is read.
 const SMALL: u32 = 64 << 10;
@@ -52,7 +52,7 @@ impl Mover {
         };
         trace::span!("fault_in", index, bytes = cold.len);
         let mut filled = self.room(holder, cold.len as usize)?;
-        match read_now(&store, read(cold, 0, filled.bytes_mut())) {
+        match read_now(&store, read(self.naming, cold, 0, filled.bytes_mut())) {
             Ok(()) => {
                 self.arrive(
                     holder,
@@ -110,13 +110,13 @@ impl Mover {
         let whole: Few<Location> = coming.iter().map(|unit| unit.cold.location).collect();
         let mut reads: Few<Read<'_>> = SmallVec::new();
         for unit in coming {
-            reads.push(read(unit.cold, 0, unit.filled.bytes_mut()));
+            reads.push(read(self.naming, unit.cold, 0, unit.filled.bytes_mut()));
         }
         let mut alone: Few<(&mut Option<Result<(), Fault>>, usize)> = SmallVec::new();
         for part in parts {
             if !whole.contains(&part.cold.location) {
                 alone.push((&mut part.result, part.to.len()));
-                reads.push(read(part.cold, part.offset, part.to));
+                reads.push(read(self.naming, part.cold, part.offset, part.to));
             }
         }
         let mut results = read_all(store, reads);
@@ -261,10 +261,10 @@ fn cost(cold: Cold) -> u64 {
     Memory::cost(cold.len as usize) as u64
 }
 
-fn read(cold: Cold, offset: usize, into: &mut [u8]) -> Read<'_> {
+fn read(naming: Naming, cold: Cold, offset: usize, into: &mut [u8]) -> Read<'_> {
     let (ticket, extent) = split(cold.location);
     Read {
-        id: id(cold.identity, ticket),
+        id: naming.id(cold.identity, ticket),
         extent,
         offset,
         into,

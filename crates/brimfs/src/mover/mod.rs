@@ -16,6 +16,7 @@
 //! | `compact` | gives dead space of the store back |
 //! | `census` | takes in what was there before the tier was needed |
 //! | `explain` | why a unit is where it is |
+//! | `kept` | a store that outlives the mover: what a commit and a recovery need of it |
 //! | `pressure` | gives memory up while the machine is short of it |
 //! | `write_through` | new content → cold at once, where nothing else can go |
 //!
@@ -30,6 +31,7 @@ mod copies;
 mod explain;
 mod fault_in;
 mod gc;
+pub(crate) mod kept;
 mod kin;
 mod preload;
 mod pressure;
@@ -77,7 +79,8 @@ pub(crate) struct Mover {
     settings: TierSettings,
     budget: WeakBudget,
     census: Census,
-    /// Opened when the first victim is to be written.
+    naming: Naming,
+    /// Opened when the first victim is to be written, if it was not there from the start.
     store: Mutex<Option<Arc<Store>>>,
     books: Mutex<Books>,
     hits: Hits,
@@ -111,7 +114,7 @@ impl Mover {
     pub(crate) fn install(settings: TierSettings, budget: &Budget) -> Result<(), Fault> {
         settings.check_limit(budget.limit())?;
         settings.check_disk(budget.limit())?;
-        let mover = Mover::new(settings, budget);
+        let mover = Mover::new(settings, budget, None);
         let fixed = mover.fixed;
         // Whoever was faster has given the budget a tier as good as this one.
         if budget.install_frugal_tier(mover, fixed)? {
@@ -120,7 +123,7 @@ impl Mover {
         Ok(())
     }
 
-    fn new(settings: TierSettings, budget: &Budget) -> Arc<Self> {
+    fn new(settings: TierSettings, budget: &Budget, kept: Option<Arc<Store>>) -> Arc<Self> {
         let books = Books::new(&settings, budget.limit());
         let hits = books.hits();
         let mover = Arc::new(Mover {
@@ -129,7 +132,11 @@ impl Mover {
             settings,
             budget: budget.downgrade(),
             census: Census::default(),
-            store: Mutex::new(None),
+            naming: match kept {
+                Some(_) => Naming::Lasting,
+                None => Naming::Ticket,
+            },
+            store: Mutex::new(kept),
             books: Mutex::new(books),
             hits,
             tickets: Mutex::new(Tickets::default()),
@@ -251,12 +258,25 @@ fn split(location: Location) -> (Ticket, Extent) {
     (Ticket::new((ct >> 32) as u32), extent)
 }
 
-/// How the store knows the bytes: it finds the unit again by the ticket.
-fn id(identity: Identity, ticket: Ticket) -> Id {
-    Id {
-        inode: identity.owner,
-        index: ticket.number(),
-        generation: identity.version,
+/// How the store knows the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Naming {
+    /// By the ticket, through which the unit is found again as long as the mover lives.
+    Ticket,
+    /// By what a later mover can know too.
+    Lasting,
+}
+
+impl Naming {
+    fn id(self, identity: Identity, ticket: Ticket) -> Id {
+        Id {
+            inode: identity.owner,
+            index: match self {
+                Naming::Ticket => ticket.number(),
+                Naming::Lasting => kept::lasting_index(identity),
+            },
+            generation: identity.version,
+        }
     }
 }
 
@@ -281,7 +301,9 @@ impl Tier for Mover {
     }
 
     fn rest(&self) {
-        Mover::rest(self);
+        if self.naming == Naming::Ticket {
+            Mover::rest(self);
+        }
     }
 
     fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot> {

@@ -21,7 +21,7 @@ use crate::memory::tier::{Installed, Residents, Tier};
 use super::fault_in::Coming;
 use super::gc::Moved;
 use super::watch::LOW;
-use super::{Mover, id, split};
+use super::{Mover, split};
 
 /// What one call of the store reads, in bytes of memory and in units.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -397,7 +397,7 @@ impl Mover {
             let Coming { cold, filled, .. } = &mut wanted.coming;
             let (ticket, extent) = split(cold.location);
             Read {
-                id: id(cold.identity, ticket),
+                id: self.naming.id(cold.identity, ticket),
                 extent,
                 offset: 0,
                 into: filled.bytes_mut(),

@@ -22,7 +22,7 @@ use super::gc::{Choice, Evicted};
 use super::settings::PIN_SHARE;
 use super::stats::Stall;
 use super::tickets::Ticket;
-use super::{Mover, id, location, split};
+use super::{Mover, location, split};
 
 /// A batch is written when it holds so many bytes, or this many units.
 const BATCH_BYTES: usize = RECORD_MAX;
@@ -387,7 +387,7 @@ impl Mover {
             .zip(&tickets)
             .zip(&parts)
             .map(|((copied, ticket), parts)| Record {
-                id: id(copied.identity, *ticket),
+                id: self.naming.id(copied.identity, *ticket),
                 parts,
             })
             .collect();
@@ -403,7 +403,11 @@ impl Mover {
 
     /// Appends records. Where the disk is short, copies of what is resident go, and dead space is given
     /// back; when there are no such copies any more that is tried once.
-    fn append(&self, store: &Arc<Store>, records: &[Record<'_>]) -> Result<Vec<Extent>, Fault> {
+    pub(super) fn append(
+        &self,
+        store: &Arc<Store>,
+        records: &[Record<'_>],
+    ) -> Result<Vec<Extent>, Fault> {
         let mut is_last = false;
         loop {
             let fault = match store.append(records) {

@@ -144,7 +144,12 @@ impl TierSettings {
         spill_directory::find(&*self.disk, wish, &variable)
     }
 
-    fn options(&self, directory: impl Into<PathBuf>, limit: u64, memory_limit: u64) -> Options {
+    pub(crate) fn options(
+        &self,
+        directory: impl Into<PathBuf>,
+        limit: u64,
+        memory_limit: u64,
+    ) -> Options {
         let mut options = Options::new(directory, limit);
         options.compression = self.compression;
         (options.buffers, options.buffer_bytes) = buffers(memory_limit);

@@ -253,6 +253,12 @@ impl Tickets {
         beside.is_some_and(|beside| u64::from(beside.version) == version)
     }
 
+    /// Where a copy beside its content lies, if it is that of this version.
+    pub(super) fn extent_beside(&mut self, ticket: Ticket, version: u64) -> Option<Extent> {
+        let beside = self.beside(ticket)?;
+        (u64::from(beside.version) == version).then_some(beside.extent)
+    }
+
     /// A copy beside its content lies elsewhere from now on. False if it did not lie there.
     pub(super) fn relocate_beside(&mut self, ticket: Ticket, old: Extent, new: Extent) -> bool {
         match self.beside(ticket) {

@@ -5,16 +5,19 @@
 //! away) is kept in the volume's extras; the owner is a number in its table.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
+use crate::base::error::Fault;
 use crate::base::fork;
 use crate::base::lock_word::LockWord;
 use crate::base::sync::atomic::{AtomicU32, Ordering};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::memory::account::Account;
 use crate::memory::content::Content;
+use crate::namespace::changes::{Changes, Pass};
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
 use crate::namespace::times::Times;
-use crate::namespace::volume::Volume;
+use crate::namespace::volume::{HIDDEN, Volume};
 use crate::policy::PRIORITY_DEFAULT;
 
 /// What a node costs beside content, names and tables, in bytes: the inode and its counts, as an
@@ -27,6 +30,9 @@ pub(crate) const PERMISSIONS: u16 = 0o7777;
 pub(crate) const HAS_XATTRS: u16 = 1 << 12;
 /// A time of the node lies outside of 1678 to 2262.
 pub(crate) const HAS_FAR_TIMES: u16 = 1 << 13;
+
+/// The next commit looks at the node.
+pub(crate) const NOTED: u16 = 1 << 14;
 
 /// What kind of node this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -165,6 +171,13 @@ impl State {
         self.stamp.0 & ContentStamp::GENERATION
     }
 
+    pub(crate) fn set_generation(&mut self, generation: u64) {
+        self.stamp.replace(
+            ContentStamp::GENERATION,
+            generation & ContentStamp::GENERATION,
+        );
+    }
+
     /// As it was set, whether or not the file is pinned.
     pub(crate) fn priority(&self) -> u8 {
         (self.stamp.0 >> ContentStamp::PRIORITY_SHIFT) as u8 ^ PRIORITY_DEFAULT
@@ -249,8 +262,44 @@ impl Inode {
     }
 
     #[inline]
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub(crate) fn write(self: &Arc<Self>) -> Writing<'_> {
+        let pass = self.volume.changes.as_deref().map(Changes::enter);
+        let mut state = self.state.write();
+        if pass.is_some() {
+            self.note(&mut state);
+        }
+        Writing { state, _pass: pass }
+    }
+
+    /// As [`Inode::write`], to begin a change that may be refused.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly); what a disk says that takes no more changes.
+    #[inline]
+    pub(crate) fn change(self: &Arc<Self>) -> Result<Writing<'_>, Fault> {
+        if let Some(changes) = &self.volume.changes {
+            changes.check()?;
+        }
+        Ok(self.write())
+    }
+
+    /// As [`Inode::write`], for what nobody can tell from outside: in which form content is and where. No
+    /// commit hears of it.
+    #[inline]
+    pub(crate) fn write_quietly(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write()
+    }
+
+    /// Has the next commit look at the node.
+    #[cold]
+    fn note(self: &Arc<Self>, state: &mut State) {
+        let is_noted = state.mode & NOTED != 0 || self.number() == HIDDEN;
+        if let Some(changes) = &self.volume.changes
+            && !is_noted
+        {
+            state.mode |= NOTED;
+            changes.note_node(self);
+        }
     }
 
     pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, State>> {
@@ -270,6 +319,29 @@ impl Inode {
     }
 }
 
+/// The state of a node, locked for a change, within the gate of a persistent filesystem.
+pub(crate) struct Writing<'a> {
+    state: RwLockWriteGuard<'a, State>,
+    /// Left after the state is let go.
+    _pass: Option<Pass<'a>>,
+}
+
+impl Deref for Writing<'_> {
+    type Target = State;
+
+    #[inline]
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
 impl Drop for Inode {
     fn drop(&mut self) {
         let state = self.state.get_mut();
@@ -285,6 +357,11 @@ impl Drop for Inode {
             other => drop(other),
         }
         let number = self.number();
+        if let Some(changes) = &self.volume.changes
+            && number != HIDDEN
+        {
+            changes.note_gone(number);
+        }
         self.volume.forget_node(number, kind, cost);
         // In a forked child the lock of the extras may be held for ever.
         if flags & (HAS_XATTRS | HAS_FAR_TIMES) != 0 && self.volume.born == fork::generation() {

@@ -2,6 +2,7 @@
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::Arc;
 use crate::memory::chunk::BLOCK;
 use crate::namespace::inode::{
     Body, FileType, HAS_FAR_TIMES, HAS_XATTRS, Inode, PERMISSIONS, State,
@@ -172,24 +173,28 @@ impl Inode {
         known
     }
 
-    pub(crate) fn set_mode(&self, mode: u32) -> Result<(), Fault> {
+    pub(crate) fn set_mode(self: &Arc<Self>, mode: u32) -> Result<(), Fault> {
         check_mode(mode)?;
-        let mut state = self.write();
+        let mut state = self.change()?;
         state.mode = state.mode & !PERMISSIONS | mode as u16;
         state.times.node_changed(clock::wall_nanos());
         Ok(())
     }
 
-    pub(crate) fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<(), Fault> {
+    pub(crate) fn set_owner(
+        self: &Arc<Self>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> Result<(), Fault> {
         let volume = self.volume();
-        let mut state = self.write();
+        let mut state = self.change()?;
         let (old_uid, old_gid) = volume.owner(state.owner);
         state.owner = volume.owner_place((uid.unwrap_or(old_uid), gid.unwrap_or(old_gid)))?;
         state.times.node_changed(clock::wall_nanos());
         Ok(())
     }
 
-    pub(crate) fn set_times(&self, times: FileTimes) -> Result<(), Fault> {
+    pub(crate) fn set_times(self: &Arc<Self>, times: FileTimes) -> Result<(), Fault> {
         for time in [times.accessed, times.modified].into_iter().flatten() {
             if time.nanos >= 1_000_000_000 {
                 return Err(Fault::text(
@@ -201,7 +206,7 @@ impl Inode {
         let fits = |time: Timestamp| i64::try_from(time.as_nanos()).ok();
         let far = |time: Option<Timestamp>| time.filter(|time| fits(*time).is_none());
         let far_times = [far(times.accessed), far(times.modified)];
-        let mut state = self.write();
+        let mut state = self.change()?;
         if far_times != [None, None] {
             self.keep_far_times(far_times)?;
             state.mode |= HAS_FAR_TIMES;
@@ -236,7 +241,7 @@ impl Inode {
     }
 
     pub(crate) fn set_xattr(
-        &self,
+        self: &Arc<Self>,
         name: &[u8],
         value: &[u8],
         mode: XattrMode,
@@ -254,7 +259,7 @@ impl Inode {
             ));
         }
         let volume = self.volume();
-        let mut state = self.write();
+        let mut state = self.change()?;
         let more = (name.len() + value.len()) as u64;
         let set = |extra: &mut Extra| {
             match (extra.xattrs.contains_key(name), mode) {
@@ -294,9 +299,9 @@ impl Inode {
             .unwrap_or_default()
     }
 
-    pub(crate) fn remove_xattr(&self, name: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn remove_xattr(self: &Arc<Self>, name: &[u8]) -> Result<(), Fault> {
         let volume = self.volume();
-        let mut state = self.write();
+        let mut state = self.change()?;
         if state.mode & HAS_XATTRS == 0 {
             return Err(ErrorKind::NoAttribute.into());
         }

@@ -5,6 +5,7 @@
 //! file locks beyond making room for their word.
 
 pub(crate) mod cache;
+pub(crate) mod changes;
 pub(crate) mod directory;
 pub(crate) mod glob;
 pub(crate) mod inode;
@@ -14,6 +15,7 @@ pub(crate) mod path;
 pub(crate) mod priority;
 pub(crate) mod residence;
 pub(crate) mod resolve;
+pub(crate) mod restored;
 pub(crate) mod times;
 pub(crate) mod tree;
 pub(crate) mod volume;

@@ -4,6 +4,7 @@
 //! memory count anew. Waits for nothing but the node's lock.
 
 use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::Arc;
 use crate::namespace::inode::{Inode, State};
 use crate::policy::{PRIORITY_MAX, PRIORITY_PINNED};
 
@@ -44,16 +45,16 @@ impl Inode {
     }
 
     /// Sets [`Inode::priority`], which [`check_priority`] has seen. O(units in memory).
-    pub(crate) fn set_priority(&self, priority: u8) {
+    pub(crate) fn set_priority(self: &Arc<Self>, priority: u8) {
         self.revalue(|state| state.set_priority(priority));
     }
 
     /// Pins the file beside its priority, or takes that back. O(units in memory).
-    pub(crate) fn set_pin(&self, pinned: bool) {
+    pub(crate) fn set_pin(self: &Arc<Self>, pinned: bool) {
         self.revalue(|state| state.set_pin(pinned));
     }
 
-    fn revalue(&self, change: impl FnOnce(&mut State)) {
+    fn revalue(self: &Arc<Self>, change: impl FnOnce(&mut State)) {
         let mut state = self.write();
         let before = state.kept_priority();
         change(&mut state);

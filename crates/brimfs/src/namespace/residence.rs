@@ -17,7 +17,7 @@ use crate::namespace::walk::Cursor;
 use crate::policy::PRIORITY_DEFAULT;
 
 impl Inode {
-    fn who(&self, state: &State) -> Who<'_> {
+    pub(crate) fn who(&self, state: &State) -> Who<'_> {
         Who {
             identity: Identity {
                 owner: self.number(),
@@ -29,7 +29,7 @@ impl Inode {
         }
     }
 
-    fn unit(self: &Arc<Self>, index: u64) -> Unit {
+    pub(crate) fn unit(self: &Arc<Self>, index: u64) -> Unit {
         let holder: Arc<dyn Residents> = self.clone();
         Unit {
             holder: Arc::downgrade(&holder),
@@ -76,7 +76,7 @@ impl Inode {
     #[inline]
     pub(crate) fn introduce_new(self: &Arc<Self>) {
         if self.account().budget.is_tracking() {
-            self.introduce(&mut self.write());
+            self.introduce(&mut self.write_quietly());
         }
     }
 
@@ -169,7 +169,7 @@ impl Residents for Inode {
     }
 
     fn install(self: Arc<Self>, index: u64, identity: Identity, bytes: Filled) -> Installed {
-        let mut state = self.write();
+        let mut state = self.write_quietly();
         let who = self.who(&state);
         let installed = match state.content_mut() {
             Some(content) => content.install_cold(index, identity, &who, bytes),
@@ -215,11 +215,11 @@ impl Residents for Inode {
                     for (_, child) in names {
                         match child.is_directory() {
                             true => pending.push(child),
-                            false => child.introduce(&mut child.write()),
+                            false => child.introduce(&mut child.write_quietly()),
                         }
                     }
                 }
-                Err(_) => node.introduce(&mut node.write()),
+                Err(_) => node.introduce(&mut node.write_quietly()),
             }
         }
     }

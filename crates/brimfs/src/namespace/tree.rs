@@ -6,11 +6,11 @@
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
-use crate::base::sync::{Arc, RwLockWriteGuard};
 use crate::namespace::cache::{Stamp, Why};
 use crate::namespace::directory::Directory;
-use crate::namespace::inode::{Body, FileType, Inode, State};
+use crate::namespace::inode::{Body, FileType, Inode, State, Writing};
 use crate::namespace::path::Last;
 use crate::namespace::resolve::Place;
 use crate::namespace::volume::ROOT;
@@ -57,13 +57,15 @@ pub(crate) fn link(
     node: &Arc<Inode>,
     path: Option<(&[u8], u64)>,
 ) -> Result<(), Fault> {
-    let mut state = directory.write();
+    let mut state = directory.change()?;
     let map = map_of(&mut state)?;
     if map.get(name).is_some() {
         return Err(ErrorKind::AlreadyExists.into());
     }
     map.reserve(name, &directory.account().budget)?;
     map.insert(name, node.clone());
+    note_name(directory, name, Some(node));
+    note_node(node);
     if node.is_directory() {
         map.subdirectories += 1;
         state.links += 1;
@@ -84,7 +86,7 @@ pub(crate) fn link(
 /// Gives a node one more name.
 pub(crate) fn hard_link(place: &Place<'_>, name: &[u8], node: &Arc<Inode>) -> Result<(), Fault> {
     {
-        let mut state = node.write();
+        let mut state = node.change()?;
         if state.links == 0 {
             return Err(ErrorKind::NotFound.into());
         }
@@ -116,7 +118,7 @@ fn unlink_kind(
     links: bool,
 ) -> Result<Option<Arc<Inode>>, Fault> {
     let directory = &place.directory;
-    let mut state = directory.write();
+    let mut state = directory.change()?;
     let map = map_of(&mut state)?;
     let check = |node: &Inode| match node.kind() {
         FileType::Directory => Err(ErrorKind::IsADirectory),
@@ -127,6 +129,7 @@ fn unlink_kind(
     let Some(node) = map.remove_if(name, &directory.account().budget, check)? else {
         return Ok(None);
     };
+    note_name(directory, name, None);
     let now = clock::wall_nanos();
     state.times.content_changed(now);
     lose_name(&node, now);
@@ -145,7 +148,7 @@ pub(crate) fn remove_directory(place: &Place<'_>) -> Result<Arc<Inode>, Fault> {
         Last::DotDot => return Err(ErrorKind::DirectoryNotEmpty.into()),
     };
     let directory = &place.directory;
-    let mut state = directory.write();
+    let mut state = directory.change()?;
     let map = map_of(&mut state)?;
     let node = map.get(name).ok_or(ErrorKind::NotFound)?.clone();
     if !node.is_directory() {
@@ -160,6 +163,7 @@ pub(crate) fn remove_directory(place: &Place<'_>) -> Result<Arc<Inode>, Fault> {
     inner.removed = true;
     lost.links = 0;
     map.remove(name, &directory.account().budget);
+    note_name(directory, name, None);
     map.subdirectories -= 1;
     node.name_removed(&mut lost);
     state.links -= 1;
@@ -172,8 +176,8 @@ pub(crate) fn remove_directory(place: &Place<'_>) -> Result<Arc<Inode>, Fault> {
 
 /// Two directories locked for a change, or one if they are the same.
 struct Pair<'a> {
-    from: RwLockWriteGuard<'a, State>,
-    to: Option<RwLockWriteGuard<'a, State>>,
+    from: Writing<'a>,
+    to: Option<Writing<'a>>,
 }
 
 impl<'a> Pair<'a> {
@@ -288,7 +292,7 @@ fn rename_files_within(
         return Ok(None);
     }
     let budget = &directory.account().budget;
-    let mut state = directory.write();
+    let mut state = directory.change()?;
     let map = map_of(&mut state)?;
     let node = map.get(old).ok_or(ErrorKind::NotFound)?.clone();
     let target = map.get(new).cloned();
@@ -313,6 +317,8 @@ fn rename_files_within(
         map.insert(new, node.clone());
     }
     map.remove(old, budget);
+    note_name(directory, new, Some(&node));
+    note_name(directory, old, None);
     state.times.content_changed(now);
     {
         let mut renamed = node.write();
@@ -323,6 +329,22 @@ fn rename_files_within(
         lose_name(target, now);
     }
     Ok(Some(target))
+}
+
+/// Has the next commit know what a name leads to. The directory is locked.
+#[inline]
+fn note_name(directory: &Arc<Inode>, name: &[u8], node: Option<&Arc<Inode>>) {
+    if let Some(changes) = &directory.volume().changes {
+        changes.note_name(directory.number(), name, node);
+    }
+}
+
+/// Has the next commit look at a node that may be new.
+#[inline]
+fn note_node(node: &Arc<Inode>) {
+    if let Some(changes) = &node.volume().changes {
+        changes.note_node(node);
+    }
 }
 
 fn lose_name(node: &Arc<Inode>, now: i64) {
@@ -350,6 +372,9 @@ impl Rename<'_> {
     /// Returns the node that lost its name to the renamed one, or `None` to try again.
     fn attempt(&self) -> Result<Option<Option<Arc<Inode>>>, Fault> {
         let (source, target) = (&self.from.directory, &self.to.directory);
+        if let Some(changes) = &source.volume().changes {
+            changes.check()?;
+        }
         // Before the locks: no directory moves while `moves` is held.
         let known = (peek(source, self.old)?, peek(target, self.new)?);
         self.check_names(known.0.as_ref(), known.1.as_ref())?;
@@ -468,6 +493,8 @@ impl Rename<'_> {
             map.insert(self.new, node.clone());
         }
         map_of(&mut pair.from)?.remove(self.old, budget);
+        note_name(&self.to.directory, self.new, Some(node));
+        note_name(&self.from.directory, self.old, None);
         let kinds = (
             node.is_directory(),
             other.as_ref().is_some_and(|other| other.is_directory()),
@@ -489,6 +516,8 @@ impl Rename<'_> {
         if let Some(map) = pair.to().directory_mut() {
             map.replace(self.new, node.clone());
         }
+        note_name(&self.from.directory, self.old, Some(other));
+        note_name(&self.to.directory, self.new, Some(node));
         count_directories(&mut pair.from, node.is_directory(), false);
         count_directories(pair.to(), node.is_directory(), true);
         count_directories(pair.to(), other.is_directory(), false);

@@ -16,9 +16,10 @@ use crate::memory::content::Content;
 use crate::memory::ledger::{Ledger, UNLIMITED};
 use crate::memory::shared::Views;
 use crate::namespace::cache::PathCache;
+use crate::namespace::changes::Changes;
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
 use crate::namespace::inode::{
-    Body, ContentStamp, FileType, INODE_COST, Inode, PERMISSIONS, State,
+    Body, ContentStamp, FileType, INODE_COST, Inode, NOTED, PERMISSIONS, State,
 };
 use crate::namespace::log::Log;
 use crate::namespace::times::{Times, Timestamp};
@@ -36,7 +37,7 @@ pub(crate) struct Extra {
 }
 
 /// The number of nodes that only whoever makes them knows.
-const HIDDEN: u64 = 0;
+pub(crate) const HIDDEN: u64 = 0;
 /// The root's inode number.
 pub(crate) const ROOT: u64 = 1;
 
@@ -141,6 +142,8 @@ pub(crate) struct Volume {
     pub(crate) log: OnceLock<Log>,
     /// Views that are alive; they may outlive the volume.
     pub(crate) views: Arc<Views>,
+    /// Of a persistent filesystem.
+    pub(crate) changes: Option<Box<Changes>>,
 }
 
 impl Volume {
@@ -151,6 +154,7 @@ impl Volume {
         max_nodes: u64,
         umask: u32,
         owner: (u32, u32),
+        changes: Option<Box<Changes>>,
     ) -> Result<(Arc<Self>, Arc<Inode>), Fault> {
         let volume = Arc::new(Volume {
             cache: PathCache::new(account.budget.clone()),
@@ -169,6 +173,7 @@ impl Volume {
             operations: Operations::default(),
             log: OnceLock::new(),
             views: Arc::default(),
+            changes,
         });
         let cache: Arc<dyn GivesWay> = volume.clone();
         volume.account.budget.register(Arc::downgrade(&cache));
@@ -189,7 +194,8 @@ impl Volume {
             times: Times::new(now),
             stamp: ContentStamp::new(generation),
             links,
-            mode: (mode as u16) & PERMISSIONS,
+            // Whoever links it notes it.
+            mode: (mode as u16) & PERMISSIONS | if self.changes.is_some() { NOTED } else { 0 },
             owner,
         }
     }
@@ -264,6 +270,30 @@ impl Volume {
         Inode::new(self, number, state)
     }
 
+    /// The next new node has this number at least.
+    pub(crate) fn go_on_from(&self, number: u64) {
+        self.next_number.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The smallest number that no node ever had.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_number.load(Ordering::Relaxed)
+    }
+
+    /// A node that was there before, with the number that it had and everything else as if it were new.
+    pub(crate) fn restore_node(
+        self: &Arc<Self>,
+        body: Body,
+        number: u64,
+    ) -> Result<Arc<Inode>, Fault> {
+        self.reserve_node(INODE_COST + body.node_cost())?;
+        let links = if let Body::Directory(_) = body { 2 } else { 1 };
+        let mut state = self.state(body, 0, 0, links, 0);
+        state.mode &= !NOTED;
+        self.counts[state.body.kind() as usize].fetch_add(1, Ordering::Relaxed);
+        Ok(Inode::new(self, number, state))
+    }
+
     /// A file to build content in that nobody finds and nobody counts, as content until it is done.
     pub(crate) fn hidden_node(self: &Arc<Self>) -> Result<Arc<Inode>, Fault> {
         self.account.budget.reserve(INODE_COST)?;
@@ -300,6 +330,15 @@ impl Volume {
             return Err(ErrorKind::Closed.into());
         }
         Ok(())
+    }
+
+    /// To be called at the end of every call that may have changed something.
+    #[inline]
+    pub(crate) fn settle<R>(&self, done: Result<R, Fault>) -> Result<R, Fault> {
+        match &self.changes {
+            Some(changes) => changes.settle(done),
+            None => done,
+        }
     }
 
     /// What a call is to be told that failed: closing empties the tree under whoever is on his way through

@@ -109,6 +109,28 @@ impl Extent {
     }
 }
 
+impl Extent {
+    /// Serial number of the segment, place in it, and bytes occupied there, for a journal.
+    pub(crate) fn to_parts(self) -> (u64, u64, u64) {
+        (u64::from(self.serial()), self.place(), self.stored_bytes())
+    }
+
+    /// The opposite of [`Extent::to_parts`]; nothing if no record can lie there.
+    pub(crate) fn from_parts(serial: u64, place: u64, stored: u64, len: u64) -> Option<Self> {
+        let unit = UNIT as u64;
+        let fits = serial <= u64::from(SERIAL_MAX)
+            && (FIRST..SEGMENT_BYTES_MAX).contains(&place)
+            && place.is_multiple_of(unit)
+            && (1..=RECORD_MAX as u64).contains(&len)
+            && stored.is_multiple_of(unit)
+            && stored / unit >> 17 == 0;
+        fits.then(|| {
+            let units = (stored / unit) as u32;
+            Extent::new(serial as u32, (place / unit) as u32, len as usize, units)
+        })
+    }
+}
+
 impl fmt::Debug for Extent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (serial, place) = (self.serial(), self.place());

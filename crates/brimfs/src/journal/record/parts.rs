@@ -12,7 +12,8 @@ const FLAG_KIND: u8 = 0b11;
 /// The times are further from each other than 64 bits of nanoseconds reach.
 const FLAG_FAR_TIMES: u8 = 0b100;
 const FLAG_XATTRS: u8 = 0b1000;
-const FLAGS: u8 = FLAG_KIND | FLAG_FAR_TIMES | FLAG_XATTRS;
+const FLAG_PINNED: u8 = 0b1_0000;
+const FLAGS: u8 = FLAG_KIND | FLAG_FAR_TIMES | FLAG_XATTRS | FLAG_PINNED;
 
 impl<'a> Node<'a> {
     pub(super) fn put(&self, out: &mut Vec<u8>) -> Result<(), BadField> {
@@ -29,6 +30,9 @@ impl<'a> Node<'a> {
         }
         if !self.xattrs.is_empty() {
             flags |= FLAG_XATTRS;
+        }
+        if self.pinned {
+            flags |= FLAG_PINNED;
         }
         out.push(flags);
         out.push(self.priority);
@@ -109,6 +113,7 @@ impl<'a> Node<'a> {
             len,
             priority,
             accesses,
+            pinned: flags & FLAG_PINNED != 0,
             xattrs,
             target,
         })
@@ -186,12 +191,14 @@ impl Extent {
             self.segment,
             self.place,
             self.stored,
+            self.record_len,
+            self.owner,
+            u64::from(self.index),
             self.generation,
+            self.blocks,
         ] {
             put_number(out, number);
         }
-        put_number(out, u64::from(self.checksum));
-        put_number(out, u64::from(self.flags));
     }
 
     fn take(fields: &mut Fields<'_>) -> Result<Self, BadField> {
@@ -201,9 +208,11 @@ impl Extent {
             segment: fields.number()?,
             place: fields.number()?,
             stored: fields.number()?,
+            record_len: fields.number()?,
+            owner: fields.number()?,
+            index: fields.number_32()?,
             generation: fields.number()?,
-            checksum: fields.number_32()?,
-            flags: fields.number_32()?,
+            blocks: fields.number()?,
         })
     }
 

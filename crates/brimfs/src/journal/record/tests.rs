@@ -32,19 +32,25 @@ fn time() -> impl Strategy<Value = (i64, u32)> {
 fn extent() -> impl Strategy<Value = Extent> {
     (
         [number(), number(), number(), number(), number(), number()],
+        [number(), number(), number()],
         any::<u32>(),
-        0..9u32,
     )
         .prop_map(
-            |([offset, len, segment, place, stored, generation], checksum, flags)| Extent {
+            |(
+                [offset, len, segment, place, stored, generation],
+                [record_len, owner, blocks],
+                index,
+            )| Extent {
                 offset: offset >> 2,
                 len: len >> 2,
                 segment,
                 place: place >> 2,
                 stored: stored >> 2,
+                record_len,
+                owner,
+                index,
                 generation,
-                checksum,
-                flags,
+                blocks,
             },
         )
 }
@@ -151,6 +157,7 @@ fn with_node<R>(owned: &Owned, use_it: impl FnOnce(Node<'_>) -> R) -> R {
         created,
         len: owned.numbers[2],
         priority: (priority % 11) as u8,
+        pinned: priority % 2 == 1,
         accesses: owned.numbers[3],
         xattrs: Xattrs::new(&pairs),
         target: if kind == NodeKind::Symlink {
@@ -297,6 +304,7 @@ fn a_small_file_takes_few_bytes() {
         created: time(5),
         len: 100,
         priority: 5,
+        pinned: false,
         accesses: 0,
         xattrs: Xattrs::default(),
         target: &[],

@@ -1,0 +1,4 @@
+//! Filesystems that are kept in a directory: what was there is there again.
+#![cfg(not(feature = "shuttle"))]
+
+mod reopen;

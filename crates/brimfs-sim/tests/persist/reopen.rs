@@ -1,0 +1,232 @@
+//! Closing and opening again, without any fault.
+
+use std::sync::Arc;
+
+use brimfs::{Durability, ErrorKind, FileSystem, FileTimes, OpenOptions, Timestamp};
+use brimfs_sim::medium::Medium;
+
+const CHUNK: usize = 1 << 20;
+
+fn open(medium: &Medium) -> FileSystem {
+    FileSystem::builder()
+        .memory_limit(64 << 20)
+        .durability(Durability::Manual)
+        .open_in(Arc::new(medium.clone()))
+        .expect("opened")
+}
+
+fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    (0..len)
+        .map(|at| (at / 7 + at % 251) as u8 ^ seed)
+        .collect()
+}
+
+#[test]
+fn an_empty_store_is_empty_when_it_is_opened_again() {
+    let medium = Medium::new();
+    for _ in 0..3 {
+        let fs = open(&medium);
+        assert_eq!(fs.stats().nodes, 1);
+        fs.close().unwrap();
+    }
+}
+
+#[test]
+fn content_of_every_form_comes_back() {
+    let medium = Medium::new();
+    let sizes = [
+        0,
+        1,
+        22,
+        23,
+        128,
+        129,
+        4096,
+        64 << 10,
+        (64 << 10) + 1,
+        CHUNK,
+        CHUNK + 1,
+        5 * CHUNK + 17,
+    ];
+    let fs = open(&medium);
+    for (number, len) in sizes.into_iter().enumerate() {
+        fs.write(format!("/f{len}"), pattern(len, number as u8))
+            .unwrap();
+    }
+    fs.close().unwrap();
+    for round in 0..3 {
+        let fs = open(&medium);
+        assert_eq!(fs.stats().files, sizes.len() as u64, "round {round}");
+        assert_eq!(fs.stats().quota_used, sizes.iter().sum::<usize>() as u64);
+        for (number, len) in sizes.into_iter().enumerate() {
+            let read = fs.read(format!("/f{len}")).unwrap();
+            assert!(
+                read == pattern(len, number as u8),
+                "{len} bytes, round {round}"
+            );
+        }
+        fs.close().unwrap();
+    }
+}
+
+#[test]
+fn changes_of_some_chunks_come_back() {
+    let medium = Medium::new();
+    let mut oracle = pattern(6 * CHUNK, 1);
+    let fs = open(&medium);
+    fs.write("/f", oracle.clone()).unwrap();
+    fs.sync().unwrap();
+    for (round, at) in [3 * CHUNK + 5, 17, 5 * CHUNK - 2, 2 * CHUNK]
+        .into_iter()
+        .enumerate()
+    {
+        let fs = match round {
+            0 => fs.clone(),
+            _ => open(&medium),
+        };
+        let bytes = pattern(5000, round as u8 + 9);
+        let file = OpenOptions::new().write(true).open(&fs, "/f").unwrap();
+        file.write_at(at as u64, &bytes).unwrap();
+        file.sync().unwrap();
+        drop(file);
+        let end = (at + bytes.len()).min(oracle.len());
+        oracle[at..end].copy_from_slice(&bytes[..end - at]);
+        if at + bytes.len() > end {
+            oracle.extend_from_slice(&bytes[end - at..]);
+        }
+        fs.close().unwrap();
+        let fs = open(&medium);
+        assert!(fs.read("/f").unwrap() == oracle, "round {round}");
+        fs.close().unwrap();
+    }
+}
+
+#[test]
+fn names_and_traits_come_back() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    fs.create_dir_all("/a/b/c").unwrap();
+    for number in 0..100 {
+        fs.write(format!("/a/b/{number}"), format!("{number}"))
+            .unwrap();
+    }
+    for number in (0..100).step_by(3) {
+        fs.remove_file(format!("/a/b/{number}")).unwrap();
+    }
+    fs.rename("/a/b/1", "/a/one").unwrap();
+    fs.rename("/a/b/2", "/a/b/4").unwrap();
+    fs.rename("/a/b/c", "/d").unwrap();
+    fs.hard_link("/a/one", "/d/uno").unwrap();
+    fs.symlink("../a/one", "/d/link").unwrap();
+    fs.set_permissions("/a", 0o711).unwrap();
+    fs.set_owner("/a/one", Some(7), Some(8)).unwrap();
+    fs.set_xattr("/a/one", "user.x", b"value", brimfs::XattrMode::Set)
+        .unwrap();
+    fs.set_priority("/a/one", 8).unwrap();
+    fs.pin("/a/b/5").unwrap();
+    let far = Timestamp {
+        seconds: 20_000_000_000,
+        nanos: 5,
+    };
+    let times = FileTimes {
+        accessed: Some(far),
+        modified: Some(Timestamp {
+            seconds: -5,
+            nanos: 7,
+        }),
+    };
+    fs.set_times("/d/uno", times).unwrap();
+    let before = tree(&fs);
+    fs.close().unwrap();
+    for _ in 0..2 {
+        let fs = open(&medium);
+        assert_eq!(tree(&fs), before);
+        assert_eq!(fs.read("/d/link").unwrap(), "1");
+        assert_eq!(fs.priority("/a/one").unwrap(), 8);
+        fs.close().unwrap();
+    }
+}
+
+/// Everything that can be told of every node, in the order of listing.
+fn tree(fs: &FileSystem) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut pending = vec![Vec::from("/")];
+    while let Some(path) = pending.pop() {
+        let known = fs.symlink_metadata(&path).unwrap();
+        let shown = String::from_utf8_lossy(&path).into_owned();
+        let xattrs: Vec<_> = fs
+            .list_xattrs(&path)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|name| (name.clone(), fs.xattr(&path, &name).unwrap()))
+            .collect();
+        lines.push(format!(
+            "{shown} {} {:?} {:o} {} {} {} {} {:?} {:?} {:?} {xattrs:?}",
+            known.ino(),
+            known.file_type(),
+            known.mode(),
+            known.uid(),
+            known.gid(),
+            known.nlink(),
+            known.len(),
+            known.accessed(),
+            known.modified(),
+            known.changed(),
+        ));
+        if known.file_type().is_dir() {
+            for entry in fs.read_dir(&path).unwrap() {
+                pending.push([&path[..], b"/", entry.name()].concat());
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn what_is_not_synced_is_synced_by_dropping() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    fs.write("/f", "kept").unwrap();
+    drop(fs);
+    assert_eq!(open(&medium).read("/f").unwrap(), "kept");
+}
+
+#[test]
+fn a_store_is_open_once() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    let again = FileSystem::builder()
+        .memory_limit(64 << 20)
+        .open_in(Arc::new(medium.clone()));
+    assert_eq!(again.unwrap_err().kind(), ErrorKind::StoreInUse);
+    fs.close().unwrap();
+    open(&medium).close().unwrap();
+}
+
+#[test]
+fn more_than_memory_holds_is_written_and_read_back_after_opening() {
+    let medium = Medium::new();
+    let open = |medium: &Medium| {
+        FileSystem::builder()
+            .memory_limit(16 << 20)
+            .open_in(Arc::new(medium.clone()))
+            .expect("opened")
+    };
+    let fs = open(&medium);
+    for number in 0..40u8 {
+        fs.write(format!("/large{number}"), pattern(CHUNK + 5000, number))
+            .unwrap();
+        fs.write(format!("/small{number}"), pattern(5000, number))
+            .unwrap();
+    }
+    fs.close().unwrap();
+    let fs = open(&medium);
+    assert!(fs.stats().resident < 12 << 20, "{:?}", fs.stats());
+    for number in 0..40u8 {
+        let large = fs.read(format!("/large{number}")).unwrap();
+        assert!(large == pattern(CHUNK + 5000, number), "{number}");
+        let small = fs.read(format!("/small{number}")).unwrap();
+        assert!(small == pattern(5000, number), "{number}");
+    }
+    fs.close().unwrap();
+}

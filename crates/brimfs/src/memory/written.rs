@@ -1,0 +1,184 @@
+//! What makes content durable: a look at its units for a commit, and content that is cold from the start.
+//!
+//! Takes the locks of chunks, one after the other, under the inode's lock for writing.
+
+#[allow(unused_imports, reason = "the documentation links to it")]
+use crate::base::error::ErrorKind;
+use crate::base::error::Fault;
+use crate::base::sync::Arc;
+use crate::memory::account::Account;
+use crate::memory::chunk::{CHUNK, Chunk};
+use crate::memory::content::Content;
+use crate::memory::residence::{Hold, Kept, NEVER_MAX};
+use crate::memory::small::{Who, cold_len_bytes, is_whole_file};
+use crate::memory::table::Table;
+use crate::memory::tier::{Identity, Location, Slot};
+
+/// Where the bytes of a unit are to be had.
+pub(crate) enum Bytes<'a> {
+    Slice(&'a [u8]),
+    Chunk(&'a Chunk, &'a Hold),
+    /// Only from the copy.
+    Cold,
+}
+
+impl Bytes<'_> {
+    /// Appends them to a buffer. False if they are cold.
+    pub(crate) fn append_to(&self, to: &mut Vec<u8>) -> bool {
+        match self {
+            Bytes::Slice(bytes) => {
+                to.extend_from_slice(bytes);
+                true
+            }
+            Bytes::Chunk(chunk, hold) => chunk.append_to(hold, to),
+            Bytes::Cold => false,
+        }
+    }
+}
+
+/// One unit of a file's content.
+pub(crate) struct UnitLook<'a> {
+    pub(crate) index: u64,
+    /// Up to where it holds data, in bytes.
+    pub(crate) len: usize,
+    /// The blocks that hold data; 0 for all.
+    pub(crate) blocks: u64,
+    pub(crate) identity: Identity,
+    /// The tier may know a copy by this slot.
+    pub(crate) slot: Option<Slot>,
+    /// A good copy that the unit knows itself.
+    pub(crate) copy: Option<Location>,
+    pub(crate) bytes: Bytes<'a>,
+}
+
+/// A part of a file's content.
+pub(crate) enum Look<'a> {
+    /// All of it, so little that it is no unit.
+    Little(&'a [u8]),
+    Unit(UnitLook<'a>),
+}
+
+impl Content {
+    /// Shows all units, in the order of the file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MemoryLimit`] without memory for a table; those of `visit`.
+    pub(crate) fn look_written(
+        &mut self,
+        who: &Who<'_>,
+        visit: &mut dyn FnMut(Look<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        if let Content::Foreign(foreign, _) = self
+            && foreign.len() > CHUNK
+        {
+            self.share_owned(who.account)?;
+        }
+        let whole = |bytes, slot| match bytes {
+            bytes if <[u8]>::len(bytes) <= NEVER_MAX => Look::Little(bytes),
+            bytes => Look::Unit(UnitLook {
+                index: 0,
+                len: bytes.len(),
+                blocks: 0,
+                identity: who.identity,
+                slot,
+                copy: None,
+                bytes: Bytes::Slice(bytes),
+            }),
+        };
+        match self {
+            Content::Empty => visit(Look::Little(&[])),
+            Content::Inline { len, bytes } => visit(Look::Little(&bytes[..*len as usize])),
+            Content::Buf(buf, slot) => visit(whole(buf, *slot)),
+            Content::Foreign(foreign, slot) => visit(whole(foreign, *slot)),
+            Content::Chunk(chunk) => {
+                let name = is_whole_file(chunk).then_some(who.identity);
+                look_chunk(chunk, 0, name, visit)
+            }
+            Content::Table(table) => table
+                .chunks()
+                .try_for_each(|(index, chunk)| look_chunk(chunk, index, None, visit)),
+            Content::Cold {
+                version, location, ..
+            } => visit(Look::Unit(UnitLook {
+                identity: Identity {
+                    version: u64::from(*version),
+                    ..who.identity
+                },
+                copy: Some(*location),
+                index: 0,
+                len: self.len() as usize,
+                blocks: 0,
+                slot: None,
+                bytes: Bytes::Cold,
+            })),
+        }
+    }
+
+    /// Has a unit know a copy of its bytes, if they are the ones with that name; says which slot it has.
+    pub(crate) fn keep_written(
+        &self,
+        index: u64,
+        identity: Identity,
+        cold: Location,
+        len: usize,
+    ) -> Kept {
+        match self {
+            Content::Chunk(chunk) if index == 0 => chunk.keep_written(identity, cold, len),
+            Content::Table(table) => match table.chunk(index) {
+                Some(chunk) => chunk.keep_written(identity, cold, len),
+                None => Kept::No,
+            },
+            _ => Kept::No,
+        }
+    }
+
+    /// A file of up to one chunk without holes that is cold from the start. Takes its quota.
+    pub(crate) fn cold_whole(
+        len: usize,
+        version: u32,
+        location: Location,
+        account: &Account,
+    ) -> Result<Self, Fault> {
+        debug_assert!((1..=CHUNK).contains(&len));
+        account.quota.reserve(len as u64)?;
+        Ok(Content::Cold {
+            len: cold_len_bytes(len as u32),
+            version,
+            location,
+        })
+    }
+
+    /// A file of `len` bytes with these chunks, by their numbers.
+    pub(crate) fn of_chunks(
+        chunks: Vec<(u64, Arc<Chunk>)>,
+        len: u64,
+        account: &Arc<Account>,
+    ) -> Result<Self, Fault> {
+        let table = Table::sparse(chunks, len, account)?;
+        Ok(Content::Table(Arc::new(table)))
+    }
+}
+
+/// Shows a chunk. One that is all of a file goes by the file's name, as long as it knows no copy itself.
+fn look_chunk(
+    chunk: &Arc<Chunk>,
+    index: u64,
+    name: Option<Identity>,
+    visit: &mut dyn FnMut(Look<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let slot = chunk.slot();
+    chunk.look_written(index, |hold, own, copy| {
+        visit(Look::Unit(UnitLook {
+            index,
+            len: chunk.data_end(),
+            blocks: chunk.holes(),
+            identity: name.filter(|_| copy.is_none()).unwrap_or(own),
+            slot,
+            copy,
+            bytes: match hold.is_cold() {
+                true => Bytes::Cold,
+                false => Bytes::Chunk(chunk, hold),
+            },
+        }))
+    })
+}

@@ -1,0 +1,348 @@
+//! What changed since the last commit of a persistent filesystem, and the gate that makes a commit
+//! see no operation half done.
+//!
+//! Whoever changes a node passes the gate before the first lock of a node and leaves it after the
+//! last one. A commit closes the gate, so what it finds is the outcome of whole operations:
+//! everything that was changed before, and nothing of what comes after.
+//!
+//! Names are noted as the records that a journal keeps, in the order of the changes of each
+//! directory. Nodes are noted once, by reference; what they are is looked at when the gate is
+//! closed. Knows nothing of disks.
+
+use std::cell::Cell;
+use std::fmt;
+use std::mem;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::base::sync::{
+    Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak, thread, thread_local,
+};
+use crate::journal::{Group, Record};
+use crate::namespace::inode::Inode;
+
+/// Threads that change different directories note it in different shards.
+const SHARDS: u64 = 16;
+/// What a node that was noted counts for, beside its content, in bytes.
+const NODE_BYTES: u64 = 256;
+/// How long a thread that waits for a commit sleeps between two looks.
+const NAP: Duration = Duration::from_millis(1);
+
+/// Whoever makes changes durable.
+pub(crate) trait Commits: Send + Sync {
+    /// Asks for a commit, and returns at once. False if none will succeed for now.
+    fn call(&self) -> bool;
+
+    /// Makes everything durable that was done before.
+    fn commit(&self) -> Result<(), Fault>;
+
+    /// Fails if nothing may be changed: for ever, or because the disk is full and, as `is_full` says, so is memory.
+    fn check(&self, is_full: bool) -> Result<(), Fault>;
+
+    /// Whether each call is to be durable when it returns.
+    fn is_each_call_durable(&self) -> bool;
+}
+
+/// Where a thread is, so that it passes a gate once.
+#[derive(Clone, Copy, Default)]
+struct Here {
+    /// The changes whose gate it is within, by address.
+    at: usize,
+    depth: u32,
+    /// It changed something since it was asked last.
+    has_changed: bool,
+}
+
+thread_local! {
+    static HERE: Cell<Here> = const { Cell::new(Here { at: 0, depth: 0, has_changed: false }) };
+}
+
+#[derive(Default)]
+struct Shard {
+    names: Group,
+    nodes: Vec<Weak<Inode>>,
+    gone: Vec<u64>,
+}
+
+/// Everything that changed between two commits.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Records of names, in the order of the changes of each directory.
+    pub(crate) names: Group,
+    /// Nodes that were changed or named; one may be there twice.
+    pub(crate) nodes: Vec<Weak<Inode>>,
+    /// Numbers of nodes that are no more.
+    pub(crate) gone: Vec<u64>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.nodes.is_empty() && self.gone.is_empty()
+    }
+}
+
+/// See the module's documentation.
+pub(crate) struct Changes {
+    gate: RwLock<()>,
+    shards: [Mutex<Shard>; SHARDS as usize],
+    /// What the next commit has to write, in bytes, about.
+    pending: AtomicU64,
+    /// So much may wait for a commit. One is asked for when half of it does.
+    pending_max: u64,
+    commits: OnceLock<Weak<dyn Commits>>,
+    /// Nothing is noted any more.
+    is_over: AtomicBool,
+}
+
+impl Changes {
+    /// Nothing changed so far. About `pending_max` bytes may wait for a commit.
+    pub(crate) fn new(pending_max: u64) -> Self {
+        Changes {
+            gate: RwLock::new(()),
+            shards: [const { () }; SHARDS as usize].map(|()| Mutex::default()),
+            pending: AtomicU64::new(0),
+            pending_max,
+            commits: OnceLock::new(),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// Says who commits. Before that nobody waits for a commit.
+    pub(crate) fn attach(&self, commits: Weak<dyn Commits>) {
+        // The first one stays: a filesystem has one committer.
+        self.commits.get_or_init(|| commits);
+    }
+
+    fn commits(&self) -> Option<Arc<dyn Commits>> {
+        self.commits.get()?.upgrade()
+    }
+
+    /// Fails if nothing may be changed.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        match self.commits() {
+            Some(commits) => commits.check(self.is_full()),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes everything durable that was done before.
+    pub(crate) fn commit(&self) -> Result<(), Fault> {
+        match self.commits() {
+            Some(commits) => commits.commit(),
+            None => Err(ErrorKind::Closed.into()),
+        }
+    }
+
+    /// To be called at the end of every call that may have changed something: makes it durable, if that is due by then.
+    pub(crate) fn settle<R>(&self, done: Result<R, Fault>) -> Result<R, Fault> {
+        if take_changed()
+            && done.is_ok()
+            && let Some(commits) = self.commits()
+            && commits.is_each_call_durable()
+        {
+            commits.commit()?;
+        }
+        done
+    }
+
+    /// From now on nothing is noted.
+    pub(crate) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    fn shard(&self, number: u64) -> &Mutex<Shard> {
+        &self.shards[(number % SHARDS) as usize]
+    }
+
+    /// Passes the gate, unless the thread is within it. To be called with no lock of a node held that
+    /// was taken otherwise.
+    pub(crate) fn enter(&self) -> Pass<'_> {
+        let at = std::ptr::from_ref(self).addr();
+        let here = HERE.get();
+        if here.depth > 0 && here.at == at {
+            HERE.set(Here {
+                depth: here.depth + 1,
+                ..here
+            });
+            return Pass {
+                before: here,
+                gate: None,
+            };
+        }
+        if self.is_full() {
+            self.wait_for_commit();
+        }
+        let gate = Some(self.gate.read());
+        HERE.set(Here {
+            at,
+            depth: 1,
+            ..here
+        });
+        Pass { before: here, gate }
+    }
+
+    fn is_full(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) >= self.pending_max
+    }
+
+    /// Waits until less waits for a commit, or none will come.
+    #[cold]
+    fn wait_for_commit(&self) {
+        let Some(commits) = self.commits() else {
+            return;
+        };
+        while self.is_full() && commits.call() {
+            thread::park_timeout(NAP);
+        }
+    }
+
+    /// Notes that the next commit has so many bytes more to write.
+    #[inline]
+    pub(crate) fn note_pending(&self, bytes: u64) {
+        let before = self.pending.fetch_add(bytes, Ordering::Relaxed);
+        let due = self.pending_max / 2;
+        if before < due
+            && before.saturating_add(bytes) >= due
+            && let Some(commits) = self.commits()
+        {
+            commits.call();
+        }
+    }
+
+    /// Notes a node. Its state is locked, within the gate.
+    pub(crate) fn note_node(&self, node: &Arc<Inode>) {
+        note_change();
+        let mut shard = self.shard(node.number()).lock();
+        if self.is_over.load(Ordering::Acquire) {
+            return;
+        }
+        shard.nodes.push(Arc::downgrade(node));
+        drop(shard);
+        self.note_pending(NODE_BYTES);
+    }
+
+    /// Notes that a name leads to a node from now on, or to none. The directory is locked, within the gate.
+    pub(crate) fn note_name(&self, directory: u64, name: &[u8], node: Option<&Arc<Inode>>) {
+        note_change();
+        let record = match node {
+            Some(node) => Record::Entry {
+                directory,
+                name,
+                child: node.number(),
+            },
+            None => Record::EntryGone { directory, name },
+        };
+        let mut shard = self.shard(directory).lock();
+        if self.is_over.load(Ordering::Acquire) {
+            return;
+        }
+        let noted = shard.names.push(&record);
+        debug_assert!(noted.is_ok(), "a name of 1 to 255 bytes fits a record");
+        drop(shard);
+        self.note_pending(name.len() as u64);
+    }
+
+    /// Notes that a node was dropped.
+    pub(crate) fn note_gone(&self, number: u64) {
+        if !self.is_over.load(Ordering::Acquire) {
+            self.shard(number).lock().gone.push(number);
+        }
+    }
+
+    /// Closes the gate: returns when nobody is within it any more.
+    pub(crate) fn close(&self) -> Closed<'_> {
+        Closed {
+            changes: self,
+            _gate: self.gate.write(),
+        }
+    }
+
+    /// Notes once more what a commit could not keep.
+    pub(crate) fn put_back(&self, batch: Batch) {
+        let _gate = self.gate.write();
+        let mut first = self.shards[0].lock();
+        let mut newer = mem::take(&mut *first);
+        drop(first);
+        // What was noted since, of any directory, comes behind.
+        let mut names = batch.names;
+        let mut nodes = batch.nodes;
+        let mut gone = batch.gone;
+        names.append(&newer.names);
+        nodes.append(&mut newer.nodes);
+        gone.append(&mut newer.gone);
+        for shard in &self.shards[1..] {
+            let mut newer = mem::take(&mut *shard.lock());
+            names.append(&newer.names);
+            nodes.append(&mut newer.nodes);
+            gone.append(&mut newer.gone);
+        }
+        *self.shards[0].lock() = Shard { names, nodes, gone };
+    }
+}
+
+fn note_change() {
+    let here = HERE.get();
+    HERE.set(Here {
+        has_changed: true,
+        ..here
+    });
+}
+
+/// Whether the thread changed anything of a persistent filesystem since this was asked last.
+pub(crate) fn take_changed() -> bool {
+    let here = HERE.get();
+    if here.has_changed {
+        HERE.set(Here {
+            has_changed: false,
+            ..here
+        });
+    }
+    here.has_changed
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Changes({} bytes)", self.pending.load(Ordering::Relaxed))
+    }
+}
+
+/// Being within the gate, until it is dropped.
+pub(crate) struct Pass<'a> {
+    before: Here,
+    gate: Option<RwLockReadGuard<'a, ()>>,
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        let here = HERE.get();
+        HERE.set(Here {
+            has_changed: here.has_changed,
+            ..self.before
+        });
+        drop(self.gate.take());
+    }
+}
+
+/// A closed gate, until it is dropped.
+pub(crate) struct Closed<'a> {
+    changes: &'a Changes,
+    _gate: RwLockWriteGuard<'a, ()>,
+}
+
+impl Closed<'_> {
+    /// Everything that was noted; from now on it counts as not changed.
+    pub(crate) fn take(&self) -> Batch {
+        let mut batch = Batch::default();
+        for shard in &self.changes.shards {
+            let mut shard = mem::take(&mut *shard.lock());
+            batch.names.append(&shard.names);
+            batch.nodes.append(&mut shard.nodes);
+            batch.gone.append(&mut shard.gone);
+        }
+        self.changes.pending.store(0, Ordering::Relaxed);
+        batch
+    }
+}

@@ -1,0 +1,408 @@
+//! What changed, as records: nodes as they are while the gate is closed, and their content.
+//!
+//! Content that has a good copy in the segments is referred to where it lies. Other content is copied aside, written
+//! when there is enough of it, and referred to then.
+
+use crate::base::error::Fault;
+use crate::base::sync::Arc;
+use crate::cold::segment::{Extent, RECORD_MAX, ReadError, Record as Written, Store};
+use crate::journal::{self, Group, Node, NodeKind, Record, Time, Xattrs};
+use crate::memory::chunk::CHUNK;
+use crate::memory::tier::Identity;
+use crate::memory::written::{Look, UnitLook};
+use crate::mover::Mover;
+use crate::mover::kept::{extent_of, lasting_id};
+use crate::namespace::inode::{Body, FileType, Inode, NOTED, PERMISSIONS, State};
+use crate::namespace::times::Timestamp;
+use crate::namespace::volume::ROOT;
+
+use super::known::{Content, Known, Units};
+
+/// So much is copied aside before it is written, in bytes.
+const STAGE_BYTES: usize = 8 << 20;
+
+/// Where the bytes of a unit lie, or will.
+#[derive(Clone, Copy)]
+enum Place {
+    /// As the last commit had it.
+    Same(Extent),
+    At(Extent),
+    /// The number of what was staged.
+    Staged(usize),
+}
+
+struct Unit {
+    index: u64,
+    len: usize,
+    blocks: u64,
+    identity: Identity,
+    place: Place,
+}
+
+/// The new content of a file whose units are not all written yet.
+struct Pending {
+    number: u64,
+    generation: u64,
+    len: u64,
+    units: Vec<Unit>,
+}
+
+/// Bytes that are copied aside.
+struct Staged {
+    node: Arc<Inode>,
+    index: u64,
+    identity: Identity,
+    start: usize,
+    len: usize,
+}
+
+/// Bytes that were written, of a unit that may know them from now on.
+pub(super) struct Fresh {
+    pub(super) node: Arc<Inode>,
+    pub(super) index: u64,
+    pub(super) identity: Identity,
+    pub(super) extent: Extent,
+}
+
+/// What becomes of the known nodes if the commit succeeds.
+pub(super) enum Change {
+    Node(u64),
+    Content(u64, Content),
+    Gone(u64),
+}
+
+/// See the module's documentation.
+pub(super) struct Capture<'a> {
+    mover: &'a Mover,
+    segments: &'a Arc<Store>,
+    known: &'a Known,
+    pub(super) group: Group,
+    pub(super) changes: Vec<Change>,
+    /// Nodes that were looked at.
+    pub(super) nodes: Vec<Arc<Inode>>,
+    pending: Vec<Pending>,
+    buffer: Vec<u8>,
+    staged: Vec<Staged>,
+    pub(super) fresh: Vec<Fresh>,
+    /// References that the commit holds and must give back if it fails.
+    pub(super) held: Vec<Extent>,
+}
+
+impl<'a> Capture<'a> {
+    pub(super) fn new(mover: &'a Mover, segments: &'a Arc<Store>, known: &'a Known) -> Self {
+        Capture {
+            mover,
+            segments,
+            known,
+            group: Group::new(),
+            changes: Vec::new(),
+            nodes: Vec::new(),
+            pending: Vec::new(),
+            buffer: Vec::new(),
+            staged: Vec::new(),
+            fresh: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
+    /// Looks at a node, if that was not done yet. The gate is closed.
+    ///
+    /// # Errors
+    /// Those of the disk, where so much is copied aside that it has to be written.
+    pub(super) fn node(&mut self, node: Arc<Inode>) -> Result<(), Fault> {
+        let mut state = node.write_quietly();
+        if state.mode & NOTED == 0 {
+            return Ok(());
+        }
+        state.mode &= !NOTED;
+        self.nodes.push(node.clone());
+        let number = node.number();
+        if state.links == 0 {
+            if self.known.contains(number) {
+                self.gone(number)?;
+            }
+            return Ok(());
+        }
+        self.record(&node, &state)?;
+        self.changes.push(Change::Node(number));
+        if node.kind() == FileType::File
+            && self.known.content(number).map(|known| known.generation) != Some(state.generation())
+        {
+            self.content(&node, &mut state)?;
+        }
+        Ok(())
+    }
+
+    /// A node is no more.
+    pub(super) fn gone(&mut self, number: u64) -> Result<(), Fault> {
+        if number != ROOT && self.known.contains(number) {
+            self.group.push(&Record::NodeGone { number })?;
+            self.changes.push(Change::Gone(number));
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, node: &Arc<Inode>, state: &State) -> Result<(), Fault> {
+        let known = node.describe(state);
+        let time = |time: Timestamp| Time {
+            seconds: time.seconds,
+            nanos: time.nanos,
+        };
+        let xattrs = node.xattrs_of(state);
+        let pairs: Vec<(&[u8], &[u8])> = xattrs
+            .iter()
+            .map(|(name, value)| (&name[..], &value[..]))
+            .collect();
+        self.group.push(&Record::Node(Node {
+            number: node.number(),
+            kind: match node.kind() {
+                FileType::File => NodeKind::File,
+                FileType::Directory => NodeKind::Directory,
+                FileType::Symlink => NodeKind::Symlink,
+            },
+            mode: u32::from(state.mode & PERMISSIONS),
+            uid: known.uid(),
+            gid: known.gid(),
+            links: u64::from(state.links),
+            accessed: time(known.accessed()),
+            modified: time(known.modified()),
+            changed: time(known.changed()),
+            created: time(known.created()),
+            len: state.content().map_or(0, |content| content.len()),
+            priority: state.priority(),
+            pinned: state.has_pin(),
+            accesses: 0,
+            xattrs: Xattrs::new(&pairs),
+            target: match &state.body {
+                Body::Symlink(target) => target,
+                _ => &[],
+            },
+        }))
+    }
+
+    fn content(&mut self, node: &Arc<Inode>, state: &mut State) -> Result<(), Fault> {
+        let number = node.number();
+        let generation = state.generation();
+        let who = node.who(state);
+        let Some(content) = state.content_mut() else {
+            return Ok(());
+        };
+        let len = content.len();
+        let mut units = Vec::new();
+        let mut little = None;
+        content.look_written(&who, &mut |look| {
+            match look {
+                Look::Little(bytes) => little = Some(bytes.to_vec()),
+                Look::Unit(unit) if unit.len == 0 => {}
+                Look::Unit(unit) => units.push(self.unit(node, unit)?),
+            }
+            Ok(())
+        })?;
+        if let Some(bytes) = little {
+            self.group.push(&Record::Content(journal::Content {
+                node: number,
+                whole: true,
+                extents: journal::Extents::new(&[]),
+            }))?;
+            if !bytes.is_empty() {
+                self.group.push(&Record::Inline {
+                    node: number,
+                    offset: 0,
+                    bytes: &bytes,
+                })?;
+            }
+            let content = Content {
+                generation,
+                units: Units::new(),
+            };
+            self.changes.push(Change::Content(number, content));
+            return Ok(());
+        }
+        self.pending.push(Pending {
+            number,
+            generation,
+            len,
+            units,
+        });
+        if self.buffer.len() >= STAGE_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn unit(&mut self, node: &Arc<Inode>, unit: UnitLook<'_>) -> Result<Unit, Fault> {
+        let beside = |slot| match unit.identity.is_chunk() {
+            true => None,
+            false => self.mover.copy_of(slot, unit.identity.version),
+        };
+        let copy = match unit.copy {
+            Some(location) => Some(extent_of(location)),
+            None => unit.slot.and_then(beside),
+        };
+        let known = self.known.content(node.number());
+        let known = known.and_then(|known| known.unit(unit.index));
+        let place = match copy {
+            Some(extent) if known == Some(extent) => Place::Same(extent),
+            Some(extent) if self.segments.retain(extent) => {
+                self.held.push(extent);
+                Place::At(extent)
+            }
+            _ => Place::Staged(self.stage(node, &unit, copy)?),
+        };
+        Ok(Unit {
+            index: unit.index,
+            len: unit.len,
+            blocks: unit.blocks,
+            identity: unit.identity,
+            place,
+        })
+    }
+
+    /// Copies the bytes of a unit aside.
+    fn stage(
+        &mut self,
+        node: &Arc<Inode>,
+        unit: &UnitLook<'_>,
+        copy: Option<Extent>,
+    ) -> Result<usize, Fault> {
+        let start = self.buffer.len();
+        if !unit.bytes.append_to(&mut self.buffer) {
+            // It is cold, and its copy has as many references as can be counted.
+            self.buffer.resize(start + unit.len, 0);
+            let id = lasting_id(unit.identity);
+            let extent = copy.ok_or_else(|| Fault::miss(unit.index))?;
+            self.segments
+                .read(id, extent, 0, &mut self.buffer[start..])
+                .map_err(|error| match error {
+                    ReadError::Fault(fault) => fault,
+                    ReadError::Gone => Fault::miss(unit.index),
+                })?;
+        }
+        self.staged.push(Staged {
+            node: node.clone(),
+            index: unit.index,
+            identity: unit.identity,
+            start,
+            len: unit.len,
+        });
+        Ok(self.fresh.len() + self.staged.len() - 1)
+    }
+
+    /// Writes all that was copied aside. Nobody needs it to be durable yet.
+    fn flush(&mut self) -> Result<(), Fault> {
+        let parts: Vec<[&[u8]; 1]> = self
+            .staged
+            .iter()
+            .map(|staged| [&self.buffer[staged.start..staged.start + staged.len]])
+            .collect();
+        let records: Vec<Written<'_>> = self
+            .staged
+            .iter()
+            .zip(&parts)
+            .map(|(staged, parts)| Written {
+                id: lasting_id(staged.identity),
+                parts,
+            })
+            .collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let extents = self.mover.append_kept(self.segments, &records)?;
+        drop(records);
+        for (staged, extent) in self.staged.drain(..).zip(extents) {
+            self.held.push(extent);
+            self.fresh.push(Fresh {
+                node: staged.node,
+                index: staged.index,
+                identity: staged.identity,
+                extent,
+            });
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes what is left, and says in records where all content lies.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(super) fn finish(&mut self) -> Result<(), Fault> {
+        self.flush()?;
+        for pending in std::mem::take(&mut self.pending) {
+            self.place(pending)?;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, pending: Pending) -> Result<(), Fault> {
+        let Pending {
+            number,
+            generation,
+            len,
+            units,
+        } = pending;
+        let extent_at = |place| match place {
+            Place::Same(extent) | Place::At(extent) => extent,
+            Place::Staged(number) => self.fresh[number].extent,
+        };
+        let all: Units = units
+            .iter()
+            .map(|unit| (unit.index, extent_at(unit.place)))
+            .collect();
+        let content = Content {
+            generation,
+            units: all,
+        };
+        let known = self.known.content(number);
+        // Where a unit is no more all are listed; else those that are new replace what was there.
+        let is_missing = |unit: &(u64, Extent)| content.unit(unit.0).is_none();
+        let whole =
+            known.is_none_or(|known| known.units.is_empty() || known.units.iter().any(is_missing));
+        let extents: Vec<journal::Extent> = units
+            .iter()
+            .filter(|unit| whole || !matches!(unit.place, Place::Same(_)))
+            .map(|unit| entry(unit, extent_at(unit.place), len))
+            .collect();
+        // A record must not be longer than the journal takes.
+        let mut is_first = true;
+        for some in extents.chunks(EXTENTS_MAX) {
+            self.group.push(&Record::Content(journal::Content {
+                node: number,
+                whole: whole && is_first,
+                extents: journal::Extents::new(some),
+            }))?;
+            is_first = false;
+        }
+        if whole && extents.is_empty() {
+            self.group.push(&Record::Content(journal::Content {
+                node: number,
+                whole,
+                extents: journal::Extents::new(&[]),
+            }))?;
+        }
+        self.changes.push(Change::Content(number, content));
+        Ok(())
+    }
+}
+
+/// The most extents in one record.
+pub(super) const EXTENTS_MAX: usize = 64 << 10;
+
+fn entry(unit: &Unit, extent: Extent, file_len: u64) -> journal::Extent {
+    let offset = unit.index * CHUNK as u64;
+    let (segment, place, stored) = extent.to_parts();
+    let id = lasting_id(unit.identity);
+    debug_assert!(offset < file_len && unit.len <= RECORD_MAX);
+    journal::Extent {
+        offset,
+        len: unit.len as u64,
+        segment,
+        place,
+        stored,
+        record_len: extent.len() as u64,
+        owner: id.inode,
+        index: id.index,
+        generation: id.generation,
+        blocks: unit.blocks,
+    }
+}

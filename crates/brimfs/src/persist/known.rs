@@ -1,0 +1,64 @@
+//! What is durable of each file's content: which generation, and where its units lie.
+//!
+//! The last commit's state, not that of memory. Each extent here is one reference to its record.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use crate::cold::segment::Extent;
+
+/// The units of a file, in its order. Most have one.
+pub(super) type Units = SmallVec<[(u64, Extent); 1]>;
+
+/// The durable content of one file.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// Of the content in memory when it was captured.
+    pub(super) generation: u64,
+    pub(super) units: Units,
+}
+
+impl Content {
+    pub(super) fn unit(&self, index: u64) -> Option<Extent> {
+        let at = self.units.binary_search_by_key(&index, |unit| unit.0);
+        at.ok().map(|at| self.units[at].1)
+    }
+}
+
+/// All nodes that are durable, by number. What is no file has no content here.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    nodes: HashMap<u64, Option<Content>, FixedState>,
+}
+
+impl Known {
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.nodes.contains_key(&number)
+    }
+
+    pub(super) fn content(&self, number: u64) -> Option<&Content> {
+        self.nodes.get(&number)?.as_ref()
+    }
+
+    /// A node without content, if it is not known already.
+    pub(super) fn add(&mut self, number: u64) {
+        self.nodes.entry(number).or_default();
+    }
+
+    /// Replaces the content of a file. Adds the extents that it had and has no more to `freed`.
+    pub(super) fn replace(&mut self, number: u64, content: Content, freed: &mut Vec<Extent>) {
+        if let Some(Some(old)) = self.nodes.get(&number) {
+            let is_gone = |unit: &&(u64, Extent)| content.unit(unit.0) != Some(unit.1);
+            freed.extend(old.units.iter().filter(is_gone).map(|unit| unit.1));
+        }
+        self.nodes.insert(number, Some(content));
+    }
+
+    /// Forgets a node. Adds the extents that it had to `freed`.
+    pub(super) fn remove(&mut self, number: u64, freed: &mut Vec<Extent>) {
+        if let Some(Some(old)) = self.nodes.remove(&number) {
+            freed.extend(old.units.iter().map(|unit| unit.1));
+        }
+    }
+}

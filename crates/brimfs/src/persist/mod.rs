@@ -1,0 +1,403 @@
+//! What makes a filesystem outlive the process: commits to a journal and to segments, and the way back.
+//!
+//! One [`Persistence`] belongs to one filesystem, whose changes it commits:
+//!
+//! 1. It closes the gate of [`Changes`], so that nothing is half done, and looks at every node that changed.
+//!    Content without a good copy is copied aside.
+//! 2. The gate is open again. What was copied aside is written to segments, which are then made durable.
+//! 3. One group of the journal says all of it. When that is durable, the commit is.
+//! 4. What the commit before had and this one has no more is released in the segments.
+//!
+//! A commit that finds no space changes nothing: all is noted again, and the next one tries once more.
+//! After a failed flush nothing is committed any more.
+//!
+//! Lock order: `core`; the gate; nodes; what lies below them.
+
+mod capture;
+mod checkpoint;
+mod image;
+mod known;
+mod open;
+mod restore;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::error::{ErrorKind, Fault};
+use crate::base::fork;
+use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::base::sync::{Arc, Mutex, Weak, thread};
+use crate::cold::segment::{Extent, Store};
+use crate::io::directory::{Directory, DirectoryLock};
+use crate::journal::{Counters, Group, Record, Writer};
+use crate::memory::residence::Kept;
+use crate::memory::tier::Tier;
+use crate::mover::Mover;
+use crate::namespace::changes::{Batch, Changes, Commits};
+use crate::namespace::inode::{Inode, NOTED};
+use crate::namespace::volume::Volume;
+
+use capture::{Capture, Change, Fresh};
+use known::Known;
+
+pub(crate) use open::{Plan, open};
+
+/// When changes become durable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Before the call that makes them returns.
+    Sync,
+    /// After so long at most, or when they are asked for.
+    Interval(Duration),
+    /// When they are asked for, or so many that they have to be.
+    Manual,
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Durability::Interval(Duration::from_secs(1))
+    }
+}
+
+#[cold]
+fn corrupt(text: String) -> Fault {
+    Fault::text(ErrorKind::Corrupt, text)
+}
+
+#[cold]
+fn unsupported(text: String) -> Fault {
+    Fault::text(ErrorKind::Unsupported, text)
+}
+
+/// What only one commit at a time may touch.
+struct Core {
+    /// Nothing once the filesystem is closed.
+    writer: Option<Writer>,
+    known: Known,
+    /// Nodes of an image that no name leads to: the first commit says so.
+    nameless: Vec<u64>,
+    /// Of what is known, but not yet released in the segments.
+    freed: Vec<Extent>,
+}
+
+/// See the module's documentation.
+pub(crate) struct Persistence {
+    directory: Arc<dyn Directory>,
+    segments: Arc<Store>,
+    volume: Arc<Volume>,
+    durability: Durability,
+    read_only: bool,
+    core: Mutex<Core>,
+    /// Commits that closed the gate so far, by number.
+    begun: AtomicU64,
+    /// The last one of them that is durable.
+    durable: AtomicU64,
+    /// Why the last commit failed, if it did.
+    problem: Mutex<Option<(ErrorKind, Box<str>)>>,
+    has_failed: AtomicBool,
+    called: AtomicBool,
+    clerk: Mutex<Option<(thread::Thread, u32)>>,
+    /// Held as long as the directory is in use.
+    lock: Mutex<Option<Box<dyn DirectoryLock>>>,
+}
+
+impl Persistence {
+    fn changes(&self) -> Option<&Changes> {
+        self.volume.changes.as_deref()
+    }
+
+    fn mover(&self) -> Option<&Mover> {
+        let tier = self.volume.account.budget.tier()?;
+        let tier: &dyn std::any::Any = tier;
+        tier.downcast_ref::<Mover>()
+    }
+
+    /// Makes everything durable that was done before the call.
+    ///
+    /// # Errors
+    /// What the disk says; [`ErrorKind::Closed`].
+    pub(crate) fn commit(&self) -> Result<(), Fault> {
+        let before = self.begun.load(Ordering::Acquire);
+        let mut core = self.core.lock();
+        if self.durable.load(Ordering::Acquire) > before {
+            // It closed the gate after this call began.
+            return Ok(());
+        }
+        if self.read_only {
+            return Ok(());
+        }
+        let done = self.commit_locked(&mut core);
+        self.note_problem(done.as_ref().err());
+        done
+    }
+
+    fn note_problem(&self, fault: Option<&Fault>) {
+        let mut problem = self.problem.lock();
+        *problem = fault.map(|fault| (fault.kind(), fault.says().into()));
+        self.has_failed.store(problem.is_some(), Ordering::Release);
+    }
+
+    /// The error of whoever wants to change something after a commit failed.
+    #[cold]
+    fn refusal(&self) -> Result<(), Fault> {
+        match &*self.problem.lock() {
+            None => Ok(()),
+            Some((kind, text)) => {
+                let text =
+                    format!("nothing can be made durable until the store is opened anew: {text}");
+                Err(Fault::text(*kind, text))
+            }
+        }
+    }
+
+    fn commit_locked(&self, core: &mut Core) -> Result<(), Fault> {
+        let (Some(changes), Some(mover)) = (self.changes(), self.mover()) else {
+            return Ok(());
+        };
+        if core.writer.is_none() {
+            return Err(ErrorKind::Closed.into());
+        }
+        let closed = changes.close();
+        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let batch = closed.take();
+        if batch.is_empty() && core.nameless.is_empty() {
+            drop(closed);
+            self.durable.store(number, Ordering::Release);
+            return Ok(());
+        }
+        let mut capture = Capture::new(mover, &self.segments, &core.known);
+        let looked = self.look(&mut capture, &batch, &core.nameless);
+        let next_node = self.volume.next_number();
+        drop(closed);
+        let done = looked
+            .and_then(|()| capture.finish())
+            .and_then(|()| self.say(&mut core.writer, &mut capture, &batch, next_node));
+        let Capture {
+            changes: news,
+            nodes,
+            fresh,
+            held,
+            ..
+        } = capture;
+        match done {
+            Ok(()) => {
+                self.durable.store(number, Ordering::Release);
+                core.nameless.clear();
+                self.settle(core, news);
+                for fresh in fresh {
+                    keep(mover, fresh);
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                for extent in held {
+                    self.segments.release(extent);
+                }
+                self.put_back(changes, batch, nodes);
+                Err(fault)
+            }
+        }
+    }
+
+    fn look(
+        &self,
+        capture: &mut Capture<'_>,
+        batch: &Batch,
+        nameless: &[u64],
+    ) -> Result<(), Fault> {
+        for node in &batch.nodes {
+            if let Some(node) = node.upgrade() {
+                capture.node(node)?;
+            }
+        }
+        for number in batch.gone.iter().chain(nameless) {
+            capture.gone(*number)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the group and makes it durable, after what it refers to.
+    fn say(
+        &self,
+        writer: &mut Option<Writer>,
+        capture: &mut Capture<'_>,
+        batch: &Batch,
+        next_node: u64,
+    ) -> Result<(), Fault> {
+        let writer = writer.as_mut().ok_or(ErrorKind::Closed)?;
+        let group: &mut Group = &mut capture.group;
+        group.append(&batch.names);
+        group.push(&Record::Counters(Counters {
+            next_node,
+            next_segment: 0,
+        }))?;
+        // A full disk is noticed before anything is flushed.
+        writer.reserve(group.len())?;
+        self.segments.sync()?;
+        writer.append(group)?;
+        writer.sync().map(drop)
+    }
+
+    /// The commit is durable: what it says is what is known from now on.
+    fn settle(&self, core: &mut Core, news: Vec<Change>) {
+        let mut freed = std::mem::take(&mut core.freed);
+        for change in news {
+            match change {
+                Change::Node(number) => core.known.add(number),
+                Change::Content(number, content) => core.known.replace(number, content, &mut freed),
+                Change::Gone(number) => core.known.remove(number, &mut freed),
+            }
+        }
+        for extent in freed.drain(..) {
+            self.segments.release(extent);
+        }
+        core.freed = freed;
+    }
+
+    /// Notes all changes once more, for the next commit.
+    fn put_back(&self, changes: &Changes, mut batch: Batch, nodes: Vec<Arc<Inode>>) {
+        for node in nodes {
+            let mut state = node.write_quietly();
+            // Who changed it since has noted it.
+            if state.mode & NOTED == 0 {
+                state.mode |= NOTED;
+                batch.nodes.push(Arc::downgrade(&node));
+            }
+        }
+        changes.put_back(batch);
+    }
+
+    /// Commits what is left and lets the directory go. Later commits fail.
+    ///
+    /// # Errors
+    /// As [`Persistence::commit`]: what was not durable before is lost then.
+    pub(crate) fn close(&self) -> Result<(), Fault> {
+        let mut core = self.core.lock();
+        if core.writer.is_none() {
+            return Ok(());
+        }
+        let done = self.commit_locked(&mut core);
+        let closed = match core.writer.take() {
+            Some(writer) if done.is_ok() => self.segments.close().and_then(|()| writer.close()),
+            _ => Ok(()),
+        };
+        if let Some(changes) = self.changes() {
+            changes.end();
+        }
+        drop(self.lock.lock().take());
+        self.wake_clerk();
+        done.and(closed)
+    }
+
+    fn wake_clerk(&self) {
+        if let Some((thread, born)) = &*self.clerk.lock()
+            && *born == fork::generation()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// Starts the thread that commits now and then.
+    fn employ_clerk(self: &Arc<Self>) {
+        let nap = match self.durability {
+            Durability::Interval(interval) => interval,
+            // It is called for when there is much.
+            Durability::Sync | Durability::Manual => Duration::from_secs(3600),
+        };
+        let weak = Arc::downgrade(self);
+        let handle = thread::spawn(move || work(&weak, nap));
+        *self.clerk.lock() = Some((handle.thread().clone(), fork::generation()));
+    }
+}
+
+/// Has a unit know what was written of it, if it did not change since.
+fn keep(mover: &Mover, fresh: Fresh) {
+    let Fresh {
+        node,
+        index,
+        identity,
+        extent,
+    } = fresh;
+    let state = node.write_quietly();
+    let Some(content) = state.content() else {
+        return;
+    };
+    if identity == node.who(&state).identity {
+        if let Some(slot) = content.slot() {
+            mover.keep_written(node.unit(0), slot, identity, extent);
+        }
+        return;
+    }
+    let is_part = content.is_table();
+    let Some(location) = mover.locate(node.unit(index), extent, is_part) else {
+        return;
+    };
+    match content.keep_written(index, identity, location, extent.len()) {
+        Kept::Yes(slot) => {
+            if let Some(slot) = slot {
+                mover.note_clean(slot);
+            }
+        }
+        Kept::No => mover.forget(location),
+    }
+}
+
+fn work(persistence: &Weak<Persistence>, nap: Duration) {
+    while let Some(persistence) = persistence.upgrade() {
+        persistence.called.store(false, Ordering::Release);
+        if persistence.volume.born != fork::generation() {
+            return;
+        }
+        // Who asks for durability hears of errors; the next round tries again.
+        let done = persistence.commit();
+        let is_over = persistence.core.lock().writer.is_none();
+        drop(persistence);
+        drop(done);
+        if is_over {
+            return;
+        }
+        thread::park_timeout(nap);
+    }
+}
+
+impl Commits for Persistence {
+    fn call(&self) -> bool {
+        if !self.called.swap(true, Ordering::AcqRel) {
+            self.wake_clerk();
+        }
+        !self.has_failed.load(Ordering::Acquire)
+    }
+
+    fn commit(&self) -> Result<(), Fault> {
+        Persistence::commit(self)
+    }
+
+    #[inline]
+    fn check(&self, is_full: bool) -> Result<(), Fault> {
+        if self.read_only {
+            return Err(ErrorKind::ReadOnly.into());
+        }
+        if !self.has_failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let is_short = |kind| matches!(kind, ErrorKind::DiskFull | ErrorKind::DiskLimit);
+        let kind = self.problem.lock().as_ref().map(|problem| problem.0);
+        match kind.is_some_and(is_short) {
+            // What waits finds room in memory still.
+            true if !is_full => Ok(()),
+            true => self.commit(),
+            false => self.refusal(),
+        }
+    }
+
+    fn is_each_call_durable(&self) -> bool {
+        self.durability == Durability::Sync
+    }
+}
+
+impl fmt::Debug for Persistence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Persistence({:?})", self.durability)
+    }
+}

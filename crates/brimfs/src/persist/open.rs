@@ -1,0 +1,176 @@
+//! Opening: the lock, what the journal says, the segments, the tree.
+
+use crate::base::error::{ErrorKind, Fault};
+use crate::base::sync::atomic::{AtomicBool, AtomicU64};
+use crate::base::sync::{Arc, Mutex};
+use crate::cold::segment::{Options, Protection, Store};
+use crate::io::directory::{Directory, LockError, Sharing};
+use crate::journal::{self, Identity, Recovered, Writer, recover};
+use crate::memory::budget::Budget;
+use crate::mover::{Mover, TierSettings};
+use crate::namespace::changes::{Changes, Commits};
+use crate::namespace::inode::Inode;
+use crate::namespace::volume::Volume;
+
+use super::image::Image;
+use super::restore::{self, restore};
+use super::{Core, Durability, Persistence, checkpoint};
+
+/// So much may wait for a commit, at most, in bytes; a small memory limit allows an eighth of it.
+const PENDING_MAX: u64 = 64 << 20;
+const PENDING_SHARE: u64 = 8;
+/// Segments of this size can be given back soon, in bytes.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// A journal that has more groups than this is read once more only, when it is opened.
+const GROUPS_MAX: u64 = 256;
+
+/// What a persistent filesystem is opened with, beside the settings of any filesystem.
+pub(crate) struct Plan {
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) durability: Durability,
+    pub(crate) read_only: bool,
+    pub(crate) tier: TierSettings,
+    pub(crate) budget: Budget,
+}
+
+/// Opens what is in a directory, or begins there. `volume` makes an empty volume with these changes, charged to
+/// the plan's budget.
+///
+/// O(records of the journal); content is not read.
+///
+/// # Errors
+/// [`ErrorKind::StoreInUse`], naming the holder; [`ErrorKind::Corrupt`] and
+/// [`ErrorKind::Unsupported`] for what cannot be read; the limits of the filesystem, if what is there is more; those of the
+/// disk. The store is as it was then.
+pub(crate) fn open(
+    plan: Plan,
+    volume: impl FnOnce(Box<Changes>) -> Result<(Arc<Volume>, Arc<Inode>), Fault>,
+) -> Result<(Arc<Inode>, Arc<Persistence>), Fault> {
+    let Plan {
+        directory,
+        durability,
+        read_only,
+        tier,
+        budget,
+    } = plan;
+    let sharing = if read_only {
+        Sharing::Shared
+    } else {
+        Sharing::Exclusive
+    };
+    let lock = directory.lock(sharing).map_err(refused)?;
+    let mut image = Image::default();
+    let found = recover(&*directory, &mut image)?;
+    if read_only && found.identity.is_none() {
+        let text = "there is no store in this directory";
+        return Err(Fault::text(ErrorKind::NotFound, text));
+    }
+    let is_new = found.identity.is_none();
+    let writer = match read_only {
+        true => None,
+        false => Some(writer(&directory, &found)?),
+    };
+    let identity = found.identity.or(writer.as_ref().map(Writer::identity));
+    let identity = identity.unwrap_or(Identity([0; 16]));
+    if let Some(writer) = &writer
+        && found.groups > GROUPS_MAX
+    {
+        checkpoint::write(&image, &directory, writer)?;
+    }
+    let live = restore::live(&image)?;
+    let options = options(&tier, &*directory, budget.limit())?;
+    let segments = match read_only {
+        true => Store::named_read_only(directory.clone(), options, identity.0, &live),
+        false => Store::named(directory.clone(), options, identity.0, &live),
+    };
+    let segments = Arc::new(segments?);
+    Mover::install_kept(tier, &budget, segments.clone())?;
+    let pending = PENDING_MAX.min(budget.limit() / PENDING_SHARE);
+    let (volume, root) = volume(Box::new(Changes::new(pending)))?;
+    let persistence = Arc::new(Persistence {
+        directory,
+        segments,
+        volume,
+        durability,
+        read_only,
+        core: Mutex::new(Core {
+            writer,
+            known: super::Known::default(),
+            nameless: Vec::new(),
+            freed: Vec::new(),
+        }),
+        begun: AtomicU64::new(0),
+        durable: AtomicU64::new(0),
+        problem: Mutex::new(None),
+        has_failed: AtomicBool::new(false),
+        called: AtomicBool::new(false),
+        clerk: Mutex::new(None),
+        lock: Mutex::new(Some(lock)),
+    });
+    persistence.load(image, live, &root)?;
+    let commits: Arc<dyn Commits> = persistence.clone();
+    if let Some(changes) = persistence.changes() {
+        changes.attach(Arc::downgrade(&commits));
+        if is_new {
+            changes.note_node(&root);
+        }
+    }
+    if is_new {
+        persistence.commit()?;
+    }
+    if !read_only {
+        persistence.employ_clerk();
+    }
+    Ok((root, persistence))
+}
+
+impl Persistence {
+    fn load(
+        &self,
+        image: Image,
+        live: Vec<crate::cold::segment::Extent>,
+        root: &Arc<Inode>,
+    ) -> Result<(), Fault> {
+        let mover = self.mover().ok_or(ErrorKind::Unsupported)?;
+        let tree = restore(image, live, root, mover)?;
+        // What no name leads to keeps its references until a commit has said so.
+        let mut core = self.core.lock();
+        core.known = tree.known;
+        core.nameless = tree.nameless;
+        Ok(())
+    }
+}
+
+fn writer(directory: &Arc<dyn Directory>, found: &Recovered) -> Result<Writer, Fault> {
+    let options = journal::Options::default();
+    match found.identity {
+        Some(_) => Writer::open(directory.clone(), found, options),
+        None => {
+            let identity = Identity::random().map_err(Fault::disk)?;
+            Writer::create(directory.clone(), found, identity, options)
+        }
+    }
+}
+
+/// The store's part of the disk is all that is free and what it has.
+fn options(
+    tier: &TierSettings,
+    directory: &dyn Directory,
+    memory_limit: u64,
+) -> Result<Options, Fault> {
+    let place = directory.place().map_err(Fault::disk)?;
+    let limit = tier
+        .disk_limit
+        .unwrap_or(place.total.max(4 * SEGMENT_BYTES));
+    let mut options = tier.options("", limit, memory_limit);
+    options.protection = Protection::Checksummed;
+    options.segment_bytes = Some(SEGMENT_BYTES.min(limit / 4 / 4096 * 4096));
+    Ok(options)
+}
+
+fn refused(error: LockError) -> Fault {
+    match error {
+        LockError::Io(error) => Fault::disk(error),
+        held @ LockError::Held(_) => Fault::text(ErrorKind::StoreInUse, held.to_string()),
+    }
+}

@@ -1,0 +1,396 @@
+//! The tree of an image: nodes, names and content that is cold, checked as they are put together.
+
+use std::collections::BTreeMap;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+#[allow(unused_imports, reason = "the documentation links to it")]
+use crate::base::error::ErrorKind;
+use crate::base::error::Fault;
+use crate::base::sync::Arc;
+use crate::cold::segment::Extent;
+use crate::journal::{self, NodeKind, Time};
+use crate::memory::chunk::{CHUNK, Chunk};
+use crate::memory::content::Content;
+use crate::memory::residence::ColdForm;
+use crate::memory::tier::{Identity, Location};
+use crate::mover::Mover;
+use crate::namespace::directory::Directory;
+use crate::namespace::inode::{Body, Inode};
+use crate::namespace::restored::Restored;
+use crate::namespace::times::Timestamp;
+use crate::namespace::volume::{ROOT, Volume};
+
+use super::corrupt;
+use super::image::{About, Entry, Image, Node};
+use super::known::{self, Known, Units};
+
+/// One extent that was read, as the segment store and memory know it.
+struct Placed {
+    index: u64,
+    extent: Extent,
+    form: Form,
+}
+
+/// What a cold unit is, but for where it lies.
+#[derive(Clone, Copy)]
+struct Form {
+    identity: Identity,
+    data_end: usize,
+    blocks: u64,
+}
+
+/// All extents of an image that a node with a name may have: one for each reference.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] for an extent that can lie nowhere.
+pub(super) fn live(image: &Image) -> Result<Vec<Extent>, Fault> {
+    let mut live = Vec::new();
+    for (number, node) in &image.nodes {
+        for extent in &node.extents {
+            live.push(extent_of(*number, extent)?);
+        }
+    }
+    Ok(live)
+}
+
+fn extent_of(number: u64, extent: &journal::Extent) -> Result<Extent, Fault> {
+    Extent::from_parts(
+        extent.segment,
+        extent.place,
+        extent.stored,
+        extent.record_len,
+    )
+    .ok_or_else(|| {
+        corrupt(format!(
+            "content of node {number} is said to lie where none can: {extent:?}"
+        ))
+    })
+}
+
+/// What came of an image.
+pub(super) struct Tree {
+    pub(super) known: Known,
+    /// Nodes that no name leads to.
+    pub(super) nameless: Vec<u64>,
+}
+
+/// Builds the tree below the root of a new volume. O(nodes).
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] where records contradict each other; the limits of the filesystem where what is
+/// there is more.
+pub(super) fn restore(
+    mut image: Image,
+    live: Vec<Extent>,
+    root: &Arc<Inode>,
+    mover: &Mover,
+) -> Result<Tree, Fault> {
+    let volume = root.volume();
+    let mut tree = Tree {
+        known: Known::default(),
+        nameless: Vec::new(),
+    };
+    volume.go_on_from(image.next_node);
+    let Some(about) = image.nodes.remove(&ROOT).and_then(|node| node.about) else {
+        // A store that was made and nothing more.
+        return match image.nodes.is_empty() {
+            true => Ok(tree),
+            false => Err(corrupt("there are nodes and no root".into())),
+        };
+    };
+    if about.kind != NodeKind::Directory {
+        return Err(corrupt("the root is no directory".into()));
+    }
+    let mut builder = Builder {
+        image: &mut image,
+        volume,
+        mover,
+        files: BTreeMap::new(),
+        shared: shared(live),
+        known: &mut tree.known,
+    };
+    builder.traits(root, &about)?;
+    builder.known.add(ROOT);
+    let mut open = vec![root.clone()];
+    while let Some(directory) = open.pop() {
+        builder.fill(&directory, &mut open)?;
+    }
+    tree.nameless = image.nodes.keys().copied().collect();
+    if let Some(number) = image
+        .directories
+        .keys()
+        .find(|number| !tree.known.contains(**number))
+        && !image.nodes.contains_key(number)
+    {
+        return Err(corrupt(format!(
+            "directory {number} has names and is not there"
+        )));
+    }
+    Ok(tree)
+}
+
+struct Builder<'a> {
+    image: &'a mut Image,
+    volume: &'a Arc<Volume>,
+    mover: &'a Mover,
+    /// Files that may have more names.
+    files: BTreeMap<u64, Arc<Inode>>,
+    /// Chunks of more than one file, once they are there.
+    shared: HashMap<Extent, Option<Arc<Chunk>>, FixedState>,
+    known: &'a mut Known,
+}
+
+/// The extents that occur more than once.
+fn shared(mut live: Vec<Extent>) -> HashMap<Extent, Option<Arc<Chunk>>, FixedState> {
+    live.sort_unstable_by_key(|extent| extent.to_raw());
+    let pairs = live.windows(2).filter(|pair| pair[0] == pair[1]);
+    pairs.map(|pair| (pair[0], None)).collect()
+}
+
+impl Builder<'_> {
+    fn fill(&mut self, directory: &Arc<Inode>, open: &mut Vec<Arc<Inode>>) -> Result<(), Fault> {
+        let number = directory.number();
+        let Some(names) = self.image.directories.remove(&number) else {
+            return Ok(());
+        };
+        let mut names: Vec<(Box<[u8]>, Entry)> = names.into_iter().collect();
+        names.sort_unstable_by_key(|(_, entry)| entry.serial);
+        for (name, entry) in names {
+            check_name(number, &name)?;
+            let child = self.child(directory, entry.child, &name)?;
+            let budget = &directory.account().budget;
+            let mut state = directory.write_quietly();
+            if let Some(map) = state.directory_mut() {
+                map.reserve(&name, budget)?;
+                map.insert(&name, child.clone());
+                if child.is_directory() {
+                    map.subdirectories += 1;
+                    state.links += 1;
+                }
+            }
+            drop(state);
+            if child.is_directory() {
+                open.push(child);
+            }
+        }
+        Ok(())
+    }
+
+    fn child(
+        &mut self,
+        parent: &Arc<Inode>,
+        number: u64,
+        name: &[u8],
+    ) -> Result<Arc<Inode>, Fault> {
+        if let Some(file) = self.files.get(&number) {
+            file.write_quietly().links += 1;
+            return Ok(file.clone());
+        }
+        let place = || {
+            let name = String::from_utf8_lossy(name);
+            format!("the name {name:?} in directory {}", parent.number())
+        };
+        let Some(node) = self.image.nodes.remove(&number) else {
+            return Err(corrupt(format!(
+                "{} leads to node {number}, which is not there or has another name already",
+                place()
+            )));
+        };
+        let Some(about) = node.about.as_ref() else {
+            return Err(corrupt(format!(
+                "{} leads to node {number}, of which only content is known",
+                place()
+            )));
+        };
+        let (body, units) = match about.kind {
+            NodeKind::Directory => {
+                let directory = Directory::new(Arc::downgrade(parent));
+                (Body::Directory(Box::new(directory)), None)
+            }
+            NodeKind::Symlink => (Body::Symlink(about.target.clone()), None),
+            NodeKind::File => (Body::File(Content::Empty), Some(())),
+        };
+        let inode = self.volume.restore_node(body, number)?;
+        self.traits(&inode, about)?;
+        match units {
+            Some(()) => {
+                let content = self.content(&inode, &node, about.len)?;
+                let generation = inode.read().generation();
+                let known = known::Content {
+                    generation,
+                    units: content,
+                };
+                self.known.replace(number, known, &mut Vec::new());
+            }
+            None => self.known.add(number),
+        }
+        if !inode.is_directory() {
+            self.files.insert(number, inode.clone());
+        }
+        Ok(inode)
+    }
+
+    /// Sets everything but names and content.
+    fn traits(&self, node: &Arc<Inode>, about: &About) -> Result<(), Fault> {
+        let time = |time: Time| Timestamp {
+            seconds: time.seconds,
+            nanos: time.nanos,
+        };
+        node.restore(Restored {
+            mode: about.mode,
+            owner: about.owner,
+            times: about.times.map(time),
+            priority: about.priority,
+            pinned: about.pinned,
+            xattrs: &about.xattrs,
+        })
+    }
+
+    /// Gives a file its content, cold; says where it lies.
+    fn content(&mut self, node: &Arc<Inode>, image: &Node, len: u64) -> Result<Units, Fault> {
+        let number = node.number();
+        let account = node.account();
+        if image.extents.is_empty() {
+            let mut state = node.write_quietly();
+            if let Body::File(content) = &mut state.body {
+                content.write(0, &image.inline, account)?;
+                content.set_len(len, account)?;
+            }
+            return Ok(Units::new());
+        }
+        let mut placed = Vec::with_capacity(image.extents.len());
+        for extent in &image.extents {
+            if extent.offset < len {
+                placed.push(place(number, extent, len)?);
+            }
+        }
+        let units = placed
+            .iter()
+            .map(|unit| (unit.index, unit.extent))
+            .collect();
+        let (content, generation) = match &placed[..] {
+            [unit] if unit.is_whole(number, len) => {
+                let version = unit.form.identity.version as u32;
+                let location = self.locate(node, unit, false)?;
+                let content = Content::cold_whole(len as usize, version, location, account)?;
+                (content, u64::from(version))
+            }
+            _ => {
+                let mut chunks = Vec::with_capacity(placed.len());
+                for unit in &placed {
+                    chunks.push((unit.index, self.chunk(node, unit)?));
+                }
+                (Content::of_chunks(chunks, len, account)?, 1)
+            }
+        };
+        let mut state = node.write_quietly();
+        state.body = Body::File(content);
+        state.set_generation(generation);
+        Ok(units)
+    }
+}
+
+impl Builder<'_> {
+    fn locate(&self, node: &Arc<Inode>, unit: &Placed, is_part: bool) -> Result<Location, Fault> {
+        let location = self
+            .mover
+            .locate(node.unit(unit.index), unit.extent, is_part);
+        location.ok_or_else(|| {
+            corrupt(format!(
+                "content of node {} lies where too much else does: {:?}",
+                node.number(),
+                unit.extent
+            ))
+        })
+    }
+
+    fn chunk(&mut self, node: &Arc<Inode>, unit: &Placed) -> Result<Arc<Chunk>, Fault> {
+        if let Some(Some(chunk)) = self.shared.get(&unit.extent) {
+            return Ok(chunk.clone());
+        }
+        if !unit.form.identity.is_chunk() {
+            return Err(corrupt(format!(
+                "content of node {} at chunk {} is that of a small file",
+                node.number(),
+                unit.index
+            )));
+        }
+        let form = ColdForm {
+            identity: unit.form.identity,
+            location: self.locate(node, unit, true)?,
+            len: unit.extent.len(),
+            data_end: unit.form.data_end,
+            blocks: unit.form.blocks,
+        };
+        let chunk = Arc::new(Chunk::cold_from(form, node.account())?);
+        if let Some(shared) = self.shared.get_mut(&unit.extent) {
+            *shared = Some(chunk.clone());
+        }
+        Ok(chunk)
+    }
+}
+
+impl Placed {
+    /// Whether this is all of a file, under the file's own name.
+    fn is_whole(&self, number: u64, len: u64) -> bool {
+        let is_dense = Chunk::blocks_of(0, self.form.data_end) == Some(self.form.blocks);
+        !self.form.identity.is_chunk()
+            && self.form.identity.owner == number
+            && self.index == 0
+            && is_dense
+            && self.form.data_end as u64 == len
+    }
+}
+
+fn place(number: u64, extent: &journal::Extent, file_len: u64) -> Result<Placed, Fault> {
+    let bad = |what: &str| {
+        corrupt(format!(
+            "content of node {number} at {}: {what}",
+            extent.offset
+        ))
+    };
+    let chunk = CHUNK as u64;
+    if !extent.offset.is_multiple_of(chunk) {
+        return Err(bad("not at the beginning of a chunk"));
+    }
+    if extent.len == 0 || extent.len > chunk || extent.len > extent.record_len {
+        return Err(bad("a length that no chunk has"));
+    }
+    let data_end = extent.len.min(file_len - extent.offset) as usize;
+    let blocks = Chunk::blocks_of(extent.blocks, extent.len as usize)
+        .and_then(|blocks| match data_end as u64 == extent.len {
+            true => Some(blocks),
+            false => None,
+        })
+        .ok_or_else(|| bad("blocks that it does not have"))?;
+    Ok(Placed {
+        index: extent.offset / chunk,
+        extent: extent_of(number, extent)?,
+        form: Form {
+            identity: Identity {
+                owner: extent.owner,
+                index: extent.index,
+                version: extent.generation,
+            },
+            data_end,
+            blocks,
+        },
+    })
+}
+
+fn check_name(directory: u64, name: &[u8]) -> Result<(), Fault> {
+    let is_plain = (1..=255).contains(&name.len())
+        && !name.contains(&b'/')
+        && !name.contains(&0)
+        && name != b"."
+        && name != b"..";
+    if is_plain {
+        return Ok(());
+    }
+    let name = String::from_utf8_lossy(name);
+    Err(corrupt(format!(
+        "directory {directory} has the name {name:?}"
+    )))
+}
