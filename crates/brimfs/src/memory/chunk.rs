@@ -343,6 +343,17 @@ impl Chunk {
         true
     }
 
+    /// Appends the bytes of one block, up to the end of the data. Nothing if they are cold.
+    pub(super) fn append_block_to(&self, hold: &Hold, block: usize, to: &mut Vec<u8>) {
+        let start = block * BLOCK;
+        let end = (start + BLOCK).min(self.data_end());
+        if let Some(bytes) = hold.memory.bytes()
+            && start < end
+        {
+            to.extend_from_slice(&bytes[start..end]);
+        }
+    }
+
     /// Whether the bytes before `data_end` are all data.
     #[inline]
     pub(crate) fn is_dense(&self) -> bool {
@@ -452,7 +463,9 @@ impl Chunk {
     /// Marks `start..end` as data and zeroes what becomes visible around it.
     fn prepare(&mut self, start: usize, end: usize) {
         debug_assert!(end <= self.capacity());
-        self.body.get_mut().changed(self.charge.account());
+        let touched = block_mask(start, end);
+        let hold = self.body.get_mut();
+        hold.changed(self.charge.account(), touched);
         let (old_end, new_end) = (self.data_end(), self.data_end().max(end));
         let wanted = block_mask(start, end);
         let fresh = wanted & !self.blocks;
@@ -503,7 +516,7 @@ impl Chunk {
             if hold.memory.capacity() == 0 {
                 return false;
             }
-            hold.changed(self.charge.account());
+            hold.changed(self.charge.account(), 0);
             let Some(bytes) = hold.memory.writable() else {
                 return false;
             };

@@ -45,6 +45,18 @@ pub(crate) struct Tracked {
     slot: Option<Slot>,
     /// A cold copy: all the chunk has while it is cold, and what makes it clean while it is not.
     stored: Option<Stored>,
+    delta: Delta,
+}
+
+/// How the bytes differ from a copy that was good once, for a commit that need not write all of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Delta {
+    /// That copy; nothing if the chunk is more than that with some blocks changed.
+    base: Option<Location>,
+    /// The blocks that were changed since the last commit.
+    dirty: u64,
+    /// Blocks that commits have written since, beside the copy.
+    patches: u32,
 }
 
 /// A cold copy. What lies in blocks without data, or beyond `data_end`, is none of the content.
@@ -66,6 +78,7 @@ impl Tracked {
             version: 0,
             slot: None,
             stored: None,
+            delta: Delta::default(),
         })
     }
 
@@ -132,16 +145,23 @@ impl Hold {
         tracked.cold()
     }
 
-    /// To be called whenever bytes in memory are about to change.
+    /// To be called whenever bytes in memory are about to change, in these blocks only.
     #[inline]
-    pub(super) fn changed(&mut self, account: &Account) {
+    pub(super) fn changed(&mut self, account: &Account, blocks: u64) {
         debug_assert!(!self.is_cold(), "the only copy would be forgotten");
         if let Some(tracked) = &mut self.tracked {
+            let version = tracked.version;
             tracked.version += 1;
             if let Some(tier) = account.budget.tier() {
                 if let Some(stored) = tracked.stored.take() {
                     tier.forget(stored.location);
+                    // A copy of more than there is now is no base.
+                    tracked.delta = Delta {
+                        base: (stored.version == version).then_some(stored.location),
+                        ..Delta::default()
+                    };
                 }
+                tracked.delta.dirty |= blocks;
                 if let Some(slot) = tracked.slot {
                     tier.changed(slot, tracked.identity(tracked.version));
                 }
@@ -155,6 +175,7 @@ impl Hold {
     pub(super) fn narrowed(&mut self, account: &Account) {
         if let Some(tracked) = &mut self.tracked {
             tracked.version += 1;
+            tracked.delta.base = None;
             self.end_kept_copy(account);
         }
     }
@@ -273,6 +294,24 @@ impl Guarded {
             Seen::Locked(guard.expect("nobody evicts what has one owner under that owner's lock"))
         }
     }
+}
+
+/// A good copy of a unit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copied {
+    pub(crate) location: Location,
+    /// The unit is neither shorter now nor has holes where it had none.
+    pub(crate) is_exact: bool,
+}
+
+/// What a chunk is more than a copy that was good once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patch {
+    pub(crate) base: Location,
+    /// Those that were changed since the last commit.
+    pub(crate) blocks: u64,
+    /// So many blocks the commits before have written.
+    pub(crate) before: u32,
 }
 
 /// Whether a chunk knows a copy now.
@@ -458,16 +497,39 @@ impl Chunk {
     pub(super) fn look_written<R>(
         &self,
         index: u64,
-        look: impl FnOnce(&Hold, Identity, Option<Location>) -> R,
+        look: impl FnOnce(&Hold, Identity, Option<Copied>, Option<Patch>) -> R,
     ) -> R {
         let mut hold = self.body.write();
         let tracked = hold.tracked.get_or_insert_with(|| Tracked::new(index));
+        let patch = tracked.delta.base.map(|base| Patch {
+            base,
+            blocks: tracked.delta.dirty,
+            before: tracked.delta.patches,
+        });
         let version = tracked
             .stored
             .map_or(tracked.version, |stored| stored.version);
-        let copy = tracked.stored.map(|stored| stored.location);
+        let copy = tracked.stored.map(|stored| Copied {
+            location: stored.location,
+            is_exact: stored.version == tracked.version,
+        });
         let identity = tracked.identity(version);
-        look(&hold, identity, copy)
+        look(&hold, identity, copy, patch)
+    }
+
+    /// A commit has in hand what changed of the chunk since the last one. The inode's lock is held for writing.
+    pub(crate) fn take_patch(&self) {
+        if let Some(tracked) = &mut self.body.write().tracked {
+            tracked.delta.patches += tracked.delta.dirty.count_ones();
+            tracked.delta.dirty = 0;
+        }
+    }
+
+    /// The next commit writes all of the chunk. The inode's lock is held for writing.
+    pub(crate) fn forget_patches(&self) {
+        if let Some(tracked) = &mut self.body.write().tracked {
+            tracked.delta.base = None;
+        }
     }
 
     /// The chunk knows a copy of its bytes from now on, if they are the ones with that name. The inode's
@@ -516,6 +578,7 @@ impl Chunk {
                 version: identity.version,
                 len: len as u32,
             }),
+            delta: Delta::default(),
         }));
         Ok(chunk)
     }

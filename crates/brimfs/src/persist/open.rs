@@ -98,6 +98,10 @@ pub(crate) fn open(
             known: super::Known::default(),
             nameless: Vec::new(),
             freed: Vec::new(),
+            inlined: Vec::new(),
+            inline_bytes: 0,
+            appended: 0,
+            checkpoint_bytes: 0,
         }),
         begun: AtomicU64::new(0),
         durable: AtomicU64::new(0),
@@ -137,6 +141,12 @@ impl Persistence {
         let mut core = self.core.lock();
         core.known = tree.known;
         core.nameless = tree.nameless;
+        drop(core);
+        for (node, patches) in tree.patched {
+            for (offset, bytes) in patches {
+                node.put_back(offset, &bytes)?;
+            }
+        }
         Ok(())
     }
 }
