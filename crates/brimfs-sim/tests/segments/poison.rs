@@ -254,7 +254,11 @@ fn work(store: &Store, durable: &Mutex<Vec<(u64, brimfs::face::segment::Extent)>
 }
 
 fn len_of(number: u64) -> usize {
-    if number.is_multiple_of(10) { 300_000 } else { 3000 }
+    if number.is_multiple_of(10) {
+        300_000
+    } else {
+        3000
+    }
 }
 
 /// Threads append and sync, and whenever the power would go off what they were told is true.
