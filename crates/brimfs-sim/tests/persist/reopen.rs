@@ -314,3 +314,26 @@ fn what_is_in_the_journal_moves_to_segments() {
     let stats = again.stats();
     assert!(stats.tier.cold_bytes > 0, "{stats:?}");
 }
+
+#[test]
+fn of_pages_that_are_overwritten_again_the_last_ones_count() {
+    let medium = Medium::new();
+    let mut oracle = pattern(CHUNK + 5, 3);
+    let fs = open(&medium);
+    fs.write_slice("/f", &oracle).unwrap();
+    fs.sync().unwrap();
+    let file = OpenOptions::new().write(true).open(&fs, "/f").unwrap();
+    for (round, range) in [4096..8192, 0..12_288, 5000..5001, 0..4096, 100..9000]
+        .into_iter()
+        .enumerate()
+    {
+        let bytes = pattern(range.len(), round as u8 + 100);
+        file.write_at(range.start as u64, &bytes).unwrap();
+        oracle[range].copy_from_slice(&bytes);
+        fs.sync().unwrap();
+        assert!(
+            after_crash(&medium).read("/f").unwrap() == oracle,
+            "{round}"
+        );
+    }
+}

@@ -343,15 +343,11 @@ impl Chunk {
         true
     }
 
-    /// Appends the bytes of one block, up to the end of the data. Nothing if they are cold.
-    pub(super) fn append_block_to(&self, hold: &Hold, block: usize, to: &mut Vec<u8>) {
-        let start = block * BLOCK;
-        let end = (start + BLOCK).min(self.data_end());
-        if let Some(bytes) = hold.memory.bytes()
-            && start < end
-        {
-            to.extend_from_slice(&bytes[start..end]);
-        }
+    /// A part of the bytes, all of it data, as far as that reaches. Nothing if they are cold.
+    pub(super) fn part<'a>(&self, hold: &'a Hold, (start, end): (usize, usize)) -> &'a [u8] {
+        let end = end.min(self.data_end());
+        let bytes = hold.memory.bytes().unwrap_or_default();
+        bytes.get(start..end).unwrap_or_default()
     }
 
     /// Whether the bytes before `data_end` are all data.
@@ -463,9 +459,8 @@ impl Chunk {
     /// Marks `start..end` as data and zeroes what becomes visible around it.
     fn prepare(&mut self, start: usize, end: usize) {
         debug_assert!(end <= self.capacity());
-        let touched = block_mask(start, end);
         let hold = self.body.get_mut();
-        hold.changed(self.charge.account(), touched);
+        hold.changed(self.charge.account(), (start, end));
         let (old_end, new_end) = (self.data_end(), self.data_end().max(end));
         let wanted = block_mask(start, end);
         let fresh = wanted & !self.blocks;
@@ -516,7 +511,7 @@ impl Chunk {
             if hold.memory.capacity() == 0 {
                 return false;
             }
-            hold.changed(self.charge.account(), 0);
+            hold.changed(self.charge.account(), (0, 0));
             let Some(bytes) = hold.memory.writable() else {
                 return false;
             };

@@ -20,7 +20,7 @@ use crate::base::error::Fault;
 use crate::base::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::memory::account::{Account, Charge};
-use crate::memory::chunk::{Adopted, Chunk, Memory, charge_of};
+use crate::memory::chunk::{Adopted, CHUNK, Chunk, Memory, charge_of};
 use crate::memory::survey::Place;
 use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
 
@@ -53,10 +53,50 @@ pub(crate) struct Tracked {
 struct Delta {
     /// That copy; nothing if the chunk is more than that with some blocks changed.
     base: Option<Location>,
-    /// The blocks that were changed since the last commit.
-    dirty: u64,
-    /// Blocks that commits have written since, beside the copy.
+    /// What was changed since the last commit.
+    dirty: Pages,
+    /// Pages that commits have written since, beside the copy.
     patches: u32,
+}
+
+/// A set of pages of a chunk, 4 KiB each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pages([u64; CHUNK / PAGE / 64]);
+
+/// A page, in bytes.
+pub(crate) const PAGE: usize = 4 << 10;
+
+impl Pages {
+    /// Those that a range of bytes touches.
+    pub(crate) fn touched(start: usize, end: usize) -> Self {
+        let mut pages = Pages::default();
+        for page in start / PAGE..end.div_ceil(PAGE) {
+            pages.0[page / 64] |= 1 << (page % 64);
+        }
+        pages
+    }
+
+    fn add(&mut self, other: Pages) {
+        for (mine, other) in self.0.iter_mut().zip(other.0) {
+            *mine |= other;
+        }
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Those that lie side by side, as ranges of bytes.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let has = |page: usize| page < CHUNK / PAGE && self.0[page / 64] >> (page % 64) & 1 == 1;
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let start = (at..CHUNK / PAGE).find(|page| has(*page))?;
+            let end = (start..).find(|page| !has(*page)).unwrap_or(start);
+            at = end;
+            Some((start * PAGE, end * PAGE))
+        })
+    }
 }
 
 /// A cold copy. What lies in blocks without data, or beyond `data_end`, is none of the content.
@@ -145,9 +185,9 @@ impl Hold {
         tracked.cold()
     }
 
-    /// To be called whenever bytes in memory are about to change, in these blocks only.
+    /// To be called whenever bytes in memory are about to change, from the first to the second place.
     #[inline]
-    pub(super) fn changed(&mut self, account: &Account, blocks: u64) {
+    pub(super) fn changed(&mut self, account: &Account, (start, end): (usize, usize)) {
         debug_assert!(!self.is_cold(), "the only copy would be forgotten");
         if let Some(tracked) = &mut self.tracked {
             let version = tracked.version;
@@ -161,7 +201,9 @@ impl Hold {
                         ..Delta::default()
                     };
                 }
-                tracked.delta.dirty |= blocks;
+                if tracked.delta.base.is_some() {
+                    tracked.delta.dirty.add(Pages::touched(start, end));
+                }
                 if let Some(slot) = tracked.slot {
                     tier.changed(slot, tracked.identity(tracked.version));
                 }
@@ -309,8 +351,8 @@ pub(crate) struct Copied {
 pub(crate) struct Patch {
     pub(crate) base: Location,
     /// Those that were changed since the last commit.
-    pub(crate) blocks: u64,
-    /// So many blocks the commits before have written.
+    pub(crate) pages: Pages,
+    /// So many pages the commits before have written.
     pub(crate) before: u32,
 }
 
@@ -503,7 +545,7 @@ impl Chunk {
         let tracked = hold.tracked.get_or_insert_with(|| Tracked::new(index));
         let patch = tracked.delta.base.map(|base| Patch {
             base,
-            blocks: tracked.delta.dirty,
+            pages: tracked.delta.dirty,
             before: tracked.delta.patches,
         });
         let version = tracked
@@ -520,8 +562,8 @@ impl Chunk {
     /// A commit has in hand what changed of the chunk since the last one. The inode's lock is held for writing.
     pub(crate) fn take_patch(&self) {
         if let Some(tracked) = &mut self.body.write().tracked {
-            tracked.delta.patches += tracked.delta.dirty.count_ones();
-            tracked.delta.dirty = 0;
+            tracked.delta.patches += tracked.delta.dirty.count();
+            tracked.delta.dirty = Pages::default();
         }
     }
 

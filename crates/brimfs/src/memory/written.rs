@@ -35,10 +35,11 @@ impl Bytes<'_> {
         }
     }
 
-    /// Appends those of one block of 16 KiB.
-    pub(crate) fn append_block_to(&self, block: usize, to: &mut Vec<u8>) {
-        if let Bytes::Chunk(chunk, hold) = self {
-            chunk.append_block_to(hold, block, to);
+    /// Those of a part that is data, as far as it reaches.
+    pub(crate) fn part(&self, range: (usize, usize)) -> &[u8] {
+        match self {
+            Bytes::Chunk(chunk, hold) => chunk.part(hold, range),
+            _ => &[],
         }
     }
 }

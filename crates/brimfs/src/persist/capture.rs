@@ -23,12 +23,10 @@ use super::known::{Content, Known, Units};
 const STAGE_BYTES: usize = 8 << 20;
 /// Content of a commit that has no more than this to write goes with its records, in bytes.
 const INLINE_BYTES: usize = 64 << 10;
-/// What is written of a chunk instead of all of it: at most so many blocks at once, and so many before all of it is
-/// written once more.
-const PATCH_BLOCKS: u32 = 16;
-const PATCHES_MAX: u32 = 64;
-/// A block of a patch, in bytes.
-const BLOCK: usize = 16 << 10;
+/// What is written of a chunk instead of all of it: at most so many pages of 4 KiB at once, and so many before all
+/// of it is written once more.
+const PATCH_PAGES: u32 = 64;
+const PATCHES_MAX: u32 = 256;
 
 /// Where the bytes of a unit lie, or will.
 #[derive(Clone, Copy)]
@@ -361,28 +359,26 @@ impl<'a> Capture<'a> {
     /// Whether a chunk is what is known of it, but for some blocks.
     fn is_patchable(&self, unit: &UnitLook<'_>, known: Option<Extent>) -> bool {
         unit.patch.is_some_and(|patch| {
-            let count = patch.blocks.count_ones();
+            let count = patch.pages.count();
             !self.all_to_segments
                 && known == Some(extent_of(patch.base))
-                && count <= PATCH_BLOCKS
+                && count <= PATCH_PAGES
                 && patch.before + count <= PATCHES_MAX
         })
     }
 
     /// Says in records which bytes of a chunk are other ones.
     fn patch(&mut self, number: u64, unit: &UnitLook<'_>) -> Result<(), Fault> {
-        let blocks = unit.patch.map_or(0, |patch| patch.blocks);
-        let mut bytes = Vec::with_capacity(BLOCK);
-        for block in (0..64).filter(|block| blocks >> block & 1 == 1) {
-            bytes.clear();
-            unit.bytes.append_block_to(block, &mut bytes);
+        let pages = unit.patch.map(|patch| patch.pages).unwrap_or_default();
+        for (start, end) in pages.runs() {
+            let bytes = unit.bytes.part((start, end));
             if bytes.is_empty() {
                 continue;
             }
             self.group.push(&Record::Inline {
                 node: number,
-                offset: unit.index * CHUNK as u64 + (block * BLOCK) as u64,
-                bytes: &bytes,
+                offset: unit.index * CHUNK as u64 + start as u64,
+                bytes,
             })?;
             self.inline_bytes += bytes.len() as u64;
         }

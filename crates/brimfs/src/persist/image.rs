@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use crate::base::error::Fault;
 use crate::journal::{Content, Extent, NodeKind, Record, Time, Visitor};
 use crate::memory::chunk::CHUNK;
+use crate::memory::residence::PAGE;
 
 /// A node as its last record has it, and its content.
 #[derive(Debug, Default)]
@@ -146,7 +147,16 @@ impl Visitor for Image {
                 offset,
                 bytes,
             } => {
-                self.node(node).patches.insert(offset, bytes.into());
+                let node = self.node(node);
+                if node.extents.is_empty() {
+                    node.patches.insert(offset, bytes.into());
+                } else {
+                    // Page by page, so that what is written later replaces what was there.
+                    for (page, bytes) in bytes.chunks(PAGE).enumerate() {
+                        let offset = offset.saturating_add((page * PAGE) as u64);
+                        node.patches.insert(offset, bytes.into());
+                    }
+                }
             }
             Record::Hole { node, offset, len } => {
                 let gone = offset..offset.saturating_add(len);
