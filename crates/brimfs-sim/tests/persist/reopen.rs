@@ -337,3 +337,14 @@ fn of_pages_that_are_overwritten_again_the_last_ones_count() {
         );
     }
 }
+
+#[test]
+fn changes_of_the_root_come_back_each_time() {
+    let medium = Medium::new();
+    for mode in [0o700, 0o711, 0o722] {
+        let fs = open(&medium);
+        fs.set_permissions("/", mode).unwrap();
+        fs.close().unwrap();
+        assert_eq!(open(&medium).metadata("/").unwrap().mode(), mode);
+    }
+}

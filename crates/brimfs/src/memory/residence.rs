@@ -16,11 +16,12 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::base::error::Fault;
-use crate::base::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::base::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use crate::memory::account::{Account, Charge};
-use crate::memory::chunk::{Adopted, CHUNK, Chunk, Memory, charge_of};
+use crate::memory::account::Account;
+use crate::memory::chunk::{Adopted, Chunk, Memory};
+use crate::memory::delta::{Delta, Pages};
+use crate::memory::run::Run;
 use crate::memory::survey::Place;
 use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
 
@@ -38,80 +39,29 @@ pub(crate) struct Hold {
 
 /// What a tier needs to know about a chunk.
 pub(crate) struct Tracked {
-    serial: u64,
-    index: u32,
+    pub(super) serial: u64,
+    pub(super) index: u32,
     /// Grows with every change of the bytes.
-    version: u64,
-    slot: Option<Slot>,
+    pub(super) version: u64,
+    pub(super) slot: Option<Slot>,
     /// A cold copy: all the chunk has while it is cold, and what makes it clean while it is not.
-    stored: Option<Stored>,
-    delta: Delta,
-}
-
-/// How the bytes differ from a copy that was good once, for a commit that need not write all of them.
-#[derive(Clone, Copy, Debug, Default)]
-struct Delta {
-    /// That copy; nothing if the chunk is more than that with some blocks changed.
-    base: Option<Location>,
-    /// What was changed since the last commit.
-    dirty: Pages,
-    /// Pages that commits have written since, beside the copy.
-    patches: u32,
-}
-
-/// A set of pages of a chunk, 4 KiB each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pages([u64; CHUNK / PAGE / 64]);
-
-/// A page, in bytes.
-pub(crate) const PAGE: usize = 4 << 10;
-
-impl Pages {
-    /// Those that a range of bytes touches.
-    pub(crate) fn touched(start: usize, end: usize) -> Self {
-        let mut pages = Pages::default();
-        for page in start / PAGE..end.div_ceil(PAGE) {
-            pages.0[page / 64] |= 1 << (page % 64);
-        }
-        pages
-    }
-
-    fn add(&mut self, other: Pages) {
-        for (mine, other) in self.0.iter_mut().zip(other.0) {
-            *mine |= other;
-        }
-    }
-
-    pub(crate) fn count(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
-    }
-
-    /// Those that lie side by side, as ranges of bytes.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, usize)> {
-        let has = |page: usize| page < CHUNK / PAGE && self.0[page / 64] >> (page % 64) & 1 == 1;
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let start = (at..CHUNK / PAGE).find(|page| has(*page))?;
-            let end = (start..).find(|page| !has(*page)).unwrap_or(start);
-            at = end;
-            Some((start * PAGE, end * PAGE))
-        })
-    }
+    pub(super) stored: Option<Stored>,
+    pub(super) delta: Delta,
 }
 
 /// A cold copy. What lies in blocks without data, or beyond `data_end`, is none of the content.
 #[derive(Clone, Copy)]
-struct Stored {
-    location: Location,
-    version: u64,
-    len: u32,
+pub(super) struct Stored {
+    pub(super) location: Location,
+    pub(super) version: u64,
+    pub(super) len: u32,
 }
 
 /// The serial number of the next chunk that a tier gets to know.
-static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+pub(super) static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
 
 impl Tracked {
-    fn new(index: u64) -> Box<Self> {
+    pub(super) fn new(index: u64) -> Box<Self> {
         Box::new(Tracked {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             index: index as u32,
@@ -122,7 +72,7 @@ impl Tracked {
         })
     }
 
-    fn identity(&self, version: u64) -> Identity {
+    pub(super) fn identity(&self, version: u64) -> Identity {
         Identity {
             owner: Identity::CHUNK_OWNER | self.serial,
             index: self.index,
@@ -309,7 +259,7 @@ impl Guarded {
         self.0.read()
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Hold> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Hold> {
         self.0.write()
     }
 
@@ -335,72 +285,6 @@ impl Guarded {
             let guard = self.0.try_read();
             Seen::Locked(guard.expect("nobody evicts what has one owner under that owner's lock"))
         }
-    }
-}
-
-/// A good copy of a unit.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Copied {
-    pub(crate) location: Location,
-    /// The unit is neither shorter now nor has holes where it had none.
-    pub(crate) is_exact: bool,
-}
-
-/// What a chunk is more than a copy that was good once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patch {
-    pub(crate) base: Location,
-    /// Those that were changed since the last commit.
-    pub(crate) pages: Pages,
-    /// So many pages the commits before have written.
-    pub(crate) before: u32,
-}
-
-/// Whether a chunk knows a copy now.
-pub(crate) enum Kept {
-    /// It does, and has this slot.
-    Yes(Option<Slot>),
-    No,
-}
-
-/// What there is to know of a chunk whose bytes are in a cold tier.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ColdForm {
-    pub(crate) identity: Identity,
-    pub(crate) location: Location,
-    /// Bytes of the copy.
-    pub(crate) len: usize,
-    /// Bytes of it that are content, up to the end of the last block that holds data.
-    pub(crate) data_end: usize,
-    /// The blocks that hold data.
-    pub(crate) blocks: u64,
-}
-
-/// The chunks of one run of memory, which views show as one slice.
-///
-/// Either views pin it, or chunks of it may go; once one went it is a run no more.
-#[derive(Debug, Default)]
-pub(crate) struct Run(AtomicU32);
-
-impl Run {
-    const BROKEN: u32 = 1 << 31;
-
-    /// Pins all chunks, unless one of them went.
-    fn pin(&self) -> bool {
-        let more = |pins: u32| (pins & Self::BROKEN == 0).then_some(pins + 1);
-        let (set, get) = (Ordering::AcqRel, Ordering::Acquire);
-        self.0.fetch_update(set, get, more).is_ok()
-    }
-
-    fn unpin(&self) {
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-
-    /// Whether a chunk may go; then no view of the whole run comes into being any more.
-    fn break_up(&self) -> bool {
-        let one = |state: u32| (state == 0 || state == Self::BROKEN).then_some(Self::BROKEN);
-        let (set, get) = (Ordering::AcqRel, Ordering::Acquire);
-        self.0.fetch_update(set, get, one).is_ok()
     }
 }
 
@@ -534,97 +418,6 @@ impl Chunk {
         self.pins.load(Ordering::Acquire) > 0
     }
 
-    /// What a commit needs to know of the chunk, which is number `index` of its file. The inode's lock is
-    /// held for writing.
-    pub(super) fn look_written<R>(
-        &self,
-        index: u64,
-        look: impl FnOnce(&Hold, Identity, Option<Copied>, Option<Patch>) -> R,
-    ) -> R {
-        let mut hold = self.body.write();
-        let tracked = hold.tracked.get_or_insert_with(|| Tracked::new(index));
-        let patch = tracked.delta.base.map(|base| Patch {
-            base,
-            pages: tracked.delta.dirty,
-            before: tracked.delta.patches,
-        });
-        let version = tracked
-            .stored
-            .map_or(tracked.version, |stored| stored.version);
-        let copy = tracked.stored.map(|stored| Copied {
-            location: stored.location,
-            is_exact: stored.version == tracked.version,
-        });
-        let identity = tracked.identity(version);
-        look(&hold, identity, copy, patch)
-    }
-
-    /// A commit has in hand what changed of the chunk since the last one. The inode's lock is held for writing.
-    pub(crate) fn take_patch(&self) {
-        if let Some(tracked) = &mut self.body.write().tracked {
-            tracked.delta.patches += tracked.delta.dirty.count();
-            tracked.delta.dirty = Pages::default();
-        }
-    }
-
-    /// The next commit writes all of the chunk. The inode's lock is held for writing.
-    pub(crate) fn forget_patches(&self) {
-        if let Some(tracked) = &mut self.body.write().tracked {
-            tracked.delta.base = None;
-        }
-    }
-
-    /// The chunk knows a copy of its bytes from now on, if they are the ones with that name. The inode's
-    /// lock is held for writing.
-    pub(crate) fn keep_written(&self, identity: Identity, cold: Location, len: usize) -> Kept {
-        let mut hold = self.body.write();
-        let is_cold = hold.is_cold();
-        match &mut hold.tracked {
-            Some(tracked)
-                if !is_cold
-                    && tracked.stored.is_none()
-                    && tracked.identity(tracked.version) == identity =>
-            {
-                tracked.stored = Some(Stored {
-                    location: cold,
-                    version: tracked.version,
-                    len: len as u32,
-                });
-                Kept::Yes(tracked.slot)
-            }
-            _ => Kept::No,
-        }
-    }
-
-    /// A chunk that is cold from the start. Takes its quota.
-    pub(crate) fn cold_from(form: ColdForm, account: &Arc<Account>) -> Result<Self, Fault> {
-        let ColdForm {
-            identity,
-            location,
-            len,
-            data_end,
-            blocks,
-        } = form;
-        let mut charge = Charge::reserve(account, 0, 0)?;
-        charge.grow_quota(charge_of(blocks, data_end), &mut 0)?;
-        let serial = identity.owner & !Identity::CHUNK_OWNER;
-        NEXT_SERIAL.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
-        let mut chunk = Chunk::build(Memory::Cold, data_end, blocks, charge);
-        chunk.body.get_mut().tracked = Some(Box::new(Tracked {
-            serial,
-            index: identity.index,
-            version: identity.version,
-            slot: None,
-            stored: Some(Stored {
-                location,
-                version: identity.version,
-                len: len as u32,
-            }),
-            delta: Delta::default(),
-        }));
-        Ok(chunk)
-    }
-
     /// See [`crate::memory::tier::Residents::stage`]. The inode's lock is held.
     pub(crate) fn stage(&self, slot: Slot, to: &mut [u8]) -> Staged {
         let hold = self.body.lock();
@@ -745,17 +538,6 @@ impl Chunk {
             }
             _ => false,
         }
-    }
-}
-
-impl Run {
-    fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::BROKEN
-    }
-
-    fn is_pinned(&self) -> bool {
-        let state = self.0.load(Ordering::Acquire);
-        state != 0 && state != Self::BROKEN
     }
 }
 

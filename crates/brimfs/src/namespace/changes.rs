@@ -101,7 +101,7 @@ impl Changes {
     pub(crate) fn new(pending_max: u64) -> Self {
         Changes {
             gate: RwLock::new(()),
-            shards: [const { () }; SHARDS as usize].map(|()| Mutex::default()),
+            shards: std::array::from_fn(|_| Mutex::default()),
             pending: AtomicU64::new(0),
             pending_max,
             commits: OnceLock::new(),

@@ -8,7 +8,8 @@ use hashbrown::HashMap;
 use crate::base::error::Fault;
 use crate::journal::{Content, Extent, NodeKind, Record, Time, Visitor};
 use crate::memory::chunk::CHUNK;
-use crate::memory::residence::PAGE;
+use crate::memory::delta::PAGE;
+use crate::namespace::restored::XattrPairs;
 
 /// A node as its last record has it, and its content.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ pub(super) struct About {
     pub(super) times: [Time; 4],
     pub(super) len: u64,
     pub(super) target: Box<[u8]>,
-    pub(super) xattrs: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) xattrs: XattrPairs,
 }
 
 /// Where a name leads, and when it came.

@@ -30,7 +30,7 @@ use crate::base::sync::{Arc, Mutex, Weak, thread};
 use crate::cold::segment::{Extent, Store};
 use crate::io::directory::{Directory, DirectoryLock};
 use crate::journal::{Counters, Group, Record, Writer, recover};
-use crate::memory::residence::Kept;
+use crate::memory::delta::Kept;
 use crate::memory::tier::Tier;
 use crate::mover::Mover;
 use crate::namespace::changes::{Batch, Changes, Commits};
@@ -87,6 +87,21 @@ struct Core {
     /// Bytes of groups since the last checkpoint, and that one's.
     appended: u64,
     checkpoint_bytes: u64,
+}
+
+impl Core {
+    fn new(writer: Option<Writer>) -> Self {
+        Core {
+            writer,
+            known: Known::default(),
+            nameless: Vec::new(),
+            freed: Vec::new(),
+            inlined: Vec::new(),
+            inline_bytes: 0,
+            appended: 0,
+            checkpoint_bytes: 0,
+        }
+    }
 }
 
 /// See the module's documentation.
