@@ -1,6 +1,7 @@
 //! How a filesystem is built: every limit has a name.
 
 use std::any::Any;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -303,7 +304,7 @@ impl Builder {
         let name = path.as_os_str().as_encoded_bytes();
         let opened = RealDirectory::open(path, opening);
         opened
-            .map_err(Fault::disk)
+            .map_err(|error| no_directory(error, opening))
             .and_then(|directory| self.open_store(Arc::new(directory)))
             .map_err(|fault| fault.at("open the store", name))
     }
@@ -402,6 +403,23 @@ impl Builder {
             guard: self.guard,
             log: self.log,
         })
+    }
+}
+
+/// Why there is no directory to open, in the words of a filesystem.
+#[cold]
+fn no_directory(error: io::Error, opening: Opening) -> Fault {
+    match error.kind() {
+        io::ErrorKind::NotFound if opening == Opening::Create => {
+            let text = "the directory that it is to be made in";
+            Fault::text(ErrorKind::NotFound, text)
+        }
+        io::ErrorKind::NotFound => ErrorKind::NotFound.into(),
+        io::ErrorKind::InvalidInput => ErrorKind::NulInPath.into(),
+        io::ErrorKind::NotADirectory => ErrorKind::NotADirectory.into(),
+        io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly.into(),
+        io::ErrorKind::PermissionDenied => Fault::text(ErrorKind::NotPermitted, error.to_string()),
+        _ => Fault::disk(error),
     }
 }
 

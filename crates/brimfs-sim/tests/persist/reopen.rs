@@ -348,3 +348,39 @@ fn changes_of_the_root_come_back_each_time() {
         assert_eq!(open(&medium).metadata("/").unwrap().mode(), mode);
     }
 }
+
+#[test]
+fn readers_share_a_store_and_let_it_go_when_they_are_closed() {
+    let place = std::env::temp_dir().join(format!("brimfs-readers-{}", std::process::id()));
+    let reading = || {
+        FileSystem::builder()
+            .memory_limit(64 << 20)
+            .read_only(true)
+            .open(&place)
+    };
+    let missing = reading().unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    let fs = FileSystem::open_store(&place).unwrap();
+    fs.write("/f", "kept").unwrap();
+    let in_use = reading().unwrap_err();
+    assert_eq!(in_use.kind(), ErrorKind::StoreInUse);
+    assert!(in_use.to_string().ends_with("this process has it open"));
+    fs.close().unwrap();
+    let readers = [reading().unwrap(), reading().unwrap()];
+    for fs in &readers {
+        assert_eq!(fs.read("/f").unwrap(), "kept");
+        let mut options = OpenOptions::new();
+        let refused = options.write(true).open(fs, "/f").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ReadOnly);
+    }
+    let in_use = FileSystem::open_store(&place).unwrap_err();
+    assert!(
+        in_use.to_string().ends_with("it is open elsewhere"),
+        "{in_use}"
+    );
+    for fs in &readers {
+        fs.close().unwrap();
+    }
+    FileSystem::open_store(&place).unwrap().close().unwrap();
+    std::fs::remove_dir_all(&place).unwrap();
+}

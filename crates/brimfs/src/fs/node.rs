@@ -194,6 +194,13 @@ impl FileSystem {
         self.volume().logged(call, measure, body)
     }
 
+    /// Runs an operation that may change something, which is durable afterwards if that is due.
+    #[inline(always)]
+    fn changing<R>(&self, body: impl FnOnce() -> Result<R, Fault>) -> Result<R, Fault> {
+        let volume = self.volume();
+        volume.settle(volume.check().and_then(|()| body()))
+    }
+
     /// Lets `look` see the whole content of a file. It runs under the file's locks: no waiting in it.
     #[inline]
     pub fn look<R>(
@@ -234,15 +241,15 @@ impl FileSystem {
     /// Replaces the content of a file.
     #[inline]
     pub fn write_node(&self, node: &Node, source: Source<'_>, wait: Wait) -> Result<(), Fault> {
-        self.volume().check()?;
-        self.counted(Operation::Write, || node.0.write_whole(source, wait))
+        self.changing(|| self.counted(Operation::Write, || node.0.write_whole(source, wait)))
     }
 
     /// Creates or replaces a file; returns whether it was created.
     pub fn write_with(&self, path: &[u8], source: Source<'_>, wait: Wait) -> Result<bool, Fault> {
-        self.volume().check()?;
-        self.counted(Operation::Write, || {
-            whole::write_path(self.root(), path, source, None, wait)
+        self.changing(|| {
+            self.counted(Operation::Write, || {
+                whole::write_path(self.root(), path, source, None, wait)
+            })
         })
     }
 
@@ -254,25 +261,26 @@ impl FileSystem {
         priority: u8,
         wait: Wait,
     ) -> Result<bool, Fault> {
-        self.volume().check()?;
-        check_priority(priority)?;
-        self.counted(Operation::Write, || {
-            whole::write_path(self.root(), path, source, Some(priority), wait)
+        self.changing(|| {
+            check_priority(priority)?;
+            self.counted(Operation::Write, || {
+                whole::write_path(self.root(), path, source, Some(priority), wait)
+            })
         })
     }
 
     /// Writes at the end of a file, which is created if it is missing.
     pub fn append_with(&self, path: &[u8], content: &[u8], wait: Wait) -> Result<u64, Fault> {
-        self.volume().check()?;
-        self.counted(Operation::Write, || {
-            whole::append_path(self.root(), path, content, wait)
+        self.changing(|| {
+            self.counted(Operation::Write, || {
+                whole::append_path(self.root(), path, content, wait)
+            })
         })
     }
 
     /// Sets the length of a file.
     pub fn truncate_with(&self, path: &[u8], len: u64, wait: Wait) -> Result<(), Fault> {
-        self.volume().check()?;
-        whole::truncate_path(self.root(), path, len, wait)
+        self.changing(|| whole::truncate_path(self.root(), path, len, wait))
     }
 
     /// Copies a file, sharing its chunks.
@@ -289,10 +297,11 @@ impl FileSystem {
 
     /// Opens a path; `options` say whether to create.
     pub fn open_with(&self, path: &[u8], options: &OpenOptions, wait: Wait) -> Result<File, Fault> {
-        self.volume().check()?;
-        options.check()?;
-        let opened = self.counted(Operation::Open, || {
-            options.open_path(self.root(), path, wait)
+        let opened = self.changing(|| {
+            options.check()?;
+            self.counted(Operation::Open, || {
+                options.open_path(self.root(), path, wait)
+            })
         });
         opened.map(|opened| opened.into_file(path))
     }
@@ -306,18 +315,20 @@ impl FileSystem {
         options: &OpenOptions,
         wait: Wait,
     ) -> Result<File, Fault> {
-        self.volume().check()?;
-        options.check()?;
-        let opened = self.counted(Operation::Open, || options.open_node(node.0.clone(), wait));
+        let opened = self.changing(|| {
+            options.check()?;
+            self.counted(Operation::Open, || options.open_node(node.0.clone(), wait))
+        });
         opened.map(|opened| opened.into_file(path))
     }
 
     /// Removes a file or symbolic link from the directory that a node is.
     pub fn remove_in(&self, directory: &Node, name: &[u8]) -> Result<(), Fault> {
-        self.volume().check()?;
-        let place = self.place_in(directory, name)?;
-        self.counted(Operation::Remove, || {
-            tree::unlink(&place, name, false).map(drop)
+        self.changing(|| {
+            let place = self.place_in(directory, name)?;
+            self.counted(Operation::Remove, || {
+                tree::unlink(&place, name, false).map(drop)
+            })
         })
     }
 

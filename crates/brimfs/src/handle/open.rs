@@ -216,6 +216,11 @@ impl OpenOptions {
             FileType::Directory => return Err(ErrorKind::IsADirectory.into()),
             FileType::Symlink => return Err(ErrorKind::TooManySymlinks.into()),
         }
+        if (self.access.write || self.access.append)
+            && let Some(changes) = &node.volume().changes
+        {
+            changes.check()?;
+        }
         let hold = self.hold(&node, wait)?;
         self.set_priority(&node);
         let emptied = match self.truncate {

@@ -174,6 +174,8 @@ impl Drop for RealLock {
         if let Some(file) = &self.file
             && fork::generation() == self.generation
         {
+            // Nobody is to take a reader who comes next for this process. A reader's file refuses it.
+            let _ = file.set_len(0);
             // Closing the file unlocks it too.
             let _ = file.unlock();
         }

@@ -16,6 +16,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::base::error::{ErrorKind, Fault};
+use crate::base::long_wait::certain_wait;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{
     Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak, thread, thread_local,
@@ -125,6 +126,8 @@ impl Changes {
         match self.commits() {
             // Within the gate nobody can wait for a commit.
             Some(commits) => commits.check(self.is_full() && HERE.get().depth == 0),
+            // A handle that outlived the filesystem: nobody would keep what it changes.
+            None if self.is_over.load(Ordering::Acquire) => Err(ErrorKind::Closed.into()),
             None => Ok(()),
         }
     }
@@ -144,7 +147,7 @@ impl Changes {
             && let Some(commits) = self.commits()
             && commits.is_each_call_durable()
         {
-            commits.commit()?;
+            certain_wait(|| commits.commit())?;
         }
         done
     }
@@ -195,9 +198,11 @@ impl Changes {
         let Some(commits) = self.commits() else {
             return;
         };
-        while self.is_full() && commits.call() {
-            thread::park_timeout(NAP);
-        }
+        certain_wait(|| {
+            while self.is_full() && commits.call() {
+                thread::park_timeout(NAP);
+            }
+        });
     }
 
     /// Notes that the next commit has so many bytes more to write.

@@ -316,6 +316,8 @@ impl Persistence {
     pub(crate) fn close(&self) -> Result<(), Fault> {
         let mut core = self.core.lock();
         if core.writer.is_none() {
+            // Closed before, or opened for reading.
+            drop(self.lock.lock().take());
             return Ok(());
         }
         let done = self.commit_locked(&mut core);

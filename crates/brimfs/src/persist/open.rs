@@ -181,6 +181,15 @@ fn options(
 fn refused(error: LockError) -> Fault {
     match error {
         LockError::Io(error) => Fault::disk(error),
-        held @ LockError::Held(_) => Fault::text(ErrorKind::StoreInUse, held.to_string()),
+        LockError::Held(holder) => {
+            let own = std::process::id();
+            let text = match holder {
+                Some(holder) if holder.process == own => "this process has it open".to_owned(),
+                Some(holder) => format!("{holder}, has it open"),
+                // Readers leave no name behind.
+                None => "it is open elsewhere".to_owned(),
+            };
+            Fault::text(ErrorKind::StoreInUse, text)
+        }
     }
 }
