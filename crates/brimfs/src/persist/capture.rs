@@ -39,6 +39,16 @@ struct Unit {
     place: Place,
 }
 
+impl Unit {
+    /// Whether nothing is to be said of it. What was cut or punched may lie where it lay and be less of it.
+    fn is_known(&self) -> bool {
+        match self.place {
+            Place::Same(extent) => self.len == extent.len() && self.blocks == 0,
+            Place::At(_) | Place::Staged(_) => false,
+        }
+    }
+}
+
 /// The new content of a file whose units are not all written yet.
 struct Pending {
     number: u64,
@@ -360,7 +370,7 @@ impl<'a> Capture<'a> {
             known.is_none_or(|known| known.units.is_empty() || known.units.iter().any(is_missing));
         let extents: Vec<journal::Extent> = units
             .iter()
-            .filter(|unit| whole || !matches!(unit.place, Place::Same(_)))
+            .filter(|unit| whole || !unit.is_known())
             .map(|unit| entry(unit, extent_at(unit.place), len))
             .collect();
         // A record must not be longer than the journal takes.
