@@ -102,6 +102,43 @@ fn changes_of_some_chunks_come_back() {
 }
 
 #[test]
+fn content_that_was_cut_or_punched_comes_back() {
+    let cut_at = |len: usize, to: usize| (len, to, to..to);
+    let punched = |len: usize, hole| (len, len, hole);
+    for (len, to, hole) in [
+        cut_at(60_000, 100),
+        cut_at(500_000, 100_000),
+        cut_at(CHUNK, 1),
+        cut_at(2 * CHUNK, CHUNK + 1000),
+        cut_at(3 * CHUNK, CHUNK + 1000),
+        punched(CHUNK, 32_768..65_536),
+        punched(2 * CHUNK, CHUNK..CHUNK + 100_000),
+    ] {
+        let medium = Medium::new();
+        let mut oracle = pattern(len, 3);
+        let fs = open(&medium);
+        fs.write("/f", oracle.clone()).unwrap();
+        fs.close().unwrap();
+        let fs = open(&medium);
+        let file = OpenOptions::new().write(true).open(&fs, "/f").unwrap();
+        file.set_len(to as u64).unwrap();
+        if !hole.is_empty() {
+            file.punch_hole(hole.start as u64, hole.len() as u64)
+                .unwrap();
+        }
+        drop(file);
+        fs.close().unwrap();
+        oracle[hole].fill(0);
+        oracle.truncate(to);
+        for _ in 0..2 {
+            let fs = open(&medium);
+            assert!(fs.read("/f").unwrap() == oracle, "{len} {to}");
+            fs.close().unwrap();
+        }
+    }
+}
+
+#[test]
 fn names_and_traits_come_back() {
     let medium = Medium::new();
     let fs = open(&medium);

@@ -23,6 +23,11 @@ pub fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
+/// The number of this process.
+pub fn process() -> u32 {
+    std::process::id()
+}
+
 /// Starts counting forks. Called by every constructor of a filesystem.
 pub fn watch() {
     static ONCE: Once = Once::new();

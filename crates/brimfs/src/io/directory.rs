@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 
+use crate::base::fork;
 use crate::io::disk::{DiskFile, Place};
 
 /// The longest name of a file, in bytes.
@@ -99,6 +100,14 @@ pub struct Holder {
     pub process: u32,
     /// When it started, in seconds since 1970.
     pub started: i64,
+}
+
+impl Holder {
+    /// Whether it is the process that asks.
+    #[must_use]
+    pub fn is_this_process(&self) -> bool {
+        self.process == fork::process()
+    }
 }
 
 impl fmt::Display for Holder {

@@ -412,7 +412,12 @@ fn keep(mover: &Mover, fresh: Fresh) {
 }
 
 fn work(persistence: &Weak<Persistence>, nap: Duration) {
-    while let Some(persistence) = persistence.upgrade() {
+    loop {
+        // Rests first: nobody asked for anything yet.
+        thread::park_timeout(nap);
+        let Some(persistence) = persistence.upgrade() else {
+            return;
+        };
         persistence.called.store(false, Ordering::Release);
         if persistence.volume.born != fork::generation() {
             return;
@@ -427,7 +432,6 @@ fn work(persistence: &Weak<Persistence>, nap: Duration) {
         if is_over {
             return;
         }
-        thread::park_timeout(nap);
     }
 }
 

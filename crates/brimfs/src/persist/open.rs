@@ -182,9 +182,8 @@ fn refused(error: LockError) -> Fault {
     match error {
         LockError::Io(error) => Fault::disk(error),
         LockError::Held(holder) => {
-            let own = std::process::id();
             let text = match holder {
-                Some(holder) if holder.process == own => "this process has it open".to_owned(),
+                Some(holder) if holder.is_this_process() => "this process has it open".to_owned(),
                 Some(holder) => format!("{holder}, has it open"),
                 // Readers leave no name behind.
                 None => "it is open elsewhere".to_owned(),
