@@ -102,6 +102,10 @@ impl Core {
             checkpoint_bytes: 0,
         }
     }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.appended > CHECKPOINT_LEAST.max(self.checkpoint_bytes)
+    }
 }
 
 /// See the module's documentation.
@@ -152,6 +156,9 @@ impl Persistence {
         }
         let done = self.commit_locked(&mut core);
         self.note_problem(done.as_ref().err());
+        if core.is_checkpoint_due() {
+            self.wake_clerk();
+        }
         done
     }
 
@@ -339,17 +346,9 @@ impl Persistence {
     /// Those of the disk and of reading the journal; the store is as it was.
     fn checkpoint_if_due(&self) -> Result<(), Fault> {
         let mut core = self.core.lock();
-        let is_due = core.appended > CHECKPOINT_LEAST.max(core.checkpoint_bytes);
-        let Core {
-            writer: Some(writer),
-            ..
-        } = &*core
-        else {
+        let Some(writer) = core.writer.as_ref().filter(|_| core.is_checkpoint_due()) else {
             return Ok(());
         };
-        if !is_due {
-            return Ok(());
-        }
         let mut image = Image::default();
         recover(&*self.directory, &mut image)?;
         let written = checkpoint::write(&image, &self.directory, writer)?;
