@@ -43,8 +43,6 @@ use known::Known;
 
 pub(crate) use open::{Plan, open};
 
-/// Content that is in the journal moves to segments when it is more than this, in bytes.
-const INLINE_MAX: u64 = 16 << 20;
 /// A checkpoint is written when the groups since the last one are more than this, and more than that
 /// checkpoint, in bytes.
 const CHECKPOINT_LEAST: u64 = 64 << 20;
@@ -115,6 +113,8 @@ pub(crate) struct Persistence {
     volume: Arc<Volume>,
     durability: Durability,
     read_only: bool,
+    /// Content that is in the journal moves to segments when it is more than this, in bytes.
+    inline_max: u64,
     core: Mutex<Core>,
     /// Commits that closed the gate so far, by number.
     begun: AtomicU64,
@@ -196,8 +196,9 @@ impl Persistence {
             self.durable.store(number, Ordering::Release);
             return Ok(());
         }
-        let mut capture = Capture::new(mover, &self.segments, &core.known);
-        let is_moved = core.inline_bytes > INLINE_MAX;
+        let stage_bytes = changes.pending_max() as usize / 2;
+        let mut capture = Capture::new(mover, &self.segments, &core.known, stage_bytes);
+        let is_moved = core.inline_bytes > self.inline_max;
         let moved = match is_moved {
             true => capture.move_to_segments(&core.inlined),
             false => Ok(()),
