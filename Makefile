@@ -109,7 +109,7 @@ test-schedules: $(STAMPS)/nextest ## Schedules of the locks, explored by shuttle
 			--filterset 'test(schedules) | binary(/^shuttle/)'; \
 	else \
 		cargo test $(SHUTTLE) --lib schedules -- --test-threads 1; \
-		cargo test $(SHUTTLE) --test shuttle --test shuttle_residency --test shuttle_mover -- --test-threads 1; \
+		cargo test $(SHUTTLE) --test shuttle --test shuttle_residency --test shuttle_mover --test shuttle_segments -- --test-threads 1; \
 	fi
 
 .PHONY: test-python

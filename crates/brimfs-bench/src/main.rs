@@ -11,6 +11,7 @@ mod disk;
 mod memory;
 mod peer;
 mod peers;
+mod persist;
 mod random;
 mod report;
 mod row;
@@ -115,6 +116,7 @@ fn run(options: &Options) -> Done {
         disk::rows()
             .iter()
             .chain(&tier::rows())
+            .chain(&persist::rows())
             .for_each(|row| println!("{}", row.id));
         candidates
             .iter()
@@ -151,7 +153,10 @@ fn measure(options: &Options, candidates: &[Candidate], measured: &mut Vec<Measu
     let wanted = |id: &str| id.contains(&options.filter);
     let rows = runner::run_small_files(candidates, rounds, options.scale, wanted)?;
     measured.extend(rows);
-    let disk_rows = disk::rows().into_iter().chain(tier::rows());
+    let disk_rows = disk::rows()
+        .into_iter()
+        .chain(tier::rows())
+        .chain(persist::rows());
     for row in disk_rows.filter(|row| wanted(row.id)) {
         eprintln!("{} …", row.id);
         measured.push(disk::run(row, options.rounds, options.scale)?);

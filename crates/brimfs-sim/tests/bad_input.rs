@@ -538,7 +538,7 @@ fn more_nodes_than_allowed() {
 fn a_closed_filesystem() {
     let fs = tree();
     let mut file = fs.open("/dir/file").expect("a handle");
-    fs.close();
+    fs.close().unwrap();
     assert!(fs.is_closed());
     for case in every_call(ErrorKind::Closed, b"/dir/file") {
         let error = (case.call)(&fs).expect_err(case.what);

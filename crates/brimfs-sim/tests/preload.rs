@@ -155,7 +155,7 @@ fn without_a_disk_all_is_there_already() -> Result<()> {
     assert_eq!((report.files, report.errors.len()), (1, 1));
     let nothing = fs.preload::<&str>([], None)?;
     assert_eq!(nothing.result().expect("done at once").files, 0);
-    fs.close();
+    fs.close().unwrap();
     assert_eq!(
         fs.preload(["/a"], None).unwrap_err().kind(),
         ErrorKind::Closed
@@ -249,7 +249,7 @@ fn many_threads_wait_for_one_preload() -> Result<()> {
 fn closing_and_dropping_end_what_is_under_way() -> Result<()> {
     let world = World::with_cold_files(16 * MIB, 1000, 4 * KIB);
     let preload = world.fs.preload((0..1000).map(path), None)?;
-    world.fs.close();
+    world.fs.close().unwrap();
     assert!(preload.is_done(), "closing waits for it");
     let report = preload.result().expect("it is done");
     assert!(report.cancelled || report.files == 1000);

@@ -268,6 +268,124 @@ fn more_than_memory_holds_is_written_and_read_back_after_opening() {
     fs.close().unwrap();
 }
 
+/// What is there after the power went and came back, with all that was written.
+fn after_crash(medium: &Medium) -> FileSystem {
+    open(&medium.fork())
+}
+
+#[test]
+fn little_that_is_synced_is_there_without_closing() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    for number in 0..40usize {
+        let len = number * 1000;
+        fs.write("/f", pattern(len, number as u8)).unwrap();
+        fs.write(format!("/{number}"), pattern(200, 7)).unwrap();
+        fs.sync().unwrap();
+        let again = after_crash(&medium);
+        assert!(
+            again.read("/f").unwrap() == pattern(len, number as u8),
+            "{number}"
+        );
+        assert_eq!(again.stats().files, number as u64 + 2);
+        again.close().unwrap();
+    }
+}
+
+#[test]
+fn blocks_that_are_overwritten_are_there_without_closing() {
+    let medium = Medium::new();
+    let mut oracle = pattern(4 * CHUNK + 100, 3);
+    let fs = open(&medium);
+    fs.write_slice("/f", &oracle).unwrap();
+    fs.sync().unwrap();
+    let mut at = 0;
+    for round in 0..150u64 {
+        at = (at * 31 + 777_777 * round as usize + 12_345) % (oracle.len() - 5000);
+        let bytes = pattern(1 + (round as usize * 37) % 5000, round as u8);
+        let file = OpenOptions::new().write(true).open(&fs, "/f").unwrap();
+        file.write_at(at as u64, &bytes).unwrap();
+        oracle[at..at + bytes.len()].copy_from_slice(&bytes);
+        match round % 10 {
+            3 => {
+                let keep = oracle.len() - 1500;
+                file.set_len(keep as u64).unwrap();
+                oracle.truncate(keep);
+            }
+            7 => {
+                file.append(&pattern(900, 5)).unwrap();
+                oracle.extend_from_slice(&pattern(900, 5));
+            }
+            _ => {}
+        }
+        fs.sync().unwrap();
+        if round % 7 == 0 {
+            let again = after_crash(&medium);
+            assert!(again.read("/f").unwrap() == oracle, "round {round}");
+            again.sync().unwrap();
+            again.close().unwrap();
+        }
+    }
+    fs.close().unwrap();
+    let fs = open(&medium);
+    assert!(fs.read("/f").unwrap() == oracle);
+}
+
+#[test]
+fn what_is_in_the_journal_moves_to_segments() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    for number in 0..600u32 {
+        fs.write(
+            format!("/{}", number % 400),
+            pattern(60 << 10, number as u8),
+        )
+        .unwrap();
+        fs.sync().unwrap();
+    }
+    let again = after_crash(&medium);
+    for number in 200..600u32 {
+        let read = again.read(format!("/{}", number % 400)).unwrap();
+        assert!(read == pattern(60 << 10, number as u8), "{number}");
+    }
+    let stats = again.stats();
+    assert!(stats.tier.cold_bytes > 0, "{stats:?}");
+}
+
+#[test]
+fn of_pages_that_are_overwritten_again_the_last_ones_count() {
+    let medium = Medium::new();
+    let mut oracle = pattern(CHUNK + 5, 3);
+    let fs = open(&medium);
+    fs.write_slice("/f", &oracle).unwrap();
+    fs.sync().unwrap();
+    let file = OpenOptions::new().write(true).open(&fs, "/f").unwrap();
+    for (round, range) in [4096..8192, 0..12_288, 5000..5001, 0..4096, 100..9000]
+        .into_iter()
+        .enumerate()
+    {
+        let bytes = pattern(range.len(), round as u8 + 100);
+        file.write_at(range.start as u64, &bytes).unwrap();
+        oracle[range].copy_from_slice(&bytes);
+        fs.sync().unwrap();
+        assert!(
+            after_crash(&medium).read("/f").unwrap() == oracle,
+            "{round}"
+        );
+    }
+}
+
+#[test]
+fn changes_of_the_root_come_back_each_time() {
+    let medium = Medium::new();
+    for mode in [0o700, 0o711, 0o722] {
+        let fs = open(&medium);
+        fs.set_permissions("/", mode).unwrap();
+        fs.close().unwrap();
+        assert_eq!(open(&medium).metadata("/").unwrap().mode(), mode);
+    }
+}
+
 #[test]
 fn readers_share_a_store_and_let_it_go_when_they_are_closed() {
     let place = std::env::temp_dir().join(format!("brimfs-readers-{}", std::process::id()));

@@ -7,6 +7,8 @@ mod faults;
 mod model;
 mod named;
 mod owner;
+mod poison;
+mod power;
 mod real;
 mod threads;
 mod world;

@@ -316,7 +316,7 @@ struct Block([u8; ALIGNMENT]);
 fn flipped_bits_are_noticed() {
     let mut owner = Owner::new();
     owner.append(&[700, 17_000]).expect("a disk that works");
-    owner.commit().expect("a disk that works");
+    owner.store.close().expect("a disk that works");
     let name = "segment-0000000000000000";
     let used: u64 = owner
         .wanted

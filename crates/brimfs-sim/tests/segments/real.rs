@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use brimfs::face::disk::{Disk, RealDisk, find};
-use brimfs::face::segment::{Options, Protection, Record, Store};
+use brimfs::face::disk::{Disk, Opening, RealDirectory, RealDisk, find};
+use brimfs::face::segment::{Extent, Options, Protection, Record, Store};
 
 use crate::world::{SEGMENT, content, id_of};
 
@@ -35,7 +35,7 @@ fn open_files(directory: &Path) -> Vec<(PathBuf, PathBuf)> {
         .collect()
 }
 
-fn append(store: &Store, number: u64, bytes: &[u8]) -> brimfs::face::segment::Extent {
+fn append(store: &Store, number: u64, bytes: &[u8]) -> Extent {
     let parts = [bytes];
     let record = Record {
         id: id_of(number),
@@ -144,4 +144,82 @@ fn a_directory_to_spill_to_is_found_by_its_name() {
         &nothing_set,
     );
     assert!(format!("{:?}", error.expect_err("no such directory")).contains("missing"));
+}
+
+fn named(path: &Path, opening: Opening, live: &[Extent]) -> Store {
+    let directory = Arc::new(RealDirectory::open(path, opening).expect("a directory"));
+    let mut options = Options::new("", 64 << 20);
+    options.segment_bytes = Some(SEGMENT);
+    options.protection = Protection::Checksummed;
+    let opened = match opening {
+        Opening::ReadOnly => Store::named_read_only(directory, options, [7; 16], live),
+        _ => Store::named(directory, options, [7; 16], live),
+    };
+    opened.unwrap_or_else(|fault| panic!("{}", fault.during("open")))
+}
+
+fn check(store: &Store, kept: &[(u64, Extent)]) {
+    for (number, extent) in kept {
+        let mut bytes = vec![0; extent.len()];
+        store
+            .read(id_of(*number), *extent, 0, &mut bytes)
+            .expect("readable");
+        assert!(bytes == content(*number, extent.len()));
+    }
+}
+
+#[test]
+fn segments_with_names_are_there_again() {
+    let directory = directory();
+    let path = directory.path().join("store");
+    let store = named(&path, Opening::Create, &[]);
+    let lens = [1, 4096, 1 << 20, 70_000, 1 << 20, 16_385];
+    let kept: Vec<_> = (0..)
+        .zip(lens)
+        .map(|(number, len)| (number, append(&store, number, &content(number, len))))
+        .collect();
+    store.close().expect("a disk that works");
+    drop(store);
+    let files: Vec<_> = fs::read_dir(&path)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").metadata().expect("its metadata"))
+        .collect();
+    let live: Vec<_> = kept.iter().map(|(_, extent)| *extent).collect();
+    let bytes: u64 = live.iter().map(|extent| extent.stored_bytes()).sum();
+    let lens: u64 = files.iter().map(MetadataExt::size).sum();
+    assert_eq!(files.len(), 2);
+    assert!(files.iter().all(|file| file.mode() & 0o7777 == 0o600));
+    assert!(lens < bytes + (64 << 10), "{lens} bytes for {bytes}");
+
+    let reader = named(&path, Opening::ReadOnly, &live);
+    check(&reader, &kept);
+    let store = named(&path, Opening::Existing, &live);
+    check(&store, &kept);
+    assert_eq!(store.stats().disk_bytes, lens);
+    let more = append(&store, 100, SECRET);
+    store.sync().expect("a disk that works");
+    for extent in live {
+        assert!(store.release(extent));
+    }
+    assert_eq!(fs::read_dir(&path).expect("a directory").count(), 1);
+    // What is open can be read as long as somebody has it.
+    check(&reader, &kept);
+    let mut bytes = vec![0; SECRET.len()];
+    store
+        .read(id_of(100), more, 0, &mut bytes)
+        .expect("readable");
+    assert!(bytes == SECRET);
+}
+
+#[test]
+fn what_is_volatile_is_never_called_durable() {
+    let directory = directory();
+    let store = store(directory.path(), Protection::Checksummed);
+    append(&store, 1, SECRET);
+    for refused in [store.sync(), store.close()] {
+        assert_eq!(
+            refused.expect_err("volatile").kind(),
+            brimfs::ErrorKind::Unsupported
+        );
+    }
 }

@@ -92,9 +92,11 @@ impl Inode {
     #[cold]
     pub(crate) fn mark_accessed(self: &Arc<Self>) {
         let now = clock::wall_nanos();
-        let mut state = self.write();
+        // Nobody who reads waits for a commit.
+        let mut state = self.write_quietly();
         if state.times.access_due(now) {
             state.times.note_access(now);
+            self.note(&mut state);
         }
     }
 
@@ -361,6 +363,17 @@ impl Inode {
             self.track(&mut state, offset, from.len() as u64);
         }
         Ok(())
+    }
+
+    /// Writes what was there before, of a filesystem that is being opened: nobody can tell but the next commit.
+    pub(crate) fn put_back(self: &Arc<Self>, offset: u64, from: &[u8]) -> Result<(), Fault> {
+        retry(self, Wait::Forever, || {
+            let mut state = self.write();
+            content_mut(&mut state)?.write(offset, from, self.account())?;
+            state.content_restored();
+            self.track(&mut state, offset, from.len() as u64);
+            Ok(())
+        })
     }
 
     /// Writes at the end, wherever that is; returns where that was.

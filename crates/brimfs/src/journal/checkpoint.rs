@@ -92,6 +92,13 @@ impl CheckpointWriter {
         Ok(())
     }
 
+    /// Bytes that were written so far.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "an image is never empty")]
+    pub fn len(&self) -> u64 {
+        self.offset + self.frame.len() as u64
+    }
+
     /// Makes the image durable and then current. What it covers can be removed then.
     ///
     /// # Errors

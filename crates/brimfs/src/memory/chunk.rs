@@ -19,7 +19,8 @@ use crate::memory::account::{Account, Charge};
 use crate::memory::budget::Budget;
 use crate::memory::foreign::Foreign;
 use crate::memory::pool::{Buf, OutOfMemory, SMALL_MAX, Slot};
-use crate::memory::residence::{Guarded, Hold, Run};
+use crate::memory::residence::{Guarded, Hold};
+use crate::memory::run::Run;
 use crate::memory::tier::Cold;
 
 /// The most that one chunk holds, in bytes.
@@ -150,7 +151,7 @@ pub(crate) struct Chunk {
     data_end: u32,
     /// Views that show this chunk by itself.
     pub(super) pins: AtomicU32,
-    blocks: u64,
+    pub(super) blocks: u64,
     /// The run of memory that it is, or was, a part of.
     pub(super) run: Option<Arc<Run>>,
     /// The quota; the memory is charged beside the memory.
@@ -186,7 +187,7 @@ impl Span {
 }
 
 #[inline]
-fn block_mask(start: usize, end: usize) -> u64 {
+pub(super) fn block_mask(start: usize, end: usize) -> u64 {
     if start >= end {
         return 0;
     }
@@ -313,36 +314,6 @@ impl Chunk {
         self.body.get_mut().memory.capacity()
     }
 
-    /// The blocks that hold data, the first in the lowest bit; 0 if all do.
-    pub(super) fn holes(&self) -> u64 {
-        if self.is_dense() { 0 } else { self.blocks }
-    }
-
-    /// The opposite of [`Chunk::holes`] for a chunk with `len` bytes of data; nothing if there is no such chunk.
-    pub(crate) fn blocks_of(holes: u64, len: usize) -> Option<u64> {
-        let all = block_mask(0, len);
-        match holes {
-            0 => Some(all),
-            some => {
-                (some & !all == 0 && some.leading_zeros() == all.leading_zeros()).then_some(some)
-            }
-        }
-    }
-
-    /// Appends all bytes up to the end of the data; what no block holds is zeros. Nothing if they are cold.
-    pub(super) fn append_to(&self, hold: &Hold, to: &mut Vec<u8>) -> bool {
-        let Some(bytes) = hold.memory.bytes() else {
-            return false;
-        };
-        for extent in self.extents(0, self.data_end()) {
-            match extent.data {
-                true => to.extend_from_slice(&bytes[extent.start..extent.end]),
-                false => to.resize(to.len() + extent.end - extent.start, 0),
-            }
-        }
-        true
-    }
-
     /// Whether the bytes before `data_end` are all data.
     #[inline]
     pub(crate) fn is_dense(&self) -> bool {
@@ -452,7 +423,8 @@ impl Chunk {
     /// Marks `start..end` as data and zeroes what becomes visible around it.
     fn prepare(&mut self, start: usize, end: usize) {
         debug_assert!(end <= self.capacity());
-        self.body.get_mut().changed(self.charge.account());
+        let hold = self.body.get_mut();
+        hold.changed(self.charge.account(), (start, end));
         let (old_end, new_end) = (self.data_end(), self.data_end().max(end));
         let wanted = block_mask(start, end);
         let fresh = wanted & !self.blocks;
@@ -503,7 +475,7 @@ impl Chunk {
             if hold.memory.capacity() == 0 {
                 return false;
             }
-            hold.changed(self.charge.account());
+            hold.changed(self.charge.account(), (0, 0));
             let Some(bytes) = hold.memory.writable() else {
                 return false;
             };

@@ -13,7 +13,7 @@ use crate::memory::chunk::{Adopted, CHUNK, Chunk, Memory, Owner};
 use crate::memory::content::{BUF_MAX, Content, INLINE_MAX};
 use crate::memory::foreign::Foreign;
 use crate::memory::pool::{Buf, Slot};
-use crate::memory::residence::Run;
+use crate::memory::run::Run;
 use crate::memory::table::Table;
 
 /// Up to here copying a Rust buffer costs less than counting references to it, in bytes.

@@ -16,11 +16,12 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::base::error::Fault;
-use crate::base::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::base::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use crate::memory::account::{Account, Charge};
-use crate::memory::chunk::{Adopted, Chunk, Memory, charge_of};
+use crate::memory::account::Account;
+use crate::memory::chunk::{Adopted, Chunk, Memory};
+use crate::memory::delta::{Delta, Pages};
+use crate::memory::run::Run;
 use crate::memory::survey::Place;
 use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
 
@@ -38,38 +39,40 @@ pub(crate) struct Hold {
 
 /// What a tier needs to know about a chunk.
 pub(crate) struct Tracked {
-    serial: u64,
-    index: u32,
+    pub(super) serial: u64,
+    pub(super) index: u32,
     /// Grows with every change of the bytes.
-    version: u64,
-    slot: Option<Slot>,
+    pub(super) version: u64,
+    pub(super) slot: Option<Slot>,
     /// A cold copy: all the chunk has while it is cold, and what makes it clean while it is not.
-    stored: Option<Stored>,
+    pub(super) stored: Option<Stored>,
+    pub(super) delta: Delta,
 }
 
 /// A cold copy. What lies in blocks without data, or beyond `data_end`, is none of the content.
 #[derive(Clone, Copy)]
-struct Stored {
-    location: Location,
-    version: u64,
-    len: u32,
+pub(super) struct Stored {
+    pub(super) location: Location,
+    pub(super) version: u64,
+    pub(super) len: u32,
 }
 
 /// The serial number of the next chunk that a tier gets to know.
-static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+pub(super) static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
 
 impl Tracked {
-    fn new(index: u64) -> Box<Self> {
+    pub(super) fn new(index: u64) -> Box<Self> {
         Box::new(Tracked {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             index: index as u32,
             version: 0,
             slot: None,
             stored: None,
+            delta: Delta::default(),
         })
     }
 
-    fn identity(&self, version: u64) -> Identity {
+    pub(super) fn identity(&self, version: u64) -> Identity {
         Identity {
             owner: Identity::CHUNK_OWNER | self.serial,
             index: self.index,
@@ -132,15 +135,24 @@ impl Hold {
         tracked.cold()
     }
 
-    /// To be called whenever bytes in memory are about to change.
+    /// To be called whenever bytes in memory are about to change, from the first to the second place.
     #[inline]
-    pub(super) fn changed(&mut self, account: &Account) {
+    pub(super) fn changed(&mut self, account: &Account, (start, end): (usize, usize)) {
         debug_assert!(!self.is_cold(), "the only copy would be forgotten");
         if let Some(tracked) = &mut self.tracked {
+            let version = tracked.version;
             tracked.version += 1;
             if let Some(tier) = account.budget.tier() {
                 if let Some(stored) = tracked.stored.take() {
                     tier.forget(stored.location);
+                    // A copy of more than there is now is no base.
+                    tracked.delta = Delta {
+                        base: (stored.version == version).then_some(stored.location),
+                        ..Delta::default()
+                    };
+                }
+                if tracked.delta.base.is_some() {
+                    tracked.delta.dirty.add(Pages::touched(start, end));
                 }
                 if let Some(slot) = tracked.slot {
                     tier.changed(slot, tracked.identity(tracked.version));
@@ -155,6 +167,7 @@ impl Hold {
     pub(super) fn narrowed(&mut self, account: &Account) {
         if let Some(tracked) = &mut self.tracked {
             tracked.version += 1;
+            tracked.delta.base = None;
             self.end_kept_copy(account);
         }
     }
@@ -246,7 +259,7 @@ impl Guarded {
         self.0.read()
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Hold> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Hold> {
         self.0.write()
     }
 
@@ -272,54 +285,6 @@ impl Guarded {
             let guard = self.0.try_read();
             Seen::Locked(guard.expect("nobody evicts what has one owner under that owner's lock"))
         }
-    }
-}
-
-/// Whether a chunk knows a copy now.
-pub(crate) enum Kept {
-    /// It does, and has this slot.
-    Yes(Option<Slot>),
-    No,
-}
-
-/// What there is to know of a chunk whose bytes are in a cold tier.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ColdForm {
-    pub(crate) identity: Identity,
-    pub(crate) location: Location,
-    /// Bytes of the copy.
-    pub(crate) len: usize,
-    /// Bytes of it that are content, up to the end of the last block that holds data.
-    pub(crate) data_end: usize,
-    /// The blocks that hold data.
-    pub(crate) blocks: u64,
-}
-
-/// The chunks of one run of memory, which views show as one slice.
-///
-/// Either views pin it, or chunks of it may go; once one went it is a run no more.
-#[derive(Debug, Default)]
-pub(crate) struct Run(AtomicU32);
-
-impl Run {
-    const BROKEN: u32 = 1 << 31;
-
-    /// Pins all chunks, unless one of them went.
-    fn pin(&self) -> bool {
-        let more = |pins: u32| (pins & Self::BROKEN == 0).then_some(pins + 1);
-        let (set, get) = (Ordering::AcqRel, Ordering::Acquire);
-        self.0.fetch_update(set, get, more).is_ok()
-    }
-
-    fn unpin(&self) {
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-
-    /// Whether a chunk may go; then no view of the whole run comes into being any more.
-    fn break_up(&self) -> bool {
-        let one = |state: u32| (state == 0 || state == Self::BROKEN).then_some(Self::BROKEN);
-        let (set, get) = (Ordering::AcqRel, Ordering::Acquire);
-        self.0.fetch_update(set, get, one).is_ok()
     }
 }
 
@@ -453,73 +418,6 @@ impl Chunk {
         self.pins.load(Ordering::Acquire) > 0
     }
 
-    /// What a commit needs to know of the chunk, which is number `index` of its file. The inode's lock is
-    /// held for writing.
-    pub(super) fn look_written<R>(
-        &self,
-        index: u64,
-        look: impl FnOnce(&Hold, Identity, Option<Location>) -> R,
-    ) -> R {
-        let mut hold = self.body.write();
-        let tracked = hold.tracked.get_or_insert_with(|| Tracked::new(index));
-        let version = tracked
-            .stored
-            .map_or(tracked.version, |stored| stored.version);
-        let copy = tracked.stored.map(|stored| stored.location);
-        let identity = tracked.identity(version);
-        look(&hold, identity, copy)
-    }
-
-    /// The chunk knows a copy of its bytes from now on, if they are the ones with that name. The inode's
-    /// lock is held for writing.
-    pub(crate) fn keep_written(&self, identity: Identity, cold: Location, len: usize) -> Kept {
-        let mut hold = self.body.write();
-        let is_cold = hold.is_cold();
-        match &mut hold.tracked {
-            Some(tracked)
-                if !is_cold
-                    && tracked.stored.is_none()
-                    && tracked.identity(tracked.version) == identity =>
-            {
-                tracked.stored = Some(Stored {
-                    location: cold,
-                    version: tracked.version,
-                    len: len as u32,
-                });
-                Kept::Yes(tracked.slot)
-            }
-            _ => Kept::No,
-        }
-    }
-
-    /// A chunk that is cold from the start. Takes its quota.
-    pub(crate) fn cold_from(form: ColdForm, account: &Arc<Account>) -> Result<Self, Fault> {
-        let ColdForm {
-            identity,
-            location,
-            len,
-            data_end,
-            blocks,
-        } = form;
-        let mut charge = Charge::reserve(account, 0, 0)?;
-        charge.grow_quota(charge_of(blocks, data_end), &mut 0)?;
-        let serial = identity.owner & !Identity::CHUNK_OWNER;
-        NEXT_SERIAL.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
-        let mut chunk = Chunk::build(Memory::Cold, data_end, blocks, charge);
-        chunk.body.get_mut().tracked = Some(Box::new(Tracked {
-            serial,
-            index: identity.index,
-            version: identity.version,
-            slot: None,
-            stored: Some(Stored {
-                location,
-                version: identity.version,
-                len: len as u32,
-            }),
-        }));
-        Ok(chunk)
-    }
-
     /// See [`crate::memory::tier::Residents::stage`]. The inode's lock is held.
     pub(crate) fn stage(&self, slot: Slot, to: &mut [u8]) -> Staged {
         let hold = self.body.lock();
@@ -640,17 +538,6 @@ impl Chunk {
             }
             _ => false,
         }
-    }
-}
-
-impl Run {
-    fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::BROKEN
-    }
-
-    fn is_pinned(&self) -> bool {
-        let state = self.0.load(Ordering::Acquire);
-        state != 0 && state != Self::BROKEN
     }
 }
 

@@ -1,9 +1,10 @@
 //! Large content as one run of memory, for views; and chunk by chunk, where it is larger than memory.
 //!
-//! Owns nothing: the parts of [`Content`] and [`Table`] that only one of both needs.
+//! Beside [`Run`], the parts of [`Content`] and [`Table`] that only one of both needs.
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
+use crate::base::sync::atomic::{AtomicU32, Ordering};
 use crate::memory::account::Account;
 use crate::memory::chunk::{CHUNK, Chunk, Owner, quota_of_range};
 use crate::memory::content::Content;
@@ -11,6 +12,43 @@ use crate::memory::fresh::copied_run;
 use crate::memory::residence::{Alone, Pin};
 use crate::memory::shared::{Shared, pin_chunk};
 use crate::memory::table::{Table, pieces};
+
+/// The chunks of one run of memory, which views show as one slice.
+///
+/// Either views pin it, or chunks of it may go; once one went it is a run no more.
+#[derive(Debug, Default)]
+pub(crate) struct Run(AtomicU32);
+
+impl Run {
+    const BROKEN: u32 = 1 << 31;
+
+    /// Pins all chunks, unless one of them went.
+    pub(super) fn pin(&self) -> bool {
+        let more = |pins: u32| (pins & Self::BROKEN == 0).then_some(pins + 1);
+        let (set, get) = (Ordering::AcqRel, Ordering::Acquire);
+        self.0.fetch_update(set, get, more).is_ok()
+    }
+
+    pub(super) fn unpin(&self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether a chunk may go; then no view of the whole run comes into being any more.
+    pub(super) fn break_up(&self) -> bool {
+        let one = |state: u32| (state == 0 || state == Self::BROKEN).then_some(Self::BROKEN);
+        let (set, get) = (Ordering::AcqRel, Ordering::Acquire);
+        self.0.fetch_update(set, get, one).is_ok()
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::BROKEN
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        let state = self.0.load(Ordering::Acquire);
+        state != 0 && state != Self::BROKEN
+    }
+}
 
 impl Content {
     /// Quota that data at `offset` would need more than now. Zero for what is no table.

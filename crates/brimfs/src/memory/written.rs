@@ -9,7 +9,8 @@ use crate::base::sync::Arc;
 use crate::memory::account::Account;
 use crate::memory::chunk::{CHUNK, Chunk};
 use crate::memory::content::Content;
-use crate::memory::residence::{Hold, Kept, NEVER_MAX};
+use crate::memory::delta::{Copied, Kept, Patch};
+use crate::memory::residence::{Hold, NEVER_MAX};
 use crate::memory::small::{Who, cold_len_bytes, is_whole_file};
 use crate::memory::table::Table;
 use crate::memory::tier::{Identity, Location, Slot};
@@ -34,6 +35,14 @@ impl Bytes<'_> {
             Bytes::Cold => false,
         }
     }
+
+    /// Those of a part that is data, as far as it reaches.
+    pub(crate) fn part(&self, range: (usize, usize)) -> &[u8] {
+        match self {
+            Bytes::Chunk(chunk, hold) => chunk.part(hold, range),
+            _ => &[],
+        }
+    }
 }
 
 /// One unit of a file's content.
@@ -47,7 +56,9 @@ pub(crate) struct UnitLook<'a> {
     /// The tier may know a copy by this slot.
     pub(crate) slot: Option<Slot>,
     /// A good copy that the unit knows itself.
-    pub(crate) copy: Option<Location>,
+    pub(crate) copy: Option<Copied>,
+    /// What may be written instead of all of it.
+    pub(crate) patch: Option<Patch>,
     pub(crate) bytes: Bytes<'a>,
 }
 
@@ -82,6 +93,7 @@ impl Content {
                 identity: who.identity,
                 slot,
                 copy: None,
+                patch: None,
                 bytes: Bytes::Slice(bytes),
             }),
         };
@@ -104,7 +116,12 @@ impl Content {
                     version: u64::from(*version),
                     ..who.identity
                 },
-                copy: Some(*location),
+                // How long the copy is says its extent.
+                copy: Some(Copied {
+                    location: *location,
+                    is_exact: true,
+                }),
+                patch: None,
                 index: 0,
                 len: self.len() as usize,
                 blocks: 0,
@@ -129,6 +146,20 @@ impl Content {
                 None => Kept::No,
             },
             _ => Kept::No,
+        }
+    }
+
+    /// A commit has in hand what changed of a chunk (`taken`), or could not keep it.
+    pub(crate) fn settle_patch(&self, index: u64, taken: bool) {
+        let chunk = match self {
+            Content::Chunk(chunk) if index == 0 => Some(chunk),
+            Content::Table(table) => table.chunk(index),
+            _ => None,
+        };
+        match chunk {
+            Some(chunk) if taken => chunk.take_patch(),
+            Some(chunk) => chunk.forget_patches(),
+            None => {}
         }
     }
 
@@ -167,7 +198,7 @@ fn look_chunk(
     visit: &mut dyn FnMut(Look<'_>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let slot = chunk.slot();
-    chunk.look_written(index, |hold, own, copy| {
+    chunk.look_written(index, |hold, own, copy, patch| {
         visit(Look::Unit(UnitLook {
             index,
             len: chunk.data_end(),
@@ -175,6 +206,7 @@ fn look_chunk(
             identity: name.filter(|_| copy.is_none()).unwrap_or(own),
             slot,
             copy,
+            patch,
             bytes: match hold.is_cold() {
                 true => Bytes::Cold,
                 false => Bytes::Chunk(chunk, hold),

@@ -102,7 +102,7 @@ impl Changes {
     pub(crate) fn new(pending_max: u64) -> Self {
         Changes {
             gate: RwLock::new(()),
-            shards: [const { () }; SHARDS as usize].map(|()| Mutex::default()),
+            shards: std::array::from_fn(|_| Mutex::default()),
             pending: AtomicU64::new(0),
             pending_max,
             commits: OnceLock::new(),
@@ -124,7 +124,8 @@ impl Changes {
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Fault> {
         match self.commits() {
-            Some(commits) => commits.check(self.is_full()),
+            // Within the gate nobody can wait for a commit.
+            Some(commits) => commits.check(self.is_full() && HERE.get().depth == 0),
             // A handle that outlived the filesystem: nobody would keep what it changes.
             None if self.is_over.load(Ordering::Acquire) => Err(ErrorKind::Closed.into()),
             None => Ok(()),
@@ -182,7 +183,7 @@ impl Changes {
         HERE.set(Here {
             at,
             depth: 1,
-            ..here
+            has_changed: true,
         });
         Pass { before: here, gate }
     }
@@ -219,7 +220,6 @@ impl Changes {
 
     /// Notes a node. Its state is locked, within the gate.
     pub(crate) fn note_node(&self, node: &Arc<Inode>) {
-        note_change();
         let mut shard = self.shard(node.number()).lock();
         if self.is_over.load(Ordering::Acquire) {
             return;
@@ -231,7 +231,6 @@ impl Changes {
 
     /// Notes that a name leads to a node from now on, or to none. The directory is locked, within the gate.
     pub(crate) fn note_name(&self, directory: u64, name: &[u8], node: Option<&Arc<Inode>>) {
-        note_change();
         let record = match node {
             Some(node) => Record::Entry {
                 directory,
@@ -285,18 +284,11 @@ impl Changes {
             gone.append(&mut newer.gone);
         }
         *self.shards[0].lock() = Shard { names, nodes, gone };
+        self.pending.store(self.pending_max, Ordering::Relaxed);
     }
 }
 
-fn note_change() {
-    let here = HERE.get();
-    HERE.set(Here {
-        has_changed: true,
-        ..here
-    });
-}
-
-/// Whether the thread changed anything of a persistent filesystem since this was asked last.
+/// Whether the thread passed the gate of a persistent filesystem since this was asked last.
 pub(crate) fn take_changed() -> bool {
     let here = HERE.get();
     if here.has_changed {

@@ -171,6 +171,11 @@ impl State {
         self.stamp.0 & ContentStamp::GENERATION
     }
 
+    /// As [`State::content_changed`], and no time of the node changes.
+    pub(crate) fn content_restored(&mut self) {
+        self.stamp.0 += 1;
+    }
+
     pub(crate) fn set_generation(&mut self, generation: u64) {
         self.stamp.replace(
             ContentStamp::GENERATION,
@@ -290,9 +295,10 @@ impl Inode {
         self.state.write()
     }
 
-    /// Has the next commit look at the node.
+    /// Has the next commit look at the node. Its state is locked, though perhaps not within the gate: then the change
+    /// must be none that belongs together with others.
     #[cold]
-    fn note(self: &Arc<Self>, state: &mut State) {
+    pub(crate) fn note(self: &Arc<Self>, state: &mut State) {
         let is_noted = state.mode & NOTED != 0 || self.number() == HIDDEN;
         if let Some(changes) = &self.volume.changes
             && !is_noted

@@ -1,10 +1,11 @@
 //! What changed, as records: nodes as they are while the gate is closed, and their content.
 //!
 //! Content that has a good copy in the segments is referred to where it lies. Other content is copied aside, written
-//! when there is enough of it, and referred to then.
+//! to segments when there is enough of it, and referred to then. Little content goes with the records, so that one flush is
+//! enough: that of a commit with little in all, and the few blocks of a chunk that differ from a copy of it.
 
 use crate::base::error::Fault;
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, Weak};
 use crate::cold::segment::{Extent, RECORD_MAX, ReadError, Record as Written, Store};
 use crate::journal::{self, Group, Node, NodeKind, Record, Time, Xattrs};
 use crate::memory::chunk::CHUNK;
@@ -20,15 +21,39 @@ use super::known::{Content, Known, Units};
 
 /// So much is copied aside before it is written, in bytes.
 const STAGE_BYTES: usize = 8 << 20;
+/// Content of a commit that has no more than this to write goes with its records, in bytes.
+const INLINE_BYTES: usize = 64 << 10;
+/// What is written of a chunk instead of all of it: at most so many pages of 4 KiB at once, and so many before all
+/// of it is written once more.
+const PATCH_PAGES: u32 = 64;
+const PATCHES_MAX: u32 = 256;
 
 /// Where the bytes of a unit lie, or will.
 #[derive(Clone, Copy)]
 enum Place {
     /// As the last commit had it.
     Same(Extent),
+    /// There too, but less of it.
+    Less(Extent),
     At(Extent),
     /// The number of what was staged.
     Staged(usize),
+    /// As the last commit had it, but for blocks that go with the records.
+    Patched(Extent),
+}
+
+impl Pending {
+    /// Whether there is one unit, which was copied aside.
+    fn is_one_staged(&self) -> bool {
+        matches!(
+            self.units[..],
+            [Unit {
+                index: 0,
+                place: Place::Staged(_),
+                ..
+            }]
+        )
+    }
 }
 
 struct Unit {
@@ -39,18 +64,9 @@ struct Unit {
     place: Place,
 }
 
-impl Unit {
-    /// Whether nothing is to be said of it. What was cut or punched may lie where it lay and be less of it.
-    fn is_known(&self) -> bool {
-        match self.place {
-            Place::Same(extent) => self.len == extent.len() && self.blocks == 0,
-            Place::At(_) | Place::Staged(_) => false,
-        }
-    }
-}
-
 /// The new content of a file whose units are not all written yet.
 struct Pending {
+    node: Arc<Inode>,
     number: u64,
     generation: u64,
     len: u64,
@@ -81,6 +97,13 @@ pub(super) enum Change {
     Gone(u64),
 }
 
+/// A node with content that goes with the records, until it is written to segments.
+pub(super) struct Inlined {
+    pub(super) node: Weak<Inode>,
+    /// The chunks that are patched; none of content that is inline as a whole.
+    pub(super) chunks: Vec<u64>,
+}
+
 /// See the module's documentation.
 pub(super) struct Capture<'a> {
     mover: &'a Mover,
@@ -96,6 +119,26 @@ pub(super) struct Capture<'a> {
     pub(super) fresh: Vec<Fresh>,
     /// References that the commit holds and must give back if it fails.
     pub(super) held: Vec<Extent>,
+    /// Whether all content goes to segments.
+    all_to_segments: bool,
+    pub(super) inlined: Vec<Inlined>,
+    /// Content that goes with the records, in bytes, beside what is very little.
+    pub(super) inline_bytes: u64,
+}
+
+impl Inlined {
+    /// The next commit writes all of the chunks.
+    pub(super) fn forget_patches(&self) {
+        let Some(node) = self.node.upgrade() else {
+            return;
+        };
+        let state = node.write_quietly();
+        for chunk in &self.chunks {
+            if let Some(content) = state.content() {
+                content.settle_patch(*chunk, false);
+            }
+        }
+    }
 }
 
 impl<'a> Capture<'a> {
@@ -112,7 +155,26 @@ impl<'a> Capture<'a> {
             staged: Vec::new(),
             fresh: Vec::new(),
             held: Vec::new(),
+            all_to_segments: false,
+            inlined: Vec::new(),
+            inline_bytes: 0,
         }
+    }
+
+    /// From now on all content goes to segments. The gate is closed.
+    ///
+    /// # Errors
+    /// As [`Capture::node`].
+    pub(super) fn move_to_segments(&mut self, inlined: &[Inlined]) -> Result<(), Fault> {
+        self.all_to_segments = true;
+        for inlined in inlined {
+            inlined.forget_patches();
+            if let Some(node) = inlined.node.upgrade() {
+                node.write_quietly().mode |= NOTED;
+                self.node(node)?;
+            }
+        }
+        Ok(())
     }
 
     /// Looks at a node, if that was not done yet. The gate is closed.
@@ -136,7 +198,9 @@ impl<'a> Capture<'a> {
         self.record(&node, &state)?;
         self.changes.push(Change::Node(number));
         if node.kind() == FileType::File
-            && self.known.content(number).map(|known| known.generation) != Some(state.generation())
+            && (self.all_to_segments
+                || self.known.content(number).map(|known| known.generation)
+                    != Some(state.generation()))
         {
             self.content(&node, &mut state)?;
         }
@@ -199,15 +263,31 @@ impl<'a> Capture<'a> {
         };
         let len = content.len();
         let mut units = Vec::new();
+        let mut patched = Vec::new();
         let mut little = None;
         content.look_written(&who, &mut |look| {
             match look {
                 Look::Little(bytes) => little = Some(bytes.to_vec()),
                 Look::Unit(unit) if unit.len == 0 => {}
-                Look::Unit(unit) => units.push(self.unit(node, unit)?),
+                Look::Unit(unit) => {
+                    let unit = self.unit(node, unit)?;
+                    if let Place::Patched(_) = unit.place {
+                        patched.push(unit.index);
+                    }
+                    units.push(unit);
+                }
             }
             Ok(())
         })?;
+        if !patched.is_empty() {
+            for chunk in &patched {
+                content.settle_patch(*chunk, true);
+            }
+            self.inlined.push(Inlined {
+                node: Arc::downgrade(node),
+                chunks: patched,
+            });
+        }
         if let Some(bytes) = little {
             self.group.push(&Record::Content(journal::Content {
                 node: number,
@@ -229,6 +309,7 @@ impl<'a> Capture<'a> {
             return Ok(());
         }
         self.pending.push(Pending {
+            node: node.clone(),
             number,
             generation,
             len,
@@ -246,16 +327,23 @@ impl<'a> Capture<'a> {
             false => self.mover.copy_of(slot, unit.identity.version),
         };
         let copy = match unit.copy {
-            Some(location) => Some(extent_of(location)),
+            Some(copy) => Some(extent_of(copy.location)),
             None => unit.slot.and_then(beside),
         };
+        let is_exact = unit.copy.is_none_or(|copy| copy.is_exact)
+            && copy.is_some_and(|copy| copy.len() == unit.len);
         let known = self.known.content(node.number());
         let known = known.and_then(|known| known.unit(unit.index));
         let place = match copy {
-            Some(extent) if known == Some(extent) => Place::Same(extent),
+            Some(extent) if known == Some(extent) && is_exact => Place::Same(extent),
+            Some(extent) if known == Some(extent) => Place::Less(extent),
             Some(extent) if self.segments.retain(extent) => {
                 self.held.push(extent);
                 Place::At(extent)
+            }
+            _ if known.is_some() && self.is_patchable(&unit, known) => {
+                self.patch(node.number(), &unit)?;
+                Place::Patched(known.ok_or_else(|| Fault::miss(unit.index))?)
             }
             _ => Place::Staged(self.stage(node, &unit, copy)?),
         };
@@ -266,6 +354,35 @@ impl<'a> Capture<'a> {
             identity: unit.identity,
             place,
         })
+    }
+
+    /// Whether a chunk is what is known of it, but for some blocks.
+    fn is_patchable(&self, unit: &UnitLook<'_>, known: Option<Extent>) -> bool {
+        unit.patch.is_some_and(|patch| {
+            let count = patch.pages.count();
+            !self.all_to_segments
+                && known == Some(extent_of(patch.base))
+                && count <= PATCH_PAGES
+                && patch.before + count <= PATCHES_MAX
+        })
+    }
+
+    /// Says in records which bytes of a chunk are other ones.
+    fn patch(&mut self, number: u64, unit: &UnitLook<'_>) -> Result<(), Fault> {
+        let pages = unit.patch.map(|patch| patch.pages).unwrap_or_default();
+        for (start, end) in pages.runs() {
+            let bytes = unit.bytes.part((start, end));
+            if bytes.is_empty() {
+                continue;
+            }
+            self.group.push(&Record::Inline {
+                node: number,
+                offset: unit.index * CHUNK as u64 + start as u64,
+                bytes,
+            })?;
+            self.inline_bytes += bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// Copies the bytes of a unit aside.
@@ -337,6 +454,10 @@ impl<'a> Capture<'a> {
     /// # Errors
     /// Those of the disk.
     pub(super) fn finish(&mut self) -> Result<(), Fault> {
+        let is_little = self.fresh.is_empty() && self.buffer.len() <= INLINE_BYTES;
+        if is_little && !self.all_to_segments && self.pending.iter().all(Pending::is_one_staged) {
+            return self.inline();
+        }
         self.flush()?;
         for pending in std::mem::take(&mut self.pending) {
             self.place(pending)?;
@@ -344,15 +465,47 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
+    /// Has all that was copied aside go with the records.
+    fn inline(&mut self) -> Result<(), Fault> {
+        self.inline_bytes += self.buffer.len() as u64;
+        for (pending, staged) in self.pending.drain(..).zip(self.staged.drain(..)) {
+            self.group.push(&Record::Content(journal::Content {
+                node: pending.number,
+                whole: true,
+                extents: journal::Extents::new(&[]),
+            }))?;
+            self.group.push(&Record::Inline {
+                node: pending.number,
+                offset: 0,
+                bytes: &self.buffer[staged.start..staged.start + staged.len],
+            })?;
+            self.inlined.push(Inlined {
+                node: Arc::downgrade(&pending.node),
+                chunks: Vec::new(),
+            });
+            let content = Content {
+                generation: pending.generation,
+                units: Units::new(),
+            };
+            self.changes.push(Change::Content(pending.number, content));
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
     fn place(&mut self, pending: Pending) -> Result<(), Fault> {
         let Pending {
+            node: _,
             number,
             generation,
             len,
             units,
         } = pending;
         let extent_at = |place| match place {
-            Place::Same(extent) | Place::At(extent) => extent,
+            Place::Same(extent)
+            | Place::Less(extent)
+            | Place::At(extent)
+            | Place::Patched(extent) => extent,
             Place::Staged(number) => self.fresh[number].extent,
         };
         let all: Units = units
@@ -363,14 +516,22 @@ impl<'a> Capture<'a> {
             generation,
             units: all,
         };
+        // What had no units may have had content that went with the records: all of it is replaced.
         let known = self.known.content(number);
-        // Where a unit is no more all are listed; else those that are new replace what was there.
-        let is_missing = |unit: &(u64, Extent)| content.unit(unit.0).is_none();
-        let whole =
-            known.is_none_or(|known| known.units.is_empty() || known.units.iter().any(is_missing));
+        let known = known.filter(|known| !known.units.is_empty());
+        let whole = known.is_none();
+        for (index, _) in known.map_or(&[][..], |known| &known.units) {
+            if content.unit(*index).is_none() {
+                self.group.push(&Record::Hole {
+                    node: number,
+                    offset: index * CHUNK as u64,
+                    len: CHUNK as u64,
+                })?;
+            }
+        }
         let extents: Vec<journal::Extent> = units
             .iter()
-            .filter(|unit| whole || !unit.is_known())
+            .filter(|unit| whole || !matches!(unit.place, Place::Same(_) | Place::Patched(_)))
             .map(|unit| entry(unit, extent_at(unit.place), len))
             .collect();
         // A record must not be longer than the journal takes.

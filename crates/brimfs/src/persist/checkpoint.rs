@@ -7,7 +7,8 @@ use crate::journal::{self, CheckpointWriter, Counters, Extents, Record, Writer, 
 
 use super::image::{About, Entry, Image};
 
-/// Writes what the journal says up to the writer's last durable group, and removes what that covers.
+/// Writes what the journal says up to the writer's last durable group, and removes what that covers. Returns
+/// how long it is, in bytes.
 ///
 /// # Errors
 /// Those of the disk; the store is as it was then, or has one checkpoint more.
@@ -15,7 +16,7 @@ pub(super) fn write(
     image: &Image,
     directory: &Arc<dyn Directory>,
     writer: &Writer,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let mut checkpoint =
         CheckpointWriter::begin(directory.clone(), writer.identity(), writer.durable())?;
     checkpoint.push(&Record::Counters(Counters {
@@ -35,11 +36,11 @@ pub(super) fn write(
                 }))?;
             }
         }
-        if !node.inline.is_empty() {
+        for (offset, bytes) in &node.patches {
             checkpoint.push(&Record::Inline {
                 node: *number,
-                offset: 0,
-                bytes: &node.inline,
+                offset: *offset,
+                bytes,
             })?;
         }
     }
@@ -57,7 +58,9 @@ pub(super) fn write(
             })?;
         }
     }
-    checkpoint.finish()?.remove().map(drop)
+    let bytes = checkpoint.len();
+    checkpoint.finish()?.remove()?;
+    Ok(bytes)
 }
 
 fn push_node(checkpoint: &mut CheckpointWriter, number: u64, about: &About) -> Result<(), Fault> {

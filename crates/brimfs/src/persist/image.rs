@@ -1,10 +1,15 @@
 //! What a journal says, gathered: nodes, names and where content lies. Believes nothing about how they fit together.
 
+use std::collections::BTreeMap;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::base::error::Fault;
 use crate::journal::{Content, Extent, NodeKind, Record, Time, Visitor};
+use crate::memory::chunk::CHUNK;
+use crate::memory::delta::PAGE;
+use crate::namespace::restored::XattrPairs;
 
 /// A node as its last record has it, and its content.
 #[derive(Debug, Default)]
@@ -13,7 +18,8 @@ pub(super) struct Node {
     pub(super) about: Option<About>,
     /// In the order of the file, one at each offset.
     pub(super) extents: Vec<Extent>,
-    pub(super) inline: Box<[u8]>,
+    /// Bytes that take precedence over extents, by where they begin.
+    pub(super) patches: BTreeMap<u64, Box<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -27,7 +33,7 @@ pub(super) struct About {
     pub(super) times: [Time; 4],
     pub(super) len: u64,
     pub(super) target: Box<[u8]>,
-    pub(super) xattrs: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) xattrs: XattrPairs,
 }
 
 /// Where a name leads, and when it came.
@@ -58,20 +64,30 @@ impl Image {
 
     fn content(&mut self, content: Content<'_>) {
         let node = self.node(content.node);
-        node.inline = Box::default();
-        if content.whole {
-            node.extents.clear();
-        }
+        let before = match content.whole {
+            true => std::mem::take(&mut node.extents),
+            false => node.extents.clone(),
+        };
         for extent in content.extents.iter() {
-            let at = node
-                .extents
-                .binary_search_by_key(&extent.offset, |extent| extent.offset);
-            match at {
+            match find(&node.extents, extent.offset) {
                 Ok(at) => node.extents[at] = extent,
                 Err(at) => node.extents.insert(at, extent),
             }
         }
+        // What lies over an extent stays as long as that one does.
+        let extents = &node.extents;
+        node.patches.retain(|offset, _| {
+            let chunk = offset / CHUNK as u64 * CHUNK as u64;
+            match (find(&before, chunk), find(extents, chunk)) {
+                (Ok(old), Ok(new)) => before[old] == extents[new],
+                _ => false,
+            }
+        });
     }
+}
+
+fn find(extents: &[Extent], offset: u64) -> Result<usize, usize> {
+    extents.binary_search_by_key(&offset, |extent| extent.offset)
 }
 
 impl Visitor for Image {
@@ -99,6 +115,7 @@ impl Visitor for Image {
                 self.node(node.number).about = Some(about);
             }
             Record::NodeGone { number } => {
+                self.directories.remove(&number);
                 self.nodes.remove(&number);
             }
             Record::Entry {
@@ -126,14 +143,27 @@ impl Visitor for Image {
                 }
             }
             Record::Content(content) => self.content(content),
-            Record::Inline { node, bytes, .. } => {
+            Record::Inline {
+                node,
+                offset,
+                bytes,
+            } => {
                 let node = self.node(node);
-                node.extents.clear();
-                node.inline = bytes.into();
+                if node.extents.is_empty() {
+                    node.patches.insert(offset, bytes.into());
+                } else {
+                    // Page by page, so that what is written later replaces what was there.
+                    for (page, bytes) in bytes.chunks(PAGE).enumerate() {
+                        let offset = offset.saturating_add((page * PAGE) as u64);
+                        node.patches.insert(offset, bytes.into());
+                    }
+                }
             }
-            Record::Hole { node, .. } => {
-                let text = format!("node {node} has a hole, which this version does not write");
-                return Err(super::unsupported(text));
+            Record::Hole { node, offset, len } => {
+                let gone = offset..offset.saturating_add(len);
+                let node = self.node(node);
+                node.extents.retain(|extent| !gone.contains(&extent.offset));
+                node.patches.retain(|offset, _| !gone.contains(offset));
             }
             Record::Counters(counters) => {
                 self.next_node = self.next_node.max(counters.next_node);

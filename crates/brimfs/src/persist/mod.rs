@@ -29,18 +29,25 @@ use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak, thread};
 use crate::cold::segment::{Extent, Store};
 use crate::io::directory::{Directory, DirectoryLock};
-use crate::journal::{Counters, Group, Record, Writer};
-use crate::memory::residence::Kept;
+use crate::journal::{Counters, Group, Record, Writer, recover};
+use crate::memory::delta::Kept;
 use crate::memory::tier::Tier;
 use crate::mover::Mover;
 use crate::namespace::changes::{Batch, Changes, Commits};
 use crate::namespace::inode::{Inode, NOTED};
 use crate::namespace::volume::Volume;
 
-use capture::{Capture, Change, Fresh};
+use capture::{Capture, Change, Fresh, Inlined};
+use image::Image;
 use known::Known;
 
 pub(crate) use open::{Plan, open};
+
+/// Content that is in the journal moves to segments when it is more than this, in bytes.
+const INLINE_MAX: u64 = 16 << 20;
+/// A checkpoint is written when the groups since the last one are more than this, and more than that
+/// checkpoint, in bytes.
+const CHECKPOINT_LEAST: u64 = 64 << 20;
 
 /// When changes become durable.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,11 +72,6 @@ fn corrupt(text: String) -> Fault {
     Fault::text(ErrorKind::Corrupt, text)
 }
 
-#[cold]
-fn unsupported(text: String) -> Fault {
-    Fault::text(ErrorKind::Unsupported, text)
-}
-
 /// What only one commit at a time may touch.
 struct Core {
     /// Nothing once the filesystem is closed.
@@ -79,6 +81,27 @@ struct Core {
     nameless: Vec<u64>,
     /// Of what is known, but not yet released in the segments.
     freed: Vec<Extent>,
+    /// Content that is in the journal only, and how much, in bytes.
+    inlined: Vec<Inlined>,
+    inline_bytes: u64,
+    /// Bytes of groups since the last checkpoint, and that one's.
+    appended: u64,
+    checkpoint_bytes: u64,
+}
+
+impl Core {
+    fn new(writer: Option<Writer>) -> Self {
+        Core {
+            writer,
+            known: Known::default(),
+            nameless: Vec::new(),
+            freed: Vec::new(),
+            inlined: Vec::new(),
+            inline_bytes: 0,
+            appended: 0,
+            checkpoint_bytes: 0,
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -167,7 +190,12 @@ impl Persistence {
             return Ok(());
         }
         let mut capture = Capture::new(mover, &self.segments, &core.known);
-        let looked = self.look(&mut capture, &batch, &core.nameless);
+        let is_moved = core.inline_bytes > INLINE_MAX;
+        let moved = match is_moved {
+            true => capture.move_to_segments(&core.inlined),
+            false => Ok(()),
+        };
+        let looked = moved.and_then(|()| self.look(&mut capture, &batch, &core.nameless));
         let next_node = self.volume.next_number();
         drop(closed);
         let done = looked
@@ -178,12 +206,22 @@ impl Persistence {
             nodes,
             fresh,
             held,
+            inlined,
+            inline_bytes,
+            group,
             ..
         } = capture;
         match done {
             Ok(()) => {
                 self.durable.store(number, Ordering::Release);
                 core.nameless.clear();
+                if is_moved {
+                    core.inlined.clear();
+                    core.inline_bytes = 0;
+                }
+                core.inlined.extend(inlined);
+                core.inline_bytes += inline_bytes;
+                core.appended += group.len();
                 self.settle(core, news);
                 for fresh in fresh {
                     keep(mover, fresh);
@@ -193,6 +231,9 @@ impl Persistence {
             Err(fault) => {
                 for extent in held {
                     self.segments.release(extent);
+                }
+                for inlined in inlined {
+                    inlined.forget_patches();
                 }
                 self.put_back(changes, batch, nodes);
                 Err(fault)
@@ -292,6 +333,31 @@ impl Persistence {
         done.and(closed)
     }
 
+    /// Writes a checkpoint if the journal has become long. Commits wait meanwhile, changes do not.
+    ///
+    /// # Errors
+    /// Those of the disk and of reading the journal; the store is as it was.
+    fn checkpoint_if_due(&self) -> Result<(), Fault> {
+        let mut core = self.core.lock();
+        let is_due = core.appended > CHECKPOINT_LEAST.max(core.checkpoint_bytes);
+        let Core {
+            writer: Some(writer),
+            ..
+        } = &*core
+        else {
+            return Ok(());
+        };
+        if !is_due {
+            return Ok(());
+        }
+        let mut image = Image::default();
+        recover(&*self.directory, &mut image)?;
+        let written = checkpoint::write(&image, &self.directory, writer)?;
+        core.appended = 0;
+        core.checkpoint_bytes = written;
+        Ok(())
+    }
+
     fn wake_clerk(&self) {
         if let Some((thread, born)) = &*self.clerk.lock()
             && *born == fork::generation()
@@ -357,7 +423,9 @@ fn work(persistence: &Weak<Persistence>, nap: Duration) {
             return;
         }
         // Who asks for durability hears of errors; the next round tries again.
-        let done = persistence.commit();
+        let done = persistence
+            .commit()
+            .and_then(|()| persistence.checkpoint_if_due());
         let is_over = persistence.core.lock().writer.is_none();
         drop(persistence);
         drop(done);

@@ -9,8 +9,8 @@ use crate::journal::{self, Identity, Recovered, Writer, recover};
 use crate::memory::budget::Budget;
 use crate::mover::{Mover, TierSettings};
 use crate::namespace::changes::{Changes, Commits};
-use crate::namespace::inode::Inode;
-use crate::namespace::volume::Volume;
+use crate::namespace::inode::{Inode, NOTED};
+use crate::namespace::volume::{ROOT, Volume};
 
 use super::image::Image;
 use super::restore::{self, restore};
@@ -65,23 +65,23 @@ pub(crate) fn open(
         let text = "there is no store in this directory";
         return Err(Fault::text(ErrorKind::NotFound, text));
     }
-    let is_new = found.identity.is_none();
     let writer = match read_only {
         true => None,
         false => Some(writer(&directory, &found)?),
     };
-    let identity = found.identity.or(writer.as_ref().map(Writer::identity));
-    let identity = identity.unwrap_or(Identity([0; 16]));
     if let Some(writer) = &writer
         && found.groups > GROUPS_MAX
     {
         checkpoint::write(&image, &directory, writer)?;
     }
+    let identity = found.identity.or(writer.as_ref().map(Writer::identity));
     let live = restore::live(&image)?;
     let options = options(&tier, &*directory, budget.limit())?;
+    let identity = identity.unwrap_or(Identity([0; 16])).0;
     let segments = match read_only {
-        true => Store::named_read_only(directory.clone(), options, identity.0, &live),
-        false => Store::named(directory.clone(), options, identity.0, &live),
+        true => Store::named_read_only(directory.clone(), options, identity, &live),
+        // What was recovered is durable by now, as this has to be told.
+        false => Store::named(directory.clone(), options, identity, &live),
     };
     let segments = Arc::new(segments?);
     Mover::install_kept(tier, &budget, segments.clone())?;
@@ -93,12 +93,7 @@ pub(crate) fn open(
         volume,
         durability,
         read_only,
-        core: Mutex::new(Core {
-            writer,
-            known: super::Known::default(),
-            nameless: Vec::new(),
-            freed: Vec::new(),
-        }),
+        core: Mutex::new(Core::new(writer)),
         begun: AtomicU64::new(0),
         durable: AtomicU64::new(0),
         problem: Mutex::new(None),
@@ -108,19 +103,7 @@ pub(crate) fn open(
         lock: Mutex::new(Some(lock)),
     });
     persistence.load(image, live, &root)?;
-    let commits: Arc<dyn Commits> = persistence.clone();
-    if let Some(changes) = persistence.changes() {
-        changes.attach(Arc::downgrade(&commits));
-        if is_new {
-            changes.note_node(&root);
-        }
-    }
-    if is_new {
-        persistence.commit()?;
-    }
-    if !read_only {
-        persistence.employ_clerk();
-    }
+    persistence.begin(&root)?;
     Ok((root, persistence))
 }
 
@@ -133,10 +116,37 @@ impl Persistence {
     ) -> Result<(), Fault> {
         let mover = self.mover().ok_or(ErrorKind::Unsupported)?;
         let tree = restore(image, live, root, mover)?;
+        if tree.known.contains(ROOT) {
+            root.write_quietly().mode &= !NOTED;
+        }
         // What no name leads to keeps its references until a commit has said so.
         let mut core = self.core.lock();
         core.known = tree.known;
         core.nameless = tree.nameless;
+        drop(core);
+        for (node, patches) in tree.patched {
+            for (offset, bytes) in patches {
+                node.put_back(offset, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on changes are committed; the root of a new store at once.
+    fn begin(self: &Arc<Self>, root: &Arc<Inode>) -> Result<(), Fault> {
+        let Some(changes) = self.changes() else {
+            return Ok(());
+        };
+        let commits: Arc<dyn Commits> = self.clone();
+        changes.attach(Arc::downgrade(&commits));
+        if self.read_only {
+            return Ok(());
+        }
+        if root.read().mode & NOTED != 0 {
+            changes.note_node(root);
+            self.commit()?;
+        }
+        self.employ_clerk();
         Ok(())
     }
 }

@@ -13,7 +13,8 @@ use crate::cold::segment::Extent;
 use crate::journal::{self, NodeKind, Time};
 use crate::memory::chunk::{CHUNK, Chunk};
 use crate::memory::content::Content;
-use crate::memory::residence::ColdForm;
+use crate::memory::delta::ColdForm;
+use crate::memory::residence::NEVER_MAX;
 use crate::memory::tier::{Identity, Location};
 use crate::mover::Mover;
 use crate::namespace::directory::Directory;
@@ -74,6 +75,7 @@ pub(super) struct Tree {
     pub(super) known: Known,
     /// Nodes that no name leads to.
     pub(super) nameless: Vec<u64>,
+    pub(super) patched: Vec<Patched>,
 }
 
 /// Builds the tree below the root of a new volume. O(nodes).
@@ -91,6 +93,7 @@ pub(super) fn restore(
     let mut tree = Tree {
         known: Known::default(),
         nameless: Vec::new(),
+        patched: Vec::new(),
     };
     volume.go_on_from(image.next_node);
     let Some(about) = image.nodes.remove(&ROOT).and_then(|node| node.about) else {
@@ -109,6 +112,7 @@ pub(super) fn restore(
         mover,
         files: BTreeMap::new(),
         shared: shared(live),
+        patched: Vec::new(),
         known: &mut tree.known,
     };
     builder.traits(root, &about)?;
@@ -117,7 +121,20 @@ pub(super) fn restore(
     while let Some(directory) = open.pop() {
         builder.fill(&directory, &mut open)?;
     }
-    tree.nameless = image.nodes.keys().copied().collect();
+    tree.patched = builder.patched;
+    for (number, node) in image.nodes.drain() {
+        // As if a commit had had them: the next one says that they are gone.
+        tree.nameless.push(number);
+        let units = node.extents.iter().map(|extent| {
+            let index = extent.offset / CHUNK as u64;
+            Ok((index, extent_of(number, extent)?))
+        });
+        let content = known::Content {
+            generation: 0,
+            units: units.collect::<Result<_, Fault>>()?,
+        };
+        tree.known.replace(number, content, &mut Vec::new());
+    }
     if let Some(number) = image
         .directories
         .keys()
@@ -139,8 +156,12 @@ struct Builder<'a> {
     files: BTreeMap<u64, Arc<Inode>>,
     /// Chunks of more than one file, once they are there.
     shared: HashMap<Extent, Option<Arc<Chunk>>, FixedState>,
+    patched: Vec<Patched>,
     known: &'a mut Known,
 }
+
+/// A file, and bytes that take precedence over what it has.
+pub(super) type Patched = (Arc<Inode>, BTreeMap<u64, Box<[u8]>>);
 
 /// The extents that occur more than once.
 fn shared(mut live: Vec<Extent>) -> HashMap<Extent, Option<Arc<Chunk>>, FixedState> {
@@ -216,7 +237,8 @@ impl Builder<'_> {
         self.traits(&inode, about)?;
         match units {
             Some(()) => {
-                let content = self.content(&inode, &node, about.len)?;
+                let len = about.len;
+                let content = self.content(&inode, node, len)?;
                 let generation = inode.read().generation();
                 let known = known::Content {
                     generation,
@@ -249,14 +271,27 @@ impl Builder<'_> {
     }
 
     /// Gives a file its content, cold; says where it lies.
-    fn content(&mut self, node: &Arc<Inode>, image: &Node, len: u64) -> Result<Units, Fault> {
+    fn content(&mut self, node: &Arc<Inode>, image: Node, len: u64) -> Result<Units, Fault> {
         let number = node.number();
         let account = node.account();
         if image.extents.is_empty() {
+            let stored: u64 = image.patches.values().map(|bytes| bytes.len() as u64).sum();
+            let is_little = stored <= NEVER_MAX as u64;
             let mut state = node.write_quietly();
             if let Body::File(content) = &mut state.body {
-                content.write(0, &image.inline, account)?;
-                content.set_len(len, account)?;
+                if is_little {
+                    for (offset, bytes) in &image.patches {
+                        content.write(*offset, bytes, account)?;
+                    }
+                }
+                if is_little || stored != len {
+                    content.set_len(len, account)?;
+                }
+            }
+            state.set_generation(1);
+            drop(state);
+            if !is_little {
+                self.patched.push((node.clone(), image.patches));
             }
             return Ok(Units::new());
         }
@@ -288,6 +323,10 @@ impl Builder<'_> {
         let mut state = node.write_quietly();
         state.body = Body::File(content);
         state.set_generation(generation);
+        drop(state);
+        if !image.patches.is_empty() {
+            self.patched.push((node.clone(), image.patches));
+        }
         Ok(units)
     }
 }

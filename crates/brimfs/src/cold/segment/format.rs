@@ -123,7 +123,7 @@ impl Extent {
             && place.is_multiple_of(unit)
             && (1..=RECORD_MAX as u64).contains(&len)
             && stored.is_multiple_of(unit)
-            && stored / unit >> 17 == 0;
+            && (stored / unit) >> 17 == 0;
         fits.then(|| {
             let units = (stored / unit) as u32;
             Extent::new(serial as u32, (place / unit) as u32, len as usize, units)

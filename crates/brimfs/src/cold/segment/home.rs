@@ -23,14 +23,14 @@ pub(super) enum Home {
         disk: Arc<dyn Disk>,
         directory: PathBuf,
     },
-    Named(Named),
+    Named(Box<Named>),
 }
 
 impl Home {
     pub(super) fn named(&self) -> Option<&Named> {
         match self {
             Home::Nameless { .. } => None,
-            Home::Named(named) => Some(named),
+            Home::Named(named) => Some(named.as_ref()),
         }
     }
 

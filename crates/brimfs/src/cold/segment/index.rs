@@ -266,3 +266,62 @@ impl Index {
 fn is_live(entry: u32) -> bool {
     entry & (PENDING | DEAD) == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNITS: u32 = 12;
+
+    fn extent(unit: u32) -> Extent {
+        Extent::new(1, unit, 100, UNITS)
+    }
+
+    fn index() -> Index {
+        let mut index = Index::new(1 << 20);
+        for unit in [256, 256 + UNITS, 1000] {
+            index.enter(extent(unit));
+        }
+        index
+    }
+
+    #[test]
+    fn a_record_dies_with_its_last_reference() {
+        for references in 1..20 {
+            let mut index = index();
+            let middle = extent(256 + UNITS);
+            assert!((1..references).all(|_| index.retain(middle)));
+            for left in (0..references).rev() {
+                assert_eq!(index.live_records(), 3);
+                assert!(index.release(middle));
+                assert_eq!(index.shared.len(), usize::from(left > 3));
+            }
+            assert_eq!(index.live_records(), 2);
+            assert_eq!(index.live_bytes(), 2 * middle.stored_bytes());
+            assert!(!index.release(middle) && !index.retain(middle));
+            assert_eq!(index.next_live(257), Some((1000, 1 << 20)));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_refused() {
+        let mut index = index();
+        let first = extent(256);
+        assert!((0..3).all(|_| index.retain(first)));
+        index.shared.insert(256, u32::MAX - 1);
+        assert!(index.retain(first));
+        assert!(!index.retain(first));
+        assert_eq!(index.shared[&256], u32::MAX, "a refusal changes nothing");
+        assert!(index.release(first) && index.retain(first));
+    }
+
+    #[test]
+    fn a_record_that_is_being_written_has_no_references_yet() {
+        let mut index = index();
+        let last = extent(1100);
+        index.announce(last);
+        assert!(!index.retain(last) && !index.release(last));
+        index.settle(last, true);
+        assert!(index.retain(last));
+    }
+}

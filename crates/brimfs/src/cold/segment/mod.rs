@@ -120,10 +120,12 @@ impl Store {
     /// owner still wants, in any order; who occurs n times is wanted n times. `identity` is a random
     /// number of the store that its files and seals bear.
     ///
-    /// Files of segments in which nothing lives are removed, so `live` must be what a later opening would be told at least:
-    /// what was read of a journal has to be made durable first. Files that stay are only read from; what is
-    /// appended goes to new ones, whose numbers are greater than all that were seen. One segment's header is read for each
-    /// file: O(files) calls of the disk, O(n log n) in the extents. Content is verified when it is read.
+    /// Files of segments in which nothing lives are removed. So whatever a later opening could be told, after a
+    /// crash too, has to be in `live`: what was read of a journal is made durable first. Files that stay are only read
+    /// from; what is appended goes to new ones, whose numbers are greater than all that were seen.
+    ///
+    /// Each file is kept open, and its first block read and verified; content is verified when it is read. O(files)
+    /// calls of the disk, O(n log n) in the extents.
     ///
     /// Nobody else may have the directory open for writing. The disk limit counts what is found, and may be
     /// exceeded by it: appends are refused then.

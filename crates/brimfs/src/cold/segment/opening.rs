@@ -52,7 +52,7 @@ impl Store {
         let next = next.map_or(0, |last| last + 1);
         let longest = table.values().map(|segment| segment.file.reserved()).max();
         let sealer = Sealer::checksummed(&identity);
-        let mut store = Store::with(Home::Named(named), sealer, space, options)?;
+        let mut store = Store::with(Home::Named(Box::new(named)), sealer, space, options)?;
         store.longest = store.longest.max(longest.unwrap_or(0));
         store.tail = Mutex::new(Tail::starting_at(next));
         store.table = RwLock::new(table);
