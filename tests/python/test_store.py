@@ -366,6 +366,20 @@ def test_each_call_is_durable(store, tmp_path):
                 assert found.read_bytes("/a") == b"ab"
 
 
+@pytest.mark.parametrize("round_", range(20))
+def test_copies_that_are_made_while_a_commit_writes(store, round_):
+    """What was captured of the original is no copy of the file that shares its bytes by then."""
+    with opened(store, durability=0.001) as fs:
+        fs.mkdir("/a")
+        for number in range(30):
+            fs.write_bytes(f"/a/{number}", content(number, 5000 + number * 999))
+        fs.copytree("/a", "/b")
+        fs.rmtree("/a")
+    with opened(store) as fs:
+        for number in range(30):
+            assert fs.read_bytes(f"/b/{number}") == content(number, 5000 + number * 999)
+
+
 def test_more_than_memory_holds(store):
     with brimfs.FileSystem(store, memory_limit="16MiB") as fs:
         fill(fs, 60, MIB + 5000)
