@@ -8,6 +8,8 @@
 5
 'hello'
 
+With a directory, `FileSystem("./data")`, everything is there again when it is opened the next time.
+
 Paths are `str`, `bytes` or `os.PathLike`; relative ones start at the root. Sizes are bytes, or text
 with a unit such as "512MiB" or "1.5GB". Every method can be called from many threads.
 """
@@ -17,7 +19,7 @@ from __future__ import annotations
 import atexit
 import io
 
-from brimfs import _brimfs
+from brimfs import _brimfs, _text
 from brimfs._brimfs import (
     Budget,
     DirEntry,
@@ -40,6 +42,8 @@ from brimfs._errors import (
     MemoryLimitExceeded,
     NodeLimitExceeded,
     QuotaExceeded,
+    ReadOnly,
+    StoreInUse,
 )
 
 __all__ = [
@@ -59,7 +63,9 @@ __all__ = [
     "Preload",
     "PreloadReport",
     "QuotaExceeded",
+    "ReadOnly",
     "Stats",
+    "StoreInUse",
     "View",
     "__version__",
 ]
@@ -70,5 +76,7 @@ io.BufferedIOBase.register(File)
 # Runs before the interpreter takes itself apart: closes what is open, and leaves adopted objects
 # alone from then on.
 atexit.register(_brimfs._shutdown)
+# What is registered last runs first.
+atexit.register(_text.flush_kept)
 
 del atexit, io

@@ -17,6 +17,8 @@ __all__ = [
     "MemoryLimitExceeded",
     "NodeLimitExceeded",
     "QuotaExceeded",
+    "ReadOnly",
+    "StoreInUse",
     "UnsupportedOperation",
 ]
 
@@ -64,6 +66,17 @@ class EmptyPath(InvalidPath, FileNotFoundError):
 
 class LockTimeout(TimeoutError):
     """The file lock did not become free in time (errno ETIMEDOUT). The message names the holder."""
+
+
+class ReadOnly(OSError):
+    """A change of a filesystem that was opened with `read_only=True` (errno EROFS)."""
+
+
+class StoreInUse(OSError):
+    """Somebody has the store open, this process or another one (errno EBUSY).
+
+    The message names the process, unless it only reads.
+    """
 
 
 class Forked(OSError):

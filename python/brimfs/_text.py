@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,8 +78,12 @@ def wrap(
     errors: str | None,
     newline: str | None,
     line_buffering: bool,
+    is_kept: bool,
 ) -> io.TextIOWrapper:
-    """A text file over a binary handle, which is closed if that fails."""
+    """A text file over a binary handle, which is closed if that fails.
+
+    `is_kept` says that the filesystem has a store, so nothing may be lost in a buffer.
+    """
     try:
         wrapper = io.TextIOWrapper(
             file,
@@ -90,4 +96,21 @@ def wrap(
         file.close()
         raise
     wrapper.mode = mode  # type: ignore[misc] # as the built-in `open` does it
+    if is_kept and file.writable():
+        _kept.add(wrapper)
     return wrapper
+
+
+_kept: weakref.WeakSet[io.TextIOWrapper] = weakref.WeakSet()
+"""Text files that write to a store, as long as somebody has them."""
+
+
+def flush_kept() -> None:
+    """Pass on what text files buffer that nobody closed; called at exit."""
+    for wrapper in list(_kept):
+        if wrapper.closed:
+            continue
+        try:
+            wrapper.flush()
+        except Exception:
+            sys.excepthook(*sys.exc_info())

@@ -136,6 +136,8 @@ def test_the_hierarchy():
     assert issubclass(brimfs.MemoryLimitExceeded, MemoryError)
     assert issubclass(brimfs.LockTimeout, TimeoutError)
     assert issubclass(brimfs.Forked, OSError)
+    assert issubclass(brimfs.StoreInUse, OSError)
+    assert issubclass(brimfs.ReadOnly, OSError)
 
 
 def test_over_quota():

@@ -81,7 +81,7 @@ def test_wrong_options(keywords, error):
 
 def test_options_are_keywords():
     with pytest.raises(TypeError):
-        brimfs.FileSystem("1MiB")
+        brimfs.FileSystem(None, "1MiB")
 
 
 def test_a_share_is_of_the_machine():

@@ -69,6 +69,11 @@ def test_a_program_that_uses_it_type_checks(tmp_path):
                 report: brimfs.PreloadReport = fs.preload(["/a", b"/b"], priority=3).result()
                 freed: int = fs.gc(0.5).written_bytes
                 ops: list[str] = [entry.op for entry in fs.operation_log()]
+                fs.sync()
+                binary.sync()
+                with brimfs.FileSystem("data", durability=0.5, read_only=False) as kept:
+                    kept.close()
+                brimfs.FileSystem(PurePosixPath("data"), durability="sync")
                 reveal_type(fs.copy("/a", "/b"))
             """
         )
@@ -84,7 +89,9 @@ def test_wrong_programs_do_not(tmp_path):
         'fs.open("/a", "rb").write("text")',
         'fs.write_bytes("/a", "text")',
         "fs.read_bytes(5)",
-        'brimfs.FileSystem("1MiB")',
+        'brimfs.FileSystem(None, "1MiB")',
+        "brimfs.FileSystem(5)",
+        'brimfs.FileSystem("data", durability="often")',
         "brimfs.FileSystem(unknown=1)",
         'fs.open("/a", lock="always")',
         "fs.stats().files = 5",

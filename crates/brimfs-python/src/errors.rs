@@ -51,6 +51,8 @@ fn own_class(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::EmptyPath => Some("EmptyPath"),
         ErrorKind::LockTimeout => Some("LockTimeout"),
         ErrorKind::Forked => Some("Forked"),
+        ErrorKind::StoreInUse => Some("StoreInUse"),
+        ErrorKind::ReadOnly => Some("ReadOnly"),
         ErrorKind::BadHandle => Some("UnsupportedOperation"),
         _ => None,
     }
@@ -135,6 +137,12 @@ fn os_error<'py>(
         exception.setattr(intern!(py, "available"), limit.available())?;
     }
     Ok(PyErr::from_value(exception))
+}
+
+/// The exception for an error of a call on a whole filesystem, which has the path of its store, if any.
+#[cold]
+pub(crate) fn raise_stored(py: Python<'_>, error: &Error, store: Option<&Py<PyAny>>) -> PyErr {
+    exception(py, error, store.map(|store| store.bind(py).clone()), None)
 }
 
 /// An `OSError` for an argument that only the Python side knows, such as a negative offset.

@@ -11,18 +11,21 @@ mod methods;
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use pyo3::exceptions::{PyResourceWarning, PyTypeError};
 use pyo3::prelude::*;
 
-use crate::gil;
 use crate::raw::gate::{Gate, Session};
 use crate::raw::objects::{LastInt, writable};
+use crate::{errors, gil};
 
 /// What one operation after the other changes.
 pub(crate) struct State {
     /// `None` once closed.
     pub(crate) core: Option<brimfs::File>,
+    /// A filesystem with a store stays open as long as the file does.
+    keeper: Option<Arc<brimfs::FileSystem>>,
     pub(crate) position: u64,
     /// The count that the last `readinto` or `write` answered.
     count: LastInt,
@@ -70,29 +73,31 @@ pub(crate) struct File {
     /// The path as it was given, after `__fspath__`.
     pub(crate) name: Py<PyAny>,
     pub(crate) mode: &'static str,
-    /// Whether operations are logged: the short forms, which may be tried in vain, are not.
-    is_logged: bool,
+    /// The short forms are left out: they may be tried in vain, which a log would show, and wait for no disk.
+    takes_long_way: bool,
 }
 
 impl File {
     pub(crate) fn new(
         core: brimfs::File,
+        keeper: Option<Arc<brimfs::FileSystem>>,
         access: Access,
         mode: &'static str,
         name: Py<PyAny>,
         position: u64,
-        is_logged: bool,
+        takes_long_way: bool,
     ) -> Self {
         File {
             gate: Gate::new(State {
                 core: Some(core),
+                keeper,
                 position,
                 count: LastInt::default(),
             }),
             access,
             name,
             mode,
-            is_logged,
+            takes_long_way,
         }
     }
 
@@ -125,14 +130,18 @@ impl File {
 
     /// Gives the handle and its file lock back. Closing twice is fine.
     pub(crate) fn close_now(&self, py: Python<'_>) -> PyResult<()> {
-        let core = self.gate.enter(py)?.state().core.take();
+        let mut session = self.gate.enter(py)?;
+        let state = session.state();
+        let (core, keeper) = (state.core.take(), state.keeper.take());
+        drop(session);
         if let Some(core) = core {
             // Content of an unlinked file goes with its last handle, which can take its time.
             if core.len() > gil::HELD_BYTES_MAX as u64 {
                 gil::detached(py, || drop(core));
             }
         }
-        Ok(())
+        let let_go = keeper.map_or(Ok(()), |keeper| let_go(py, keeper));
+        let_go.map_err(|error| errors::raise_named(py, &error, &self.name))
     }
 
     fn describe(&self, py: Python<'_>) -> String {
@@ -165,7 +174,9 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        let Some(core) = self.gate.get_mut().core.take() else {
+        let state = self.gate.get_mut();
+        let keeper = state.keeper.take();
+        let Some(core) = state.core.take() else {
             return;
         };
         if !gil::is_exiting() {
@@ -177,11 +188,27 @@ impl Drop for File {
                 if let Err(error) = self.warn_unclosed(py, None) {
                     error.write_unraisable(py, None);
                 }
+                if let Some(Err(error)) = keeper.map(|keeper| let_go(py, keeper)) {
+                    errors::raise_named(py, &error, &self.name).write_unraisable(py, None);
+                }
                 if let Some(raised) = raised {
                     raised.restore(py);
                 }
             });
         }
+    }
+}
+
+/// Whether nobody but a file has its filesystem any more.
+fn is_last(keeper: &Arc<brimfs::FileSystem>) -> bool {
+    Arc::strong_count(keeper) == 1
+}
+
+/// Closes a filesystem that nobody has any more.
+fn let_go(py: Python<'_>, keeper: Arc<brimfs::FileSystem>) -> Result<(), brimfs::Error> {
+    match is_last(&keeper) {
+        true => gil::detached(py, || keeper.close()),
+        false => Ok(()),
     }
 }
 

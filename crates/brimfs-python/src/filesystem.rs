@@ -16,15 +16,15 @@ mod tree;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use brimfs::ErrorKind;
 use brimfs::face::{CacheCharge, Node, NodeTicket, Wait};
+use brimfs::{Durability, ErrorKind};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType};
 
 use crate::budget::Budget;
-use crate::errors::OrRaise;
+use crate::errors::{self, OrRaise};
 use crate::gil;
 use crate::log::LogEntry;
 use crate::raw::guarded::Guarded;
@@ -33,7 +33,7 @@ use crate::raw::objects::Arg;
 use crate::sizes;
 use crate::stats::Stats;
 use names::{NameCache, Names};
-use options::{BoostThreshold, MemoryLimit, Policy, Spilling};
+use options::{BoostThreshold, Lasting, MemoryLimit, Place, Policy, Spilling};
 
 /// Seconds that an operation waits for a file lock if nothing else is said.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,8 +42,11 @@ const UMASK: u32 = 0o022;
 /// Filesystems that are open, for the end of the process.
 static OPEN: Mutex<Vec<Weak<brimfs::FileSystem>>> = Mutex::new(Vec::new());
 
-/// A filesystem in memory. Everything in it vanishes with it.
+/// A filesystem in memory. Without a store everything in it vanishes with it.
 ///
+/// store: the directory of the host that the filesystem is kept in; it is made if it is missing. What is
+///     there comes back: names at once, content when it is touched. One process at a time has it open.
+///     None: the filesystem is volatile.
 /// quota: the most bytes that may be stored; bytes or text such as "512MiB". None: no limit.
 /// memory_limit: the most resident bytes, content and nodes and tables; bytes, text, or a float
 ///     share in (0, 1] of what the machine gives, the smaller of cgroup limit and RAM.
@@ -53,6 +56,9 @@ static OPEN: Mutex<Vec<Weak<brimfs::FileSystem>>> = Mutex::new(Vec::new());
 ///     write that finds no memory is a MemoryLimitError then. What is spilled is encrypted under a key
 ///     that exists in memory only, in files without a name.
 /// disk_limit: the most bytes on that disk; bytes or text. None: half of what is free.
+/// durability: when changes become durable in the store: "sync", before the call that makes them returns;
+///     so many seconds later at most; or "manual", when sync() or close() is called, or memory is short.
+/// read_only: open the store for reading only; every change is a ReadOnly error. Several processes can.
 /// policy: what leaves memory first: "g2", which alone heeds priorities, "lru", "sieve" or "s3fifo".
 /// priority_boost_threshold: after so many accesses (1 to 255) a file counts one priority higher, to
 ///     at most 8, until it is accessed less. None: never. "g2" only.
@@ -64,6 +70,9 @@ static OPEN: Mutex<Vec<Weak<brimfs::FileSystem>>> = Mutex::new(Vec::new());
 /// umask: permission bits that new files and directories do not get.
 /// budget: a Budget to share with other filesystems, instead of a memory_limit.
 ///
+/// With a store, what finds no memory goes to its directory, unencrypted as everything there, so
+/// spill_dir and budget are errors. StoreInUse says who else has it open.
+///
 /// Relative paths start at the root. All methods can be called from any thread. With a `with`
 /// statement the filesystem is closed at the end.
 #[pyclass(frozen, weakref, module = "brimfs")]
@@ -72,10 +81,13 @@ pub(crate) struct FileSystem {
     lookup: Guarded<Lookup<NodeTicket>>,
     names: Guarded<NameCache>,
     charges: Guarded<Charges>,
-    /// Whether operations are logged: the short forms, which may be tried in vain, are not.
-    is_logged: bool,
+    /// The short forms are left out: they may be tried in vain, which a log would show, and wait for no disk.
+    takes_long_way: bool,
     /// What `OPEN` refers to.
-    _registered: Arc<brimfs::FileSystem>,
+    registered: Arc<brimfs::FileSystem>,
+    /// The directory that it is kept in, as it was given.
+    store: Option<Py<PyAny>>,
+    read_only: bool,
 }
 
 #[pymethods]
@@ -83,25 +95,30 @@ impl FileSystem {
     #[new]
     #[pyo3(
         signature = (
-            *, quota=None, memory_limit=MemoryLimit(None), max_nodes=None, spill_dir=None,
-            disk_limit=None, lock_timeout=LockTimeout::Default, policy=Policy(None),
+            store=None, *, quota=None, memory_limit=MemoryLimit(None), max_nodes=None, spill_dir=None,
+            disk_limit=None, lock_timeout=LockTimeout::Default,
+            durability=Lasting(Durability::default()), read_only=false, policy=Policy(None),
             priority_boost_threshold=BoostThreshold::Default, compression=None, memory_guard="warn",
             operation_log=None, umask=UMASK, budget=None
         ),
-        text_signature = "(*, quota=None, memory_limit=0.8, max_nodes=None, spill_dir=None, \
-                          disk_limit=None, lock_timeout=30.0, policy='g2', \
+        text_signature = "(store=None, *, quota=None, memory_limit=0.8, max_nodes=None, \
+                          spill_dir=None, disk_limit=None, lock_timeout=30.0, durability=1.0, \
+                          read_only=False, policy='g2', \
                           priority_boost_threshold=10, compression=None, memory_guard='warn', \
                           operation_log=None, umask=0o022, budget=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "keywords of a constructor")]
     fn new(
         py: Python<'_>,
+        store: Option<&Bound<'_, PyAny>>,
         quota: Option<&Bound<'_, PyAny>>,
         memory_limit: MemoryLimit,
         max_nodes: Option<&Bound<'_, PyAny>>,
         spill_dir: Option<&Bound<'_, PyAny>>,
         disk_limit: Option<&Bound<'_, PyAny>>,
         lock_timeout: LockTimeout,
+        durability: Lasting,
+        read_only: bool,
         policy: Policy,
         priority_boost_threshold: BoostThreshold,
         compression: Option<&str>,
@@ -110,8 +127,18 @@ impl FileSystem {
         umask: u32,
         budget: Option<&Bound<'_, Budget>>,
     ) -> PyResult<Self> {
+        let place = store
+            .map(|store| Place::new(store, spill_dir, budget))
+            .transpose()?;
+        if read_only && place.is_none() {
+            return Err(PyValueError::new_err(
+                "read_only needs a store: a new volatile filesystem has nothing to read",
+            ));
+        }
         let mut builder = brimfs::FileSystem::builder()
             .lock_timeout(lock_timeout.or(Some(LOCK_TIMEOUT)))
+            .durability(durability.0)
+            .read_only(read_only)
             .memory_guard(options::guard_action(memory_guard)?)
             .umask(options::umask(umask)?);
         if let Some(quota) = quota {
@@ -132,13 +159,25 @@ impl FileSystem {
         if let Some(log) = operation_log {
             builder = options::logging(builder, log)?;
         }
-        let core = match builder.build() {
-            Err(error) if error.kind() == ErrorKind::InvalidArgument => {
+        let built = match &place {
+            None => builder.build(),
+            Some(place) => {
+                let path = &place.path;
+                gil::detached(py, || builder.open(path))
+            }
+        };
+        let core = match (built, &place) {
+            (Err(error), _) if error.kind() == ErrorKind::InvalidArgument => {
                 return Err(PyValueError::new_err(error.to_string()));
             }
-            built => built.or_raise_bare(py)?,
+            (built, None) => built.or_raise_bare(py)?,
+            (built, Some(place)) => built.or_raise(&place.name)?,
         };
-        Ok(FileSystem::over(core))
+        let mut made = FileSystem::over(core);
+        made.takes_long_way |= place.is_some() && durability.0 == Durability::Sync;
+        made.store = place.map(|place| place.name.object().clone().unbind());
+        made.read_only = read_only;
+        Ok(made)
     }
 
     /// Whether the filesystem is closed.
@@ -147,12 +186,27 @@ impl FileSystem {
         self.core.is_closed()
     }
 
-    /// Close the filesystem: its content is gone, and every later call, on open files too, is a
-    /// ValueError. Views stay as they are. Closing twice is fine.
-    fn close(&self, py: Python<'_>) {
+    /// Close the filesystem: without a store its content is gone, and every later call, on open files
+    /// too, is a ValueError. Views stay as they are. Closing twice is fine.
+    ///
+    /// With a store, everything is made durable first, and others can open it then. An OSError says that
+    /// this went wrong; the filesystem is closed all the same, and what was not durable is lost.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.forget_caches(py);
         let core = &self.core;
-        gil::detached(py, || core.close());
+        let closed = gil::detached(py, || core.close());
+        closed.map_err(|error| errors::raise_stored(py, &error, self.store.as_ref()))
+    }
+
+    /// Make everything durable that was done before the call, by any thread, without closing anything.
+    /// Without a store this does nothing. O(what changed since the last time), and waits for the disk.
+    ///
+    /// An OSError says that the disk is full (what was done stays in memory) or failed (nothing can be
+    /// changed then until the store is opened anew).
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        let core = &self.core;
+        let synced = gil::detached(py, || core.sync());
+        synced.map_err(|error| errors::raise_stored(py, &error, self.store.as_ref()))
     }
 
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
@@ -163,8 +217,8 @@ impl FileSystem {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
-        self.close(py);
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.close(py)
     }
 
     /// The counters, as a Stats object. O(1).
@@ -204,9 +258,10 @@ impl FileSystem {
         self.core.clear_caches();
     }
 
-    fn __repr__(&self) -> String {
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let place = self.place(py);
         if self.core.is_closed() {
-            return "<brimfs.FileSystem, closed>".to_owned();
+            return format!("<brimfs.FileSystem{place}, closed>");
         }
         let stats = self.core.stats();
         let files = if stats.files == 1 { "file" } else { "files" };
@@ -214,7 +269,10 @@ impl FileSystem {
         let of = stats
             .quota_limit
             .map_or_else(String::new, |limit| format!(" of {}", sizes::human(limit)));
-        format!("<brimfs.FileSystem {} {files}, {used}{of}>", stats.files)
+        format!(
+            "<brimfs.FileSystem{place} {} {files}, {used}{of}>",
+            stats.files
+        )
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -237,6 +295,22 @@ impl FileSystem {
 }
 
 impl FileSystem {
+    /// What `repr` says of the store.
+    fn place(&self, py: Python<'_>) -> String {
+        let Some(store) = &self.store else {
+            return String::new();
+        };
+        let name = store.bind(py).repr();
+        let name = name.map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        let how = if self.read_only { " read-only" } else { "" };
+        format!(" {name}{how}")
+    }
+
+    /// What an open file holds, so that its filesystem stays open as long as it does.
+    fn keeper(&self) -> Option<Arc<brimfs::FileSystem>> {
+        self.store.as_ref().map(|_| self.registered.clone())
+    }
+
     fn over(core: brimfs::FileSystem) -> Self {
         let registered = Arc::new(core.clone());
         let mut open = OPEN.lock();
@@ -247,8 +321,10 @@ impl FileSystem {
             lookup: Guarded::new(Lookup::new()),
             names: Guarded::new(NameCache::new()),
             charges: Guarded::new(Charges::default()),
-            is_logged: registered.is_logged(),
-            _registered: registered,
+            takes_long_way: registered.is_logged(),
+            registered,
+            store: None,
+            read_only: false,
         }
     }
 
@@ -301,6 +377,25 @@ impl FileSystem {
     }
 }
 
+impl Drop for FileSystem {
+    fn drop(&mut self) {
+        let is_last = Arc::strong_count(&self.registered) == 1;
+        if self.store.is_none() || !is_last || self.core.is_closed() || gil::is_exiting() {
+            return;
+        }
+        // What nobody closed is closed here, where others can go on meanwhile and an error is told.
+        Python::try_attach(|py| {
+            let raised = PyErr::take(py);
+            if let Err(error) = self.close(py) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
+    }
+}
+
 /// The part of the memory limit that one of the caches may take: one in so many.
 const CACHE_SHARE: u64 = 64;
 /// Charges grow in steps, so that not every remembered path costs one, in bytes.
@@ -341,15 +436,18 @@ pub(crate) fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
     hot::install(class)
 }
 
-/// Called at exit: closes what is open. Adopted objects are not touched any more.
+/// Called at exit: closes what is open, which makes it durable where there is a store, and tells of what
+/// went wrong. Adopted objects are not touched any more.
 pub(crate) fn shutdown(py: Python<'_>) {
     gil::exit();
     let open = std::mem::take(&mut *OPEN.lock());
-    gil::detached(py, || {
-        for core in open.iter().filter_map(Weak::upgrade) {
-            core.close();
-        }
+    let failed: Vec<brimfs::Error> = gil::detached(py, || {
+        let open = open.iter().filter_map(Weak::upgrade);
+        open.filter_map(|core| core.close().err()).collect()
     });
+    for error in failed {
+        errors::raise_stored(py, &error, None).write_unraisable(py, None);
+    }
 }
 
 /// A `lock_timeout` argument: absent, or seconds, or `None` for ever.

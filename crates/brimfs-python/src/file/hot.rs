@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyType};
 
-use super::{File, State, wrong_type};
+use super::{File, State, is_last, wrong_type};
 use crate::buffer::{Filled, Input, Output, adopt, adopted, new_bytes};
 use crate::errors;
 use crate::gil::{self, HELD_BYTES_MAX};
@@ -234,7 +234,7 @@ pub(super) fn open(state: &State) -> PyResult<&brimfs::File> {
 impl File {
     #[inline]
     fn read_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
-        if self.is_logged {
+        if self.takes_long_way {
             return None;
         }
         let mut size = short_size(args)?;
@@ -292,7 +292,7 @@ impl File {
 
     #[inline]
     fn readinto_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
-        if self.is_logged {
+        if self.takes_long_way {
             return None;
         }
         let [target] = args.plain()?;
@@ -321,7 +321,7 @@ impl File {
 
     #[inline]
     fn write_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
-        if self.is_logged {
+        if self.takes_long_way {
             return None;
         }
         let [data] = args.plain()?;
@@ -452,7 +452,13 @@ impl File {
             // Closing may give memory back, which takes its time.
             return None;
         }
-        session.state().core = None;
+        let state = session.state();
+        if state.keeper.as_ref().is_some_and(is_last) {
+            // Its filesystem is closed with it, which waits for the disk.
+            return None;
+        }
+        state.core = None;
+        state.keeper = None;
         Some(objects::none(args.py()))
     }
 }

@@ -64,9 +64,20 @@ impl File {
         Err(unsupported(py, "detach"))
     }
 
-    /// Does nothing: what was written is in the filesystem already.
+    /// Does nothing: what was written is in the filesystem already. See sync.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         self.session(py).map(|_| ())
+    }
+
+    /// Make everything durable that was done in the filesystem before the call, not in this file only, as
+    /// FileSystem.sync does. Without a store this does nothing. Errors are OSErrors.
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        let mut session = self.session(py)?;
+        let done = session.detached(py, |state| match &state.core {
+            Some(core) => core.sync(),
+            None => Ok(()),
+        });
+        done.map_err(|error| errors::raise_named(py, &error, &self.name))
     }
 
     /// Read up to size bytes; all that is left if size is negative or None.

@@ -323,7 +323,7 @@ impl FileSystem {
 
     #[inline]
     fn read_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
-        if self.is_logged {
+        if self.takes_long_way {
             return None;
         }
         let [path] = args.plain()?;
@@ -339,7 +339,7 @@ impl FileSystem {
 
     #[inline]
     fn write_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
-        if self.is_logged {
+        if self.takes_long_way {
             return None;
         }
         let [path, data] = args.plain()?;
@@ -373,7 +373,7 @@ impl FileSystem {
 
     #[inline]
     fn open_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
-        if self.is_logged {
+        if self.takes_long_way {
             return None;
         }
         let [path, mode] = args.plain()?;
@@ -394,13 +394,13 @@ impl FileSystem {
                 core
             }
         };
-        let file = mode.file(core, path.to_owned().unbind(), false);
+        let file = mode.file(core, path.to_owned().unbind(), self);
         Some(Bound::new(args.py(), file).ok()?.into_any())
     }
 
     #[inline]
     fn remove_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
-        if self.is_logged {
+        if self.takes_long_way {
             return None;
         }
         let [path] = args.plain()?;
@@ -411,7 +411,7 @@ impl FileSystem {
 
     #[inline]
     fn rename_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
-        if self.is_logged {
+        if self.takes_long_way {
             return None;
         }
         let [src, dst] = args.plain()?;
@@ -496,7 +496,7 @@ impl FileSystem {
 
     #[inline]
     fn view_short<'py>(&self, args: &Args<'py>) -> Option<Bound<'py, PyAny>> {
-        if self.is_logged {
+        if self.takes_long_way {
             return None;
         }
         let [path] = args.plain()?;

@@ -142,14 +142,23 @@ impl Mode {
     }
 
     /// The Python object over an opened file.
-    pub(super) fn file(self, core: brimfs::File, name: Py<PyAny>, is_logged: bool) -> File {
+    pub(super) fn file(self, core: brimfs::File, name: Py<PyAny>, fs: &FileSystem) -> File {
         // The position of a file to append to is at its end, as the built-in one's is.
         let position = if self.kind == Kind::Append {
             core.len()
         } else {
             0
         };
-        File::new(core, self.access(), self.name(), name, position, is_logged)
+        let keeper = fs.keeper();
+        File::new(
+            core,
+            keeper,
+            self.access(),
+            self.name(),
+            name,
+            position,
+            fs.takes_long_way,
+        )
     }
 }
 
@@ -289,10 +298,7 @@ impl FileSystem {
         }
         let path = &arguments.path;
         let core = self.open_core(py, path, &options, arguments.lock_timeout)?;
-        let file = Bound::new(
-            py,
-            mode.file(core, path.object().clone().unbind(), self.is_logged),
-        )?;
+        let file = Bound::new(py, mode.file(core, path.object().clone().unbind(), self))?;
         if !mode.text {
             return Ok(file.into_any());
         }
@@ -305,6 +311,7 @@ impl FileSystem {
             &arguments.errors,
             &arguments.newline,
             line_buffering,
+            self.store.is_some(),
         ))
     }
 

@@ -3,13 +3,15 @@
 //! Owns the defaults that differ from "nothing was said", and what values are refused.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use brimfs::{Builder, Compression, GuardAction, PolicyKind};
+use brimfs::{Builder, Compression, Durability, GuardAction, PolicyKind};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyString};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
 use crate::budget::Budget;
+use crate::path::PathArg;
 use crate::sizes::{self, Limit};
 
 /// The share of the machine's memory that a filesystem may use if nothing else is said.
@@ -112,6 +114,79 @@ fn compression(name: &str) -> PyResult<Compression> {
         _ => Err(PyValueError::new_err(format!(
             "compression should be 'lz4' or None, not {name:?}"
         ))),
+    }
+}
+
+/// A `durability` argument.
+#[derive(Clone, Copy)]
+pub(super) struct Lasting(pub(super) Durability);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Lasting {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        const ALLOWED: &str =
+            "durability should be 'sync', 'manual' or a number of seconds above 0";
+        if let Ok(name) = value.cast::<PyString>() {
+            return match name.to_str()? {
+                "sync" => Ok(Lasting(Durability::Sync)),
+                "manual" => Ok(Lasting(Durability::Manual)),
+                name => Err(PyValueError::new_err(format!("{ALLOWED}, not {name:?}"))),
+            };
+        }
+        let is_number = value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>();
+        if value.is_instance_of::<PyBool>() || !is_number {
+            let class = value.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("{ALLOWED}, not {class}")));
+        }
+        let interval = value.extract().ok().map(Duration::try_from_secs_f64);
+        match interval {
+            Some(Ok(interval)) if !interval.is_zero() => {
+                Ok(Lasting(Durability::Interval(interval)))
+            }
+            _ => Err(PyValueError::new_err(format!(
+                "{ALLOWED}, not {}",
+                value.repr()?
+            ))),
+        }
+    }
+}
+
+/// The directory that a filesystem is kept in.
+pub(super) struct Place<'py> {
+    /// As the caller gave it, for errors and `repr`.
+    pub(super) name: PathArg<'py>,
+    pub(super) path: PathBuf,
+}
+
+impl<'py> Place<'py> {
+    /// A `store` argument.
+    ///
+    /// # Errors
+    /// `TypeError` for what is no path, `ValueError` together with what a store settles itself.
+    pub(super) fn new(
+        store: &Bound<'py, PyAny>,
+        spill_dir: Option<&Bound<'py, PyAny>>,
+        budget: Option<&Bound<'py, Budget>>,
+    ) -> PyResult<Self> {
+        let Ok(path) = store.extract::<PathBuf>() else {
+            let class = store.get_type().name()?;
+            return Err(PyTypeError::new_err(format!(
+                "store should be a path (str or os.PathLike) or None, not {class}"
+            )));
+        };
+        if spill_dir.is_some() {
+            return Err(PyValueError::new_err(
+                "leave spill_dir out: what finds no memory goes to the directory of the store",
+            ));
+        }
+        if budget.is_some() {
+            return Err(PyValueError::new_err(
+                "a filesystem with a store cannot share a budget: give it a memory_limit",
+            ));
+        }
+        let name = PathArg::new(store)?;
+        Ok(Place { name, path })
     }
 }
 

@@ -30,6 +30,7 @@ use crate::base::sync::{Arc, Mutex, Weak, thread};
 use crate::cold::segment::{Extent, Store};
 use crate::io::directory::{Directory, DirectoryLock};
 use crate::journal::{Counters, Group, Record, Writer, recover};
+use crate::memory::content::Content;
 use crate::memory::delta::Kept;
 use crate::memory::tier::Tier;
 use crate::mover::Mover;
@@ -392,7 +393,10 @@ fn keep(mover: &Mover, fresh: Fresh) {
         return;
     };
     if identity == node.who(&state).identity {
-        if let Some(slot) = content.slot() {
+        // One that became a chunk meanwhile may be another file's next, which would take the copy for its own.
+        if !matches!(content, Content::Chunk(_))
+            && let Some(slot) = content.slot()
+        {
             mover.keep_written(node.unit(0), slot, identity, extent);
         }
         return;
