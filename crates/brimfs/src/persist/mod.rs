@@ -207,9 +207,13 @@ impl Persistence {
         let looked = moved.and_then(|()| self.look(&mut capture, &batch, &core.nameless));
         let next_node = self.volume.next_number();
         drop(closed);
+        let mut is_said = false;
         let done = looked
             .and_then(|()| capture.finish())
-            .and_then(|()| self.say(&mut core.writer, &mut capture, &batch, next_node));
+            .and_then(|()| {
+                let writer = &mut core.writer;
+                self.say(writer, &mut capture, &batch, next_node, &mut is_said)
+            });
         let Capture {
             changes: news,
             nodes,
@@ -238,8 +242,12 @@ impl Persistence {
                 Ok(())
             }
             Err(fault) => {
-                for extent in held {
-                    self.segments.release(extent);
+                // A group that the journal was given may be durable, whatever the disk says: what it refers to stays
+                // until the store is opened anew.
+                if !is_said {
+                    for extent in held {
+                        self.segments.release(extent);
+                    }
                 }
                 for inlined in inlined {
                     inlined.forget_patches();
@@ -267,13 +275,15 @@ impl Persistence {
         Ok(())
     }
 
-    /// Writes the group and makes it durable, after what it refers to.
+    /// Writes the group and makes it durable, after what it refers to. `is_said` becomes true before any of
+    /// it can be.
     fn say(
         &self,
         writer: &mut Option<Writer>,
         capture: &mut Capture<'_>,
         batch: &Batch,
         next_node: u64,
+        is_said: &mut bool,
     ) -> Result<(), Fault> {
         let writer = writer.as_mut().ok_or(ErrorKind::Closed)?;
         let group: &mut Group = &mut capture.group;
@@ -285,6 +295,7 @@ impl Persistence {
         // A full disk is noticed before anything is flushed.
         writer.reserve(group.len())?;
         self.segments.sync()?;
+        *is_said = true;
         writer.append(group)?;
         writer.sync().map(drop)
     }
