@@ -41,12 +41,13 @@ enum Place {
 }
 
 impl Pending {
-    /// Whether there is one unit, which was copied aside.
+    /// Whether there is one unit without holes, which was copied aside. A record of bytes knows no holes.
     fn is_one_staged(&self) -> bool {
         matches!(
             self.units[..],
             [Unit {
                 index: 0,
+                blocks: 0,
                 place: Place::Staged(_),
                 ..
             }]
