@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use brimfs::{Durability, ErrorKind, FileSystem, FileTimes, OpenOptions, Timestamp};
-use brimfs_sim::medium::Medium;
+use brimfs_sim::medium::{Image, Medium};
 
 const CHUNK: usize = 1 << 20;
 
@@ -447,5 +447,26 @@ fn a_long_journal_is_replaced_by_a_checkpoint_while_changes_go_on() {
     for number in number - 50..number {
         let read = again.read(format!("/{}", number % 50)).unwrap();
         assert!(read == pattern(60 << 10, number as u8), "{number}");
+    }
+}
+
+#[test]
+fn calls_are_durable_after_a_rename_between_directories_too() {
+    let medium = Medium::new();
+    let fs = FileSystem::builder()
+        .memory_limit(64 << 20)
+        .durability(Durability::Sync)
+        .open_in(Arc::new(medium.clone()))
+        .expect("opened");
+    fs.create_dir("/a").unwrap();
+    fs.create_dir("/b").unwrap();
+    for [from, to] in [["/a", "/b"], ["/b", "/a"], ["/", "/b"], ["/b", "/"]] {
+        fs.write(format!("{from}/f"), "x").unwrap();
+        fs.rename(format!("{from}/f"), format!("{to}/f")).unwrap();
+        fs.write("/then", from).unwrap();
+        let after = medium.crash(&Image::default());
+        assert_eq!(open(&after).read("/then").unwrap(), from);
+        assert_eq!(open(&after.fork()).read(format!("{to}/f")).unwrap(), "x");
+        fs.remove_file(format!("{to}/f")).unwrap();
     }
 }

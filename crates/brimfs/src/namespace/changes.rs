@@ -320,9 +320,17 @@ pub(crate) struct Pass<'a> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         let here = HERE.get();
+        // Those within another one may be left in any order.
+        let then = match self.gate {
+            Some(_) => self.before,
+            None => Here {
+                depth: here.depth.saturating_sub(1),
+                ..here
+            },
+        };
         HERE.set(Here {
             has_changed: here.has_changed,
-            ..self.before
+            ..then
         });
         drop(self.gate.take());
     }

@@ -9,6 +9,7 @@ use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
 use crate::namespace::cache::{Stamp, Why};
+use crate::namespace::changes::{Changes, Pass};
 use crate::namespace::directory::Directory;
 use crate::namespace::inode::{Body, FileType, Inode, State, Writing};
 use crate::namespace::path::Last;
@@ -178,15 +179,19 @@ pub(crate) fn remove_directory(place: &Place<'_>) -> Result<Arc<Inode>, Fault> {
 struct Pair<'a> {
     from: Writing<'a>,
     to: Option<Writing<'a>>,
+    /// Left after both, of which the one that was locked first may be let go first.
+    _pass: Option<Pass<'a>>,
 }
 
 impl<'a> Pair<'a> {
     /// An ancestor is locked before what is below it; `moves` is held if they differ.
     fn lock(from: &'a Arc<Inode>, to: &'a Arc<Inode>) -> Self {
+        let _pass = from.volume().changes.as_deref().map(Changes::enter);
         if Arc::ptr_eq(from, to) {
             return Pair {
                 from: from.write(),
                 to: None,
+                _pass,
             };
         }
         let from_first = if is_ancestor(from, to) {
@@ -199,11 +204,11 @@ impl<'a> Pair<'a> {
         if from_first {
             let from = from.write();
             let to = Some(to.write());
-            Pair { from, to }
+            Pair { from, to, _pass }
         } else {
             let to = Some(to.write());
             let from = from.write();
-            Pair { from, to }
+            Pair { from, to, _pass }
         }
     }
 

@@ -208,12 +208,10 @@ impl Persistence {
         let next_node = self.volume.next_number();
         drop(closed);
         let mut is_said = false;
-        let done = looked
-            .and_then(|()| capture.finish())
-            .and_then(|()| {
-                let writer = &mut core.writer;
-                self.say(writer, &mut capture, &batch, next_node, &mut is_said)
-            });
+        let done = looked.and_then(|()| capture.finish()).and_then(|()| {
+            let writer = &mut core.writer;
+            self.say(writer, &mut capture, &batch, next_node, &mut is_said)
+        });
         let Capture {
             changes: news,
             nodes,
