@@ -106,7 +106,10 @@ impl Trial {
     }
 
     /// Compares every path, every byte and every counter.
-    fn check_all(&mut self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check_all(&mut self) -> Result<(), String> {
         if self.model.all_is_reachable() {
             for (system, _) in &self.systems {
                 let name = system.name();
@@ -139,12 +142,23 @@ impl Trial {
             .try_for_each(|question| self.step(question))
     }
 
-    /// Closes and removes everything; counters and memory must be those of an empty filesystem.
-    fn remove_all(&mut self) -> Result<(), String> {
-        for slot in 0..SLOTS {
+    /// Closes all handles and drops all views.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn let_go(&mut self) -> Result<(), String> {
+        (0..SLOTS).try_for_each(|slot| {
             self.step(&Op::Close { slot })?;
-            self.step(&Op::DropView { slot })?;
-        }
+            self.step(&Op::DropView { slot })
+        })
+    }
+
+    /// Closes and removes everything; counters and memory must be those of an empty filesystem.
+    ///
+    /// # Errors
+    /// What is left.
+    pub fn remove_all(&mut self) -> Result<(), String> {
+        self.let_go()?;
         for name in ["user.a", "user.b"] {
             let (path, name) = (Raw::from("/"), Raw::from(name));
             self.step(&Op::RemoveXattr { path, name })?;
@@ -301,12 +315,25 @@ pub fn explore(
     );
 }
 
-fn try_one(
-    test: &str,
-    seed: u64,
-    len: usize,
-    trial: &impl Fn(u64, &[Op]) -> Result<(), String>,
-) -> Result<(), String> {
+/// The operations of sequence `seed`, without any that compares everything.
+#[must_use]
+pub fn sequence(seed: u64, len: usize) -> Vec<Op> {
+    let draw = move || {
+        let trees = trees_of(seed, len, usize::MAX);
+        current(&trees)
+    };
+    // As in `explore`.
+    let thread = std::thread::Builder::new()
+        .stack_size(64 << 20)
+        .spawn(draw)
+        .expect("a thread can be started");
+    thread
+        .join()
+        .expect("strategies without filters do not panic")
+}
+
+/// The operations of sequence `seed`; everything is compared every so many.
+fn trees_of(seed: u64, len: usize, check_every: usize) -> Vec<OpTree> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -319,10 +346,20 @@ fn try_one(
                 .new_tree(&mut runner)
                 .expect("a strategy without filters"),
         );
-        if number % CHECK_EVERY == 0 {
+        if number % check_every == 0 {
             trees.push(Box::new(Just(Op::CheckAll)));
         }
     }
+    trees
+}
+
+fn try_one(
+    test: &str,
+    seed: u64,
+    len: usize,
+    trial: &impl Fn(u64, &[Op]) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut trees = trees_of(seed, len, CHECK_EVERY);
     let attempt = |trees: &[OpTree]| {
         let ops: Vec<Op> = trees.iter().map(|tree| tree.current()).collect();
         catch_unwind(AssertUnwindSafe(|| trial(seed, &ops)))

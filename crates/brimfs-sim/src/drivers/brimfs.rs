@@ -12,6 +12,8 @@ use shuttle::sync::Arc;
 #[cfg(not(feature = "shuttle"))]
 use std::sync::Arc;
 
+use brimfs::face::disk::Directory;
+
 use crate::disk::SimDisk;
 use crate::model::Limits;
 use crate::op::{
@@ -95,7 +97,34 @@ impl Brimfs {
         Self::build(limits, builder, Thief::Tier(tier))
     }
 
+    /// As [`Brimfs::new`], kept in a directory that may not be empty. The counters and
+    /// [`System::check_empty`] count on one that is.
+    pub fn with_store(
+        limits: Limits,
+        builder: Builder,
+        directory: Arc<dyn Directory>,
+    ) -> Result<Self, String> {
+        Self::prepared(limits, builder, Thief::Nobody, |builder| {
+            builder.open_in(directory)
+        })
+    }
+
+    /// The filesystem itself.
+    #[must_use]
+    pub fn fs(&self) -> &FileSystem {
+        &self.fs
+    }
+
     fn build(limits: Limits, builder: Builder, thief: Thief) -> Result<Self, String> {
+        Self::prepared(limits, builder, thief, Builder::build)
+    }
+
+    fn prepared(
+        limits: Limits,
+        builder: Builder,
+        thief: Thief,
+        build: impl FnOnce(Builder) -> brimfs::Result<FileSystem>,
+    ) -> Result<Self, String> {
         let mut builder = builder
             .lock_timeout(Some(Duration::ZERO))
             .umask(0o022)
@@ -106,7 +135,7 @@ impl Brimfs {
         if let Some(max_nodes) = limits.max_nodes {
             builder = builder.max_nodes(max_nodes);
         }
-        let fs = builder.build().map_err(|error| error.to_string())?;
+        let fs = build(builder).map_err(|error| error.to_string())?;
         Ok(Brimfs {
             slots: Default::default(),
             views: Default::default(),

@@ -107,6 +107,30 @@ impl Medium {
         hasher.finish()
     }
 
+    /// A number that only equal images of equal frames have in common, as long as the frames of a film are kept. Not all
+    /// equal disks have it in common, but no content is looked at.
+    #[must_use]
+    pub fn key(&self, image: &Image) -> u64 {
+        let world = self.world.lock();
+        let mut hasher = DefaultHasher::new();
+        let address = |bytes: &Bytes| Arc::as_ptr(bytes) as usize;
+        for (name, inode) in &world.durable_names {
+            (name, address(&world.inodes[*inode].durable)).hash(&mut hasher);
+        }
+        for (item, fate) in world.pending.iter().zip(&image.fates) {
+            if *fate == Fate::Lost {
+                continue;
+            }
+            (fate, image.stale).hash(&mut hasher);
+            match item {
+                Pending::Write { bytes, .. } => address(bytes).hash(&mut hasher),
+                Pending::Length { inode, len } => (inode, len).hash(&mut hasher),
+                named => format!("{named:?}").hash(&mut hasher),
+            }
+        }
+        hasher.finish()
+    }
+
     /// Images that a crash now may leave: all combinations of kept and lost and, for each write, each way of tearing
     /// it, where there are few pending items; else at most `samples` of them.
     #[must_use]

@@ -94,11 +94,34 @@ struct World {
     names: Names,
     durable_names: Names,
     pending: Vec<Pending>,
+    /// What a crash before each call would find, if it is kept.
+    film: Option<Vec<World>>,
 }
 
 impl World {
+    /// All that a crash now depends on.
+    fn frame(&self) -> World {
+        let durable = |inode: &Inode| Inode {
+            current: inode.durable.clone(),
+            durable: inode.durable.clone(),
+        };
+        World {
+            calls: self.calls,
+            capacity: self.capacity,
+            read_only: self.read_only,
+            inodes: self.inodes.iter().map(durable).collect(),
+            durable_names: self.durable_names.clone(),
+            pending: self.pending.clone(),
+            ..World::default()
+        }
+    }
+
     /// Counts a call and says how it goes wrong, if it does.
     fn count(&mut self) -> io::Result<Option<Failure>> {
+        if self.film.is_some() {
+            let frame = self.frame();
+            self.film.get_or_insert_default().push(frame);
+        }
         let number = self.calls;
         self.calls += 1;
         if self.stop.is_some_and(|stop| number >= stop) {
@@ -181,6 +204,7 @@ impl Medium {
     pub fn fork(&self) -> Self {
         let mut world = self.world.lock().clone();
         world.locked = false;
+        world.film = None;
         Self::of(world)
     }
 
@@ -194,6 +218,22 @@ impl Medium {
     /// nothing.
     pub fn stop_at(&self, call: Option<u64>) {
         self.world.lock().stop = call;
+    }
+
+    /// Keeps what a crash before each call from now on would find. One run then shows every crash that
+    /// [`Medium::stop_at`] would show in a run of its own, also where runs differ.
+    pub fn film(&self) {
+        self.world.lock().film = Some(Vec::new());
+    }
+
+    /// What was filmed, and what a crash now would find, each good for [`Medium::crash`] and its kin only. Their
+    /// numbers of calls rise. Ends the film.
+    #[must_use]
+    pub fn frames(&self) -> Vec<Medium> {
+        let mut world = self.world.lock();
+        let mut frames = world.film.take().unwrap_or_default();
+        frames.push(world.frame());
+        frames.into_iter().map(Self::of).collect()
     }
 
     /// Plans which call fails from now on. A sync of a file that fails loses what it should have covered, as on

@@ -1,7 +1,7 @@
 //! Numbers that look random and follow from a seed.
 
 /// A generator (SplitMix64). Equal seeds give equal numbers, on every machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Random(u64);
 
 impl Random {
