@@ -1,5 +1,21 @@
-//! Filesystems that are kept in a directory: what was there is there again.
+//! Filesystems that are kept in a directory: what was there is there again, whatever happens to the disk.
+//!
+//! After a crash what is there is what was there after some of the operations, none left out in between, and no
+//! fewer than the last acknowledged sync covered. Where the medium was damaged it is that, or an error.
 #![cfg(not(feature = "shuttle"))]
 
+mod crashes;
+mod damage;
 mod durable_calls;
+mod faults;
+mod model;
 mod reopen;
+mod threads;
+mod tree;
+mod world;
+
+/// `name` from the environment, or `usual`.
+fn number(name: &str, usual: u64) -> u64 {
+    let set = std::env::var(name).ok().and_then(|text| text.parse().ok());
+    set.unwrap_or(usual)
+}

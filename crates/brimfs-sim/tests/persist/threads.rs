@@ -1,0 +1,161 @@
+//! Several threads change what is theirs while others sync, and what a crash leaves of it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use brimfs::{Durability, FileSystem};
+use brimfs_sim::medium::{Image, Medium, Random};
+
+use super::number;
+use super::world::{ROOMY, Settings};
+
+const THREADS: usize = 3;
+
+fn bytes(thread: usize, step: u64) -> Vec<u8> {
+    let len = [100, 5000, 40_000, 300_000][(step % 4) as usize] + step as usize;
+    (0..len)
+        .map(|at| (at as u64 * 7 + step + thread as u64) as u8)
+        .collect()
+}
+
+/// Each step makes a file, gives it its name, and moves something between two directories.
+fn act(fs: &FileSystem, thread: usize, step: u64) {
+    let (new, name) = (format!("/{thread}/new{step}"), format!("/{thread}/{step}"));
+    fs.write(&new, bytes(thread, step)).expect("written");
+    fs.rename(&new, &name).expect("renamed");
+    let [here, there] = match step % 2 {
+        0 => ["a", "b"],
+        _ => ["b", "a"],
+    };
+    let at = |directory| format!("/{thread}/{directory}/moved");
+    fs.rename(at(here), at(there)).expect("moved");
+}
+
+/// Checks that what is there is what each thread did up to some moment, and returns how many files each has.
+fn check(fs: &FileSystem, what: &str) -> [u64; THREADS] {
+    fs.audit().expect("a clean audit");
+    std::array::from_fn(|thread| {
+        let mut count = 0;
+        while fs.exists(format!("/{thread}/{count}")) {
+            let read = fs.read(format!("/{thread}/{count}"));
+            let read = read.unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert!(read == bytes(thread, count), "{what}: {thread}, {count}");
+            count += 1;
+        }
+        let names = fs.read_dir(format!("/{thread}")).expect("listed");
+        let new = format!("new{count}");
+        for entry in names {
+            let name = String::from_utf8_lossy(entry.name()).into_owned();
+            let is_known = name.parse().is_ok_and(|number: u64| number < count)
+                || name == new
+                || ["a", "b"].contains(&&name[..]);
+            assert!(
+                is_known,
+                "{what}: thread {thread} has {count} files and {name}"
+            );
+        }
+        let is_in = |directory| fs.exists(format!("/{thread}/{directory}/moved"));
+        let places = [is_in("a"), is_in("b")];
+        assert!(places[0] != places[1], "{what}: moved is in {places:?}");
+        count
+    })
+}
+
+fn world(seed: u64, settings: Settings) -> u64 {
+    let mut random = Random::new(seed);
+    let medium = Medium::new();
+    let fs = settings.open(&medium).expect("opened");
+    for thread in 0..THREADS {
+        fs.create_dir_all(format!("/{thread}/a")).expect("created");
+        fs.create_dir_all(format!("/{thread}/b")).expect("created");
+        fs.write(format!("/{thread}/a/moved"), "moved")
+            .expect("written");
+    }
+    fs.sync().expect("synced");
+    let done = [const { AtomicU64::new(0) }; THREADS];
+    let is_over = AtomicBool::new(false);
+    let steps = 100;
+    let mut images = 0;
+    thread::scope(|scope| {
+        for (thread, done) in done.iter().enumerate() {
+            let (fs, is_over) = (&fs, &is_over);
+            scope.spawn(move || {
+                for step in 0..steps {
+                    act(fs, thread, step);
+                    done.store(step + 1, Ordering::Release);
+                    if is_over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+        }
+        let progress = || done.each_ref().map(|done| done.load(Ordering::Acquire));
+        while progress().iter().any(|done| *done < steps) {
+            thread::sleep(Duration::from_micros(random.below(3000)));
+            let before = progress();
+            fs.sync().expect("synced");
+            // Nothing but what is durable, or some of the rest too.
+            let image = match random.one_in(2) {
+                true => Image::default(),
+                false => medium.sample_image(brimfs_sim::medium::Disorder::Any, &mut random),
+            };
+            let after = medium.crash(&image);
+            let what = format!("{image:?}");
+            let opened = settings.open(&after);
+            let opened = opened.unwrap_or_else(|error| {
+                is_over.store(true, Ordering::Relaxed);
+                panic!("{what}: {error}")
+            });
+            let found = check(&opened, &what);
+            let is_there = (0..THREADS).all(|thread| found[thread] >= before[thread]);
+            assert!(
+                is_there,
+                "{what}: {before:?} was durable, {found:?} is there"
+            );
+            images += 1;
+        }
+    });
+    fs.close().expect("closed");
+    let fs = settings.open(&medium).expect("opened");
+    assert_eq!(check(&fs, "closed"), [steps; THREADS]);
+    images
+}
+
+fn worlds(settings: Settings, usual: u64, test: &str) {
+    let first = number("BRIMFS_SEED", 1);
+    let cases = number("BRIMFS_CASES", usual);
+    let images: u64 = (first..first + cases)
+        .map(|seed| world(seed, settings))
+        .sum();
+    println!("{test}: {cases} runs, {images} crashes after a sync");
+}
+
+#[test]
+fn a_crash_after_a_sync_leaves_of_each_thread_a_prefix_that_has_what_was_synced() {
+    let settings = Settings {
+        disk: None,
+        ..ROOMY
+    };
+    worlds(settings, 10, "threads and syncs");
+}
+
+#[test]
+fn threads_whose_calls_are_durable_commit_together() {
+    let settings = Settings {
+        durability: Durability::Sync,
+        disk: None,
+        ..ROOMY
+    };
+    worlds(settings, 3, "threads whose calls are durable");
+}
+
+#[test]
+fn threads_and_the_clerk_and_little_memory_leave_prefixes() {
+    let settings = Settings {
+        memory: 16 << 20,
+        durability: Durability::Interval(Duration::from_millis(3)),
+        disk: None,
+    };
+    worlds(settings, 5, "threads and the clerk");
+}
