@@ -315,9 +315,16 @@ pub(crate) struct Pass<'a> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         let here = HERE.get();
-        HERE.set(Here {
-            has_changed: here.has_changed,
-            ..self.before
+        HERE.set(match self.gate {
+            // The one that passed the gate may be dropped before: then the thread is outside already.
+            None => Here {
+                depth: here.depth.saturating_sub(1),
+                ..here
+            },
+            Some(_) => Here {
+                has_changed: here.has_changed,
+                ..self.before
+            },
         });
         drop(self.gate.take());
     }
