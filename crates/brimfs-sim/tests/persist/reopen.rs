@@ -421,3 +421,31 @@ fn readers_share_a_store_and_let_it_go_when_they_are_closed() {
     FileSystem::open_store(&place).unwrap().close().unwrap();
     std::fs::remove_dir_all(&place).unwrap();
 }
+
+#[test]
+fn a_long_journal_is_replaced_by_a_checkpoint_while_changes_go_on() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    let has_checkpoint = || {
+        medium
+            .names()
+            .iter()
+            .any(|name| name.starts_with("checkpoint-"))
+    };
+    let mut number = 0u32;
+    while !has_checkpoint() {
+        let content = pattern(60 << 10, number as u8);
+        fs.write(format!("/{}", number % 50), content).unwrap();
+        fs.sync().unwrap();
+        number += 1;
+        assert!(number < 100_000, "{:?}", medium.names());
+    }
+    fs.write("/last", "one").unwrap();
+    fs.sync().unwrap();
+    let again = after_crash(&medium);
+    assert_eq!(again.read("/last").unwrap(), "one");
+    for number in number - 50..number {
+        let read = again.read(format!("/{}", number % 50)).unwrap();
+        assert!(read == pattern(60 << 10, number as u8), "{number}");
+    }
+}

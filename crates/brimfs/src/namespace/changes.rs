@@ -188,6 +188,11 @@ impl Changes {
         Pass { before: here, gate }
     }
 
+    /// About so many bytes may wait for a commit.
+    pub(crate) fn pending_max(&self) -> u64 {
+        self.pending_max
+    }
+
     fn is_full(&self) -> bool {
         self.pending.load(Ordering::Relaxed) >= self.pending_max
     }

@@ -19,8 +19,6 @@ use crate::namespace::volume::ROOT;
 
 use super::known::{Content, Known, Units};
 
-/// So much is copied aside before it is written, in bytes.
-const STAGE_BYTES: usize = 8 << 20;
 /// Content of a commit that has no more than this to write goes with its records, in bytes.
 const INLINE_BYTES: usize = 64 << 10;
 /// What is written of a chunk instead of all of it: at most so many pages of 4 KiB at once, and so many before all
@@ -115,6 +113,8 @@ pub(super) struct Capture<'a> {
     pub(super) nodes: Vec<Arc<Inode>>,
     pending: Vec<Pending>,
     buffer: Vec<u8>,
+    /// So much is copied aside before it is written though the gate is closed, in bytes.
+    stage_bytes: usize,
     staged: Vec<Staged>,
     pub(super) fresh: Vec<Fresh>,
     /// References that the commit holds and must give back if it fails.
@@ -142,7 +142,12 @@ impl Inlined {
 }
 
 impl<'a> Capture<'a> {
-    pub(super) fn new(mover: &'a Mover, segments: &'a Arc<Store>, known: &'a Known) -> Self {
+    pub(super) fn new(
+        mover: &'a Mover,
+        segments: &'a Arc<Store>,
+        known: &'a Known,
+        stage_bytes: usize,
+    ) -> Self {
         Capture {
             mover,
             segments,
@@ -152,6 +157,7 @@ impl<'a> Capture<'a> {
             nodes: Vec::new(),
             pending: Vec::new(),
             buffer: Vec::new(),
+            stage_bytes,
             staged: Vec::new(),
             fresh: Vec::new(),
             held: Vec::new(),
@@ -315,7 +321,7 @@ impl<'a> Capture<'a> {
             len,
             units,
         });
-        if self.buffer.len() >= STAGE_BYTES {
+        if self.buffer.len() >= self.stage_bytes {
             self.flush()?;
         }
         Ok(())

@@ -44,8 +44,6 @@ use known::Known;
 
 pub(crate) use open::{Plan, open};
 
-/// Content that is in the journal moves to segments when it is more than this, in bytes.
-const INLINE_MAX: u64 = 16 << 20;
 /// A checkpoint is written when the groups since the last one are more than this, and more than that
 /// checkpoint, in bytes.
 const CHECKPOINT_LEAST: u64 = 64 << 20;
@@ -103,6 +101,10 @@ impl Core {
             checkpoint_bytes: 0,
         }
     }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.appended > CHECKPOINT_LEAST.max(self.checkpoint_bytes)
+    }
 }
 
 /// See the module's documentation.
@@ -112,6 +114,8 @@ pub(crate) struct Persistence {
     volume: Arc<Volume>,
     durability: Durability,
     read_only: bool,
+    /// Content that is in the journal moves to segments when it is more than this, in bytes.
+    inline_max: u64,
     core: Mutex<Core>,
     /// Commits that closed the gate so far, by number.
     begun: AtomicU64,
@@ -153,6 +157,9 @@ impl Persistence {
         }
         let done = self.commit_locked(&mut core);
         self.note_problem(done.as_ref().err());
+        if core.is_checkpoint_due() {
+            self.wake_clerk();
+        }
         done
     }
 
@@ -190,8 +197,9 @@ impl Persistence {
             self.durable.store(number, Ordering::Release);
             return Ok(());
         }
-        let mut capture = Capture::new(mover, &self.segments, &core.known);
-        let is_moved = core.inline_bytes > INLINE_MAX;
+        let stage_bytes = changes.pending_max() as usize / 2;
+        let mut capture = Capture::new(mover, &self.segments, &core.known, stage_bytes);
+        let is_moved = core.inline_bytes > self.inline_max;
         let moved = match is_moved {
             true => capture.move_to_segments(&core.inlined),
             false => Ok(()),
@@ -340,17 +348,9 @@ impl Persistence {
     /// Those of the disk and of reading the journal; the store is as it was.
     fn checkpoint_if_due(&self) -> Result<(), Fault> {
         let mut core = self.core.lock();
-        let is_due = core.appended > CHECKPOINT_LEAST.max(core.checkpoint_bytes);
-        let Core {
-            writer: Some(writer),
-            ..
-        } = &*core
-        else {
+        let Some(writer) = core.writer.as_ref().filter(|_| core.is_checkpoint_due()) else {
             return Ok(());
         };
-        if !is_due {
-            return Ok(());
-        }
         let mut image = Image::default();
         recover(&*self.directory, &mut image)?;
         let written = checkpoint::write(&image, &self.directory, writer)?;

@@ -19,6 +19,9 @@ use super::{Core, Durability, Persistence, checkpoint};
 /// So much may wait for a commit, at most, in bytes; a small memory limit allows an eighth of it.
 const PENDING_MAX: u64 = 64 << 20;
 const PENDING_SHARE: u64 = 8;
+/// So much content may be in the journal, in bytes; with a small memory limit a quarter of it.
+const INLINE_MAX: u64 = 64 << 20;
+const INLINE_SHARE: u64 = 4;
 /// Segments of this size can be given back soon, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// A journal that has more groups than this is read once more only, when it is opened.
@@ -85,7 +88,8 @@ pub(crate) fn open(
     };
     let segments = Arc::new(segments?);
     Mover::install_kept(tier, &budget, segments.clone())?;
-    let pending = PENDING_MAX.min(budget.limit() / PENDING_SHARE);
+    let memory_limit = budget.limit();
+    let pending = PENDING_MAX.min(memory_limit / PENDING_SHARE);
     let (volume, root) = volume(Box::new(Changes::new(pending)))?;
     let persistence = Arc::new(Persistence {
         directory,
@@ -93,6 +97,7 @@ pub(crate) fn open(
         volume,
         durability,
         read_only,
+        inline_max: INLINE_MAX.min(memory_limit / INLINE_SHARE),
         core: Mutex::new(Core::new(writer)),
         begun: AtomicU64::new(0),
         durable: AtomicU64::new(0),
