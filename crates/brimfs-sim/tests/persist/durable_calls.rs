@@ -62,3 +62,21 @@ fn a_handle_that_outlives_its_filesystem_accepts_nothing() {
     assert_eq!(refused.kind(), ErrorKind::Closed);
     assert_eq!(found(&medium).read("/a").unwrap(), "kept");
 }
+
+#[test]
+fn calls_after_those_that_hold_several_nodes_are_durable_too() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    fs.create_dir("/d").unwrap();
+    fs.write("/a", "one").unwrap();
+    fs.rename("/a", "/d/a").unwrap();
+    fs.write("/b", "two").unwrap();
+    assert_eq!(found(&medium).read("/b").unwrap(), "two");
+    fs.hard_link("/b", "/d/b").unwrap();
+    fs.write("/c", "three").unwrap();
+    assert_eq!(found(&medium).read("/c").unwrap(), "three");
+    fs.rename("/c", "/b").unwrap();
+    fs.remove_dir_all("/d").unwrap();
+    fs.write("/e", "four").unwrap();
+    assert_eq!(found(&medium).read("/e").unwrap(), "four");
+}
