@@ -178,7 +178,7 @@ fn options(
     Ok(options)
 }
 
-fn refused(error: LockError) -> Fault {
+pub(super) fn refused(error: LockError) -> Fault {
     match error {
         LockError::Io(error) => Fault::disk(error),
         held @ LockError::Held(_) => Fault::text(ErrorKind::StoreInUse, held.to_string()),
