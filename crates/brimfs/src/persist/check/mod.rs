@@ -155,3 +155,6 @@ fn count(image: &Image, places: &Places<'_>, report: &mut CheckReport) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,7 +110,7 @@ impl<'a> Places<'a> {
                 Some(NodeKind::Directory) if self.has(number) => continue,
                 Some(NodeKind::Directory) => {
                     let names = image.directories[&number].len();
-                    format!("it has {names} names in it, and no path leads to it")
+                    format!("it has names in it ({names}), and no path leads to it")
                 }
                 Some(_) => "it has names in it and is no directory".to_owned(),
             };
