@@ -13,7 +13,9 @@ use crate::{Outcome, store};
 /// So much is read at once, in bytes.
 const PIECE: usize = 1 << 20;
 
-/// Prints the content of files, one after the other, unchanged. A file that cannot be read does not keep the
+/// Print the content of files in a store, unchanged
+///
+/// Files come one after the other. A file that cannot be read does not keep the
 /// others from being printed. There is no JSON: what comes out is what is in the files.
 ///
 /// The store is opened for reading only.

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use crate::progress::Bar;
 use crate::{Outcome, store, text};
 
-/// Verifies a store without changing anything in it: that its journal is whole and its records fit together, and
+/// Verify all that is in a store, and say exactly what is damaged
+///
+/// Nothing in the store changes. What is verified: that the journal is whole, that its records fit together, and
 /// every block of content.
 ///
 /// Prints a line for everything that is wrong: which file, which of its bytes, and where in which file of the

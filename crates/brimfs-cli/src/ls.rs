@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::{Outcome, store, text};
 
-/// Lists the names in a directory of a store, sorted. Of a file it prints the name.
+/// List what is in a directory of a store
+///
+/// Names are sorted. Of a file the name is printed.
 ///
 /// Times are UTC. Names are printed as they are, but on a terminal, where what cannot be printed is escaped.
 /// The store is opened for reading only.

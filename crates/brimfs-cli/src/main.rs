@@ -31,17 +31,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List what is in a directory of a store
     Ls(ls::Arguments),
-    /// Print the content of files in a store, unchanged
     Cat(cat::Arguments),
-    /// Describe a store, or one file, directory or link in it
     Stat(stat::Arguments),
-    /// Copy a store, or a part of it, to a directory of this machine
     Export(export::Arguments),
-    /// Verify all that is in a store, and say exactly what is damaged
     Check(check::Arguments),
-    /// Replay request traces through the eviction policies and print their miss ratios
     Simulate(simulate::Arguments),
 }
 

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use crate::{Outcome, store, text};
 
-/// Describes a file, directory or symbolic link in a store; without a path the store as a whole. A link is not
-/// followed.
+/// Describe a store, or one file, directory or link in it
+///
+/// Without a path the store as a whole is described. A symbolic link is not followed.
 ///
 /// Times are UTC. The store is opened for reading only.
 #[derive(Debug, Args)]

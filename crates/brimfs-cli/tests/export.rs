@@ -22,7 +22,7 @@ fn a_whole_store_arrives_as_it_is() {
     let told = said(&["export", store.name(), text(&target)]);
     assert!(
         told.starts_with(
-            "Copied 5 files (10.5 MiB), 2 directories, 2 symbolic links and 1 hard link to "
+            "Copied 5 files (10.5 MiB), 2 directories, 2 symbolic links, 1 hard link to "
         ),
         "{told}"
     );

@@ -20,7 +20,9 @@ use crate::{Outcome, store, text};
 use host::Host;
 use nodes::Exported;
 
-/// Copies what is in a directory of a store, or one file, into a directory of this machine, which is made if it is
+/// Copy a store, or a part of it, to a directory of this machine
+///
+/// What is in a directory of the store, or one file, goes into a directory of this machine, which is made if it is
 /// not there: content with its holes, permissions, times, symbolic and hard links, and extended attributes, where
 /// this machine takes them.
 ///
@@ -129,14 +131,17 @@ fn tell(exported: &Exported, arguments: &Arguments, out: &mut dyn Write) -> io::
         });
         out.write_all(text::json_text(&object).as_bytes())?;
     } else {
-        let done = format!(
-            "Copied {} ({}), {}, {} and {} to {directory}.",
-            text::count(*files, "file", "files"),
-            text::size(*bytes),
-            text::count(*directories, "directory", "directories"),
-            text::count(*symlinks, "symbolic link", "symbolic links"),
-            text::count(*links, "hard link", "hard links"),
-        );
+        let things = [
+            (*directories, "directory", "directories"),
+            (*symlinks, "symbolic link", "symbolic links"),
+            (*links, "hard link", "hard links"),
+        ];
+        let mut done = format!("Copied {}", text::count(*files, "file", "files"));
+        done.push_str(&format!(" ({})", text::size(*bytes)));
+        for (number, one, many) in things.into_iter().filter(|(number, ..)| *number > 0) {
+            done.push_str(&format!(", {}", text::count(number, one, many)));
+        }
+        done.push_str(&format!(" to {directory}."));
         store::line(out, done)?;
         if *refused > 0 {
             store::line(

@@ -17,7 +17,9 @@ use replay::{Measured, Run, Told, WithWrites};
 use report::Report;
 use share::Share;
 
-/// Replays each trace through each policy at each cache size. A cache holds so many bytes as its share of
+/// Replay request traces through the eviction policies and print their miss ratios
+///
+/// Each trace goes through each policy at each cache size. A cache holds so many bytes as its share of
 /// the trace's footprint (the sizes of all objects together), rounded down, without any overhead per
 /// object; it starts cold, every request counts, and an object larger than the cache is never admitted.
 ///
