@@ -2,13 +2,21 @@
 //!
 //! Parses arguments, calls the core, prints. Owns no logic of the filesystem.
 //!
-//! Exit codes: 0, done; 1, something could not be read or done, and standard
-//! error says what; 2, the arguments are wrong.
+//! Exit codes: 0, done; 1, something could not be read or done, or is wrong with a store, and the
+//! output says what; 2, the arguments are wrong.
 
+mod cat;
+mod check;
+mod export;
+mod ls;
+mod progress;
 mod simulate;
+mod stat;
+mod store;
+mod text;
 mod trace;
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,45 +31,70 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Replay request traces through the eviction policies and print their miss ratios
+    Ls(ls::Arguments),
+    Cat(cat::Arguments),
+    Stat(stat::Arguments),
+    Export(export::Arguments),
+    Check(check::Arguments),
     Simulate(simulate::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = match &arguments.command {
-        Command::Simulate(arguments) => simulate::run(arguments),
-    };
-    match print(&outcome.text) {
+    let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let ran = run(&arguments.command, &mut out);
+    let outcome = ran.and_then(|outcome| out.flush().map(|()| outcome));
+    // Nothing more is written when it is dropped.
+    let _ = out.into_parts();
+    match outcome {
         // Whoever read the output has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("brimfs: standard output: {error}");
-            return ExitCode::FAILURE;
+            complain(&format!("standard output: {error}"));
+            ExitCode::FAILURE
         }
-        Ok(()) => {}
-    }
-    for failure in &outcome.failures {
-        eprintln!("brimfs: {failure}");
-    }
-    if outcome.failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+        Ok(outcome) => {
+            for failure in &outcome.failures {
+                complain(failure);
+            }
+            match outcome.failures.is_empty() && !outcome.is_wrong {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }
+        }
     }
 }
 
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+fn run(command: &Command, out: &mut dyn Write) -> io::Result<Outcome> {
+    match command {
+        Command::Ls(arguments) => ls::run(arguments, out),
+        Command::Cat(arguments) => cat::run(arguments, out),
+        Command::Stat(arguments) => stat::run(arguments, out),
+        Command::Export(arguments) => export::run(arguments, out),
+        Command::Check(arguments) => check::run(arguments, out),
+        Command::Simulate(arguments) => simulate::run(arguments, out),
+    }
 }
 
-/// What a command has to say.
+/// A line on standard error; whether somebody reads it changes nothing.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "brimfs: {text}");
+}
+
+/// How a command ended. An error of its output is not among this.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// For standard output.
-    text: String,
     /// For standard error, a line each; any makes the command fail.
     failures: Vec<String>,
+    /// The command did its work, and what it looked at is not as it should be.
+    is_wrong: bool,
+}
+
+impl Outcome {
+    fn failed(error: impl ToString) -> Self {
+        Outcome {
+            failures: vec![error.to_string()],
+            is_wrong: false,
+        }
+    }
 }

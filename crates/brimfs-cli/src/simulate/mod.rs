@@ -5,6 +5,7 @@ mod replay;
 mod report;
 mod share;
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use brimfs::face::policy::{PolicyKind, SWAP_IN_COST_DEFAULT};
@@ -16,7 +17,9 @@ use replay::{Measured, Run, Told, WithWrites};
 use report::Report;
 use share::Share;
 
-/// Replays each trace through each policy at each cache size. A cache holds so many bytes as its share of
+/// Replay request traces through the eviction policies and print their miss ratios
+///
+/// Each trace goes through each policy at each cache size. A cache holds so many bytes as its share of
 /// the trace's footprint (the sizes of all objects together), rounded down, without any overhead per
 /// object; it starts cold, every request counts, and an object larger than the cache is never admitted.
 ///
@@ -60,7 +63,7 @@ pub(crate) struct Arguments {
 }
 
 /// Runs the command. A trace that cannot be read does not keep the others from being replayed.
-pub(crate) fn run(arguments: &Arguments) -> Outcome {
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<Outcome> {
     let mut outcome = Outcome::default();
     let mut reports = Vec::new();
     for path in &arguments.traces {
@@ -69,12 +72,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             Err(error) => outcome.failures.push(error.to_string()),
         }
     }
-    outcome.text = if arguments.json {
+    let text = if arguments.json {
         report::json(&reports)
     } else {
         report::text(&reports)
     };
-    outcome
+    out.write_all(text.as_bytes())?;
+    Ok(outcome)
 }
 
 fn replay_all(path: &Path, trace: &Trace, arguments: &Arguments) -> Report {

@@ -60,6 +60,14 @@ thread_local! {
     static HERE: Cell<Here> = const { Cell::new(Here { at: 0, depth: 0, has_changed: false }) };
 }
 
+fn here() -> Here {
+    HERE.with(Cell::get)
+}
+
+fn set_here(here: Here) {
+    HERE.with(|cell| cell.set(here));
+}
+
 #[derive(Default)]
 struct Shard {
     names: Group,
@@ -125,7 +133,7 @@ impl Changes {
     pub(crate) fn check(&self) -> Result<(), Fault> {
         match self.commits() {
             // Within the gate nobody can wait for a commit.
-            Some(commits) => commits.check(self.is_full() && HERE.get().depth == 0),
+            Some(commits) => commits.check(self.is_full() && here().depth == 0),
             // A handle that outlived the filesystem: nobody would keep what it changes.
             None if self.is_over.load(Ordering::Acquire) => Err(ErrorKind::Closed.into()),
             None => Ok(()),
@@ -165,9 +173,9 @@ impl Changes {
     /// was taken otherwise.
     pub(crate) fn enter(&self) -> Pass<'_> {
         let at = std::ptr::from_ref(self).addr();
-        let here = HERE.get();
+        let here = self::here();
         if here.depth > 0 && here.at == at {
-            HERE.set(Here {
+            set_here(Here {
                 depth: here.depth + 1,
                 ..here
             });
@@ -180,7 +188,7 @@ impl Changes {
             self.wait_for_commit();
         }
         let gate = Some(self.gate.read());
-        HERE.set(Here {
+        set_here(Here {
             at,
             depth: 1,
             has_changed: true,
@@ -295,9 +303,9 @@ impl Changes {
 
 /// Whether the thread passed the gate of a persistent filesystem since this was asked last.
 pub(crate) fn take_changed() -> bool {
-    let here = HERE.get();
+    let here = self::here();
     if here.has_changed {
-        HERE.set(Here {
+        set_here(Here {
             has_changed: false,
             ..here
         });
@@ -319,7 +327,7 @@ pub(crate) struct Pass<'a> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        let here = HERE.get();
+        let here = self::here();
         // Those within another one may be left in any order.
         let then = match self.gate {
             Some(_) => self.before,
@@ -328,7 +336,7 @@ impl Drop for Pass<'_> {
                 ..here
             },
         };
-        HERE.set(Here {
+        set_here(Here {
             has_changed: here.has_changed,
             ..then
         });

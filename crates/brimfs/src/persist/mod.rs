@@ -14,6 +14,7 @@
 //! Lock order: `core`; the gate; nodes; what lies below them.
 
 mod capture;
+mod check;
 mod checkpoint;
 mod image;
 mod known;
@@ -42,6 +43,7 @@ use capture::{Capture, Change, Fresh, Inlined};
 use image::Image;
 use known::Known;
 
+pub use check::{CheckProgress, CheckReport, CheckStep, Problem, check_directory, check_store};
 pub(crate) use open::{Plan, open};
 
 /// A checkpoint is written when the groups since the last one are more than this, and more than that

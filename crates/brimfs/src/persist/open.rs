@@ -183,7 +183,7 @@ fn options(
     Ok(options)
 }
 
-fn refused(error: LockError) -> Fault {
+pub(super) fn refused(error: LockError) -> Fault {
     match error {
         LockError::Io(error) => Fault::disk(error),
         LockError::Held(holder) => {

@@ -28,16 +28,16 @@ use super::image::{About, Entry, Image, Node};
 use super::known::{self, Known, Units};
 
 /// One extent that was read, as the segment store and memory know it.
-struct Placed {
+pub(super) struct Placed {
     index: u64,
-    extent: Extent,
-    form: Form,
+    pub(super) extent: Extent,
+    pub(super) form: Form,
 }
 
 /// What a cold unit is, but for where it lies.
 #[derive(Clone, Copy)]
-struct Form {
-    identity: Identity,
+pub(super) struct Form {
+    pub(super) identity: Identity,
     data_end: usize,
     blocks: u64,
 }
@@ -56,7 +56,7 @@ pub(super) fn live(image: &Image) -> Result<Vec<Extent>, Fault> {
     Ok(live)
 }
 
-fn extent_of(number: u64, extent: &journal::Extent) -> Result<Extent, Fault> {
+pub(super) fn extent_of(number: u64, extent: &journal::Extent) -> Result<Extent, Fault> {
     Extent::from_parts(
         extent.segment,
         extent.place,
@@ -373,7 +373,7 @@ impl Builder<'_> {
 
 impl Placed {
     /// Whether this is all of a file, under the file's own name.
-    fn is_whole(&self, number: u64, len: u64) -> bool {
+    pub(super) fn is_whole(&self, number: u64, len: u64) -> bool {
         let is_dense = Chunk::blocks_of(0, self.form.data_end) == Some(self.form.blocks);
         !self.form.identity.is_chunk()
             && self.form.identity.owner == number
@@ -383,7 +383,7 @@ impl Placed {
     }
 }
 
-fn place(number: u64, extent: &journal::Extent, file_len: u64) -> Result<Placed, Fault> {
+pub(super) fn place(number: u64, extent: &journal::Extent, file_len: u64) -> Result<Placed, Fault> {
     let bad = |what: &str| {
         corrupt(format!(
             "content of node {number} at {}: {what}",
@@ -419,7 +419,7 @@ fn place(number: u64, extent: &journal::Extent, file_len: u64) -> Result<Placed,
     })
 }
 
-fn check_name(directory: u64, name: &[u8]) -> Result<(), Fault> {
+pub(super) fn check_name(directory: u64, name: &[u8]) -> Result<(), Fault> {
     let is_plain = (1..=255).contains(&name.len())
         && !name.contains(&b'/')
         && !name.contains(&0)
