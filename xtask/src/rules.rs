@@ -15,7 +15,7 @@ pub const LAYERS: &[Layer] = &[
     // The facades: what users and the other faces see of `fs`.
     layer(8, &["lib", "face"]),
     layer(7, &["fs", "options"]),
-    layer(6, &["snapshot", "transfer"]),
+    layer(6, &["persist", "snapshot", "transfer"]),
     layer(5, &["handle"]),
     layer(4, &["namespace"]),
     layer(3, &["mover"]),
