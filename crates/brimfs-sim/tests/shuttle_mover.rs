@@ -197,7 +197,7 @@ fn one_filesystem_closes_while_another_of_its_budget_needs_the_memory() {
                     }
                 }
             }),
-            Box::new(move || closer.close()),
+            Box::new(move || closer.close().unwrap()),
             Box::new(move || small(1).write(&writer)),
         ]);
         small(1).check(&other);

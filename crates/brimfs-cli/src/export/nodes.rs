@@ -95,6 +95,9 @@ struct Export<'a> {
     exported: Exported,
 }
 
+/// Names and values.
+type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
 impl Export<'_> {
     fn fail(&mut self, path: &[u8], text: &str) {
         let text = format!("{}: {text}", text::printable(path));
@@ -193,7 +196,7 @@ impl Export<'_> {
         to.set_len(from.len()).map_err(on_host)
     }
 
-    fn attributes(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    fn attributes(&self, path: &[u8]) -> Result<Attributes, String> {
         let in_store = |error: brimfs::Error| error.reason();
         let names = self.fs.list_xattrs(path).map_err(in_store)?;
         let pairs = names.into_iter().map(|name| {
