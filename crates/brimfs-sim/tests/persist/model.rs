@@ -80,7 +80,11 @@ impl System for Kept {
     }
 
     fn audit(&self) -> Result<(), String> {
-        self.0.lock().system().audit()
+        let mut inner = self.0.lock();
+        // A commit that is under way keeps nodes that were removed meanwhile.
+        let synced = inner.system().fs().sync();
+        synced.map_err(|error| error.to_string())?;
+        inner.system().audit()
     }
 
     fn check_empty(&self) -> Result<(), String> {
