@@ -65,7 +65,7 @@ struct Unit {
 
 /// The new content of a file whose units are not all written yet.
 struct Pending {
-    node: Arc<Inode>,
+    node: Weak<Inode>,
     number: u64,
     generation: u64,
     len: u64,
@@ -74,7 +74,7 @@ struct Pending {
 
 /// Bytes that are copied aside.
 struct Staged {
-    node: Arc<Inode>,
+    node: Weak<Inode>,
     index: u64,
     identity: Identity,
     start: usize,
@@ -83,7 +83,7 @@ struct Staged {
 
 /// Bytes that were written, of a unit that may know them from now on.
 pub(super) struct Fresh {
-    pub(super) node: Arc<Inode>,
+    pub(super) node: Weak<Inode>,
     pub(super) index: u64,
     pub(super) identity: Identity,
     pub(super) extent: Extent,
@@ -110,8 +110,8 @@ pub(super) struct Capture<'a> {
     known: &'a Known,
     pub(super) group: Group,
     pub(super) changes: Vec<Change>,
-    /// Nodes that were looked at.
-    pub(super) nodes: Vec<Arc<Inode>>,
+    /// Nodes that were looked at. Nothing here keeps one that is removed: what it took is free at once.
+    pub(super) nodes: Vec<Weak<Inode>>,
     pending: Vec<Pending>,
     buffer: Vec<u8>,
     /// So much is copied aside before it is written though the gate is closed, in bytes.
@@ -194,7 +194,7 @@ impl<'a> Capture<'a> {
             return Ok(());
         }
         state.mode &= !NOTED;
-        self.nodes.push(node.clone());
+        self.nodes.push(Arc::downgrade(&node));
         let number = node.number();
         if state.links == 0 {
             if self.known.contains(number) {
@@ -316,7 +316,7 @@ impl<'a> Capture<'a> {
             return Ok(());
         }
         self.pending.push(Pending {
-            node: node.clone(),
+            node: Arc::downgrade(node),
             number,
             generation,
             len,
@@ -413,7 +413,7 @@ impl<'a> Capture<'a> {
                 })?;
         }
         self.staged.push(Staged {
-            node: node.clone(),
+            node: Arc::downgrade(node),
             index: unit.index,
             identity: unit.identity,
             start,
@@ -487,7 +487,7 @@ impl<'a> Capture<'a> {
                 bytes: &self.buffer[staged.start..staged.start + staged.len],
             })?;
             self.inlined.push(Inlined {
-                node: Arc::downgrade(&pending.node),
+                node: pending.node,
                 chunks: Vec::new(),
             });
             let content = Content {

@@ -317,8 +317,8 @@ impl Persistence {
     }
 
     /// Notes all changes once more, for the next commit.
-    fn put_back(&self, changes: &Changes, mut batch: Batch, nodes: Vec<Arc<Inode>>) {
-        for node in nodes {
+    fn put_back(&self, changes: &Changes, mut batch: Batch, nodes: Vec<Weak<Inode>>) {
+        for node in nodes.iter().filter_map(Weak::upgrade) {
             let mut state = node.write_quietly();
             // Who changed it since has noted it.
             if state.mode & NOTED == 0 {
@@ -399,6 +399,9 @@ fn keep(mover: &Mover, fresh: Fresh) {
         identity,
         extent,
     } = fresh;
+    let Some(node) = node.upgrade() else {
+        return;
+    };
     let state = node.write_quietly();
     let Some(content) = state.content() else {
         return;
