@@ -453,6 +453,11 @@ pub trait System {
     fn keeps_order(&self) -> bool {
         false
     }
+    /// Whether threads of its own may keep what was removed for a moment, so that counters and audits are right
+    /// a little later only.
+    fn is_lazy(&self) -> bool {
+        false
+    }
     /// The counters, if the system has any.
     fn counters(&self) -> Option<Counters> {
         None

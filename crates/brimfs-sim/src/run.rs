@@ -94,13 +94,12 @@ impl Trial {
                     "{op:?}\n  {why}\n  model:  {expected:?}\n  {name}: {answer:?}"
                 ));
             }
-            if let Some(shown) = system.counters()
-                && shown != counters
-            {
-                return Err(format!(
+            patiently(&**system, |system| match system.counters() {
+                Some(shown) if shown != counters => Err(format!(
                     "{op:?} answered {expected:?}\n  counters differ\n  model:  {counters:?}\n  {name}: {shown:?}"
-                ));
-            }
+                )),
+                _ => Ok(()),
+            })?;
         }
         Ok(())
     }
@@ -113,8 +112,7 @@ impl Trial {
         if self.model.all_is_reachable() {
             for (system, _) in &self.systems {
                 let name = system.name();
-                system
-                    .audit()
+                patiently(&**system, |system| system.audit())
                     .map_err(|why| format!("audit of {name}: {why}"))?;
             }
         }
@@ -172,10 +170,26 @@ impl Trial {
             }
         }
         for (system, _) in &self.systems {
-            system.audit()?;
-            system.check_empty()?;
+            patiently(&**system, |system| {
+                system.audit().and_then(|()| system.check_empty())
+            })?;
         }
         Ok(())
+    }
+}
+
+/// Asks once, and a lazy system again for a while if the answer is no.
+fn patiently(
+    system: &dyn System,
+    check: impl Fn(&dyn System) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut patience = if system.is_lazy() { 5_000 } else { 0 };
+    loop {
+        match check(system) {
+            Err(_) if patience > 0 => patience -= 1,
+            done => return done,
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
 
