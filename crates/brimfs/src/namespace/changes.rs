@@ -280,23 +280,25 @@ impl Changes {
     /// Notes once more what a commit could not keep.
     pub(crate) fn put_back(&self, batch: Batch) {
         let _gate = self.gate.write();
-        let mut first = self.shards[0].lock();
-        let mut newer = mem::take(&mut *first);
-        drop(first);
+        let Batch {
+            mut names,
+            mut nodes,
+            mut gone,
+        } = batch;
         // What was noted since, of any directory, comes behind.
-        let mut names = batch.names;
-        let mut nodes = batch.nodes;
-        let mut gone = batch.gone;
-        names.append(&newer.names);
-        nodes.append(&mut newer.nodes);
-        gone.append(&mut newer.gone);
-        for shard in &self.shards[1..] {
-            let mut newer = mem::take(&mut *shard.lock());
+        let mut add = |newer: &mut Shard| {
             names.append(&newer.names);
             nodes.append(&mut newer.nodes);
             gone.append(&mut newer.gone);
+        };
+        for shard in &self.shards[1..] {
+            add(&mut mem::take(&mut *shard.lock()));
         }
-        *self.shards[0].lock() = Shard { names, nodes, gone };
+        // Held until all is there: nodes that go, and times of accesses, are noted outside of the gate too.
+        let mut first = self.shards[0].lock();
+        add(&mut first);
+        *first = Shard { names, nodes, gone };
+        drop(first);
         self.pending.store(self.pending_max, Ordering::Relaxed);
     }
 }
