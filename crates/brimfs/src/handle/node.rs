@@ -450,15 +450,16 @@ impl Inode {
         let mut state = self.change()?;
         let content = content_mut(&mut state)?;
         let grows = offset + len > content.len();
+        let before = content.allocated();
         content.allocate(offset, len, self.account())?;
-        match grows {
-            true => self.content_changed(&mut state, offset, len),
-            false => {
-                // The bytes are the same, but which blocks hold data is a part of the content.
-                state.content_restored();
-                self.track(&mut state, offset, len);
-                self.note_content(&mut state, len);
-            }
+        let fills_holes = content.allocated() != before;
+        if grows {
+            self.content_changed(&mut state, offset, len);
+        } else if fills_holes {
+            // The bytes are the same, but which blocks hold data is a part of the content.
+            state.content_restored();
+            self.track(&mut state, offset, len);
+            self.note_content(&mut state, len);
         }
         Ok(())
     }
