@@ -12,7 +12,7 @@ use crate::memory::chunk::CHUNK;
 use crate::memory::tier::Identity;
 use crate::memory::written::{Look, UnitLook};
 use crate::mover::Mover;
-use crate::mover::kept::{extent_of, lasting_id};
+use crate::mover::kept::{extent_of, lasting_id, moved};
 use crate::namespace::inode::{Body, FileType, Inode, NOTED, PERMISSIONS, State};
 use crate::namespace::times::Timestamp;
 use crate::namespace::volume::ROOT;
@@ -128,6 +128,19 @@ pub(super) struct Capture<'a> {
 }
 
 impl Inlined {
+    /// Has chunks that are patched know where that lies now over which the patches are.
+    pub(super) fn swing(&self, to: impl Fn(Extent) -> Option<Extent>) {
+        let Some(node) = self.node.upgrade() else {
+            return;
+        };
+        let state = node.write_quietly();
+        for chunk in &self.chunks {
+            if let Some(content) = state.content() {
+                content.swing_base(*chunk, &|base| Some(moved(base, to(extent_of(base))?)));
+            }
+        }
+    }
+
     /// The next commit writes all of the chunks.
     pub(super) fn forget_patches(&self) {
         let Some(node) = self.node.upgrade() else {
@@ -441,7 +454,7 @@ impl<'a> Capture<'a> {
         if records.is_empty() {
             return Ok(());
         }
-        let extents = self.mover.append_kept(self.segments, &records)?;
+        let extents = self.segments.append(&records)?;
         drop(records);
         for (staged, extent) in self.staged.drain(..).zip(extents) {
             self.held.push(extent);
