@@ -16,7 +16,7 @@ const CHUNK: u32 = 1 << 20;
 
 /// What was seen, and how much survived.
 #[derive(Default)]
-struct Explorer {
+pub(super) struct Explorer {
     seen: HashSet<(u64, usize, usize)>,
     images: u64,
     after_sync: u64,
@@ -31,7 +31,7 @@ struct Explorer {
 }
 
 impl Explorer {
-    fn new(seed: u64, samples: usize, sparse: u64) -> Self {
+    pub(super) fn new(seed: u64, samples: usize, sparse: u64) -> Self {
         Explorer {
             random: Random::new(seed),
             samples,
@@ -41,7 +41,13 @@ impl Explorer {
     }
 
     /// The power goes off at every call of a life, from when so many steps were durable.
-    fn explore(&mut self, settings: Settings, life: &Life, from: usize, case: &dyn Fn() -> String) {
+    pub(super) fn explore(
+        &mut self,
+        settings: Settings,
+        life: &Life,
+        from: usize,
+        case: &dyn Fn() -> String,
+    ) {
         for frame in &life.frames {
             let call = frame.calls();
             let (first, last) = life.allowed(call);
@@ -156,7 +162,7 @@ impl Explorer {
         }
     }
 
-    fn print(&self, test: &str) {
+    pub(super) fn print(&self, test: &str) {
         let synced = 100 * self.after_sync / self.images.max(1);
         println!(
             "{test}: {} images, {synced} % after a sync, {} second crashes",
@@ -179,7 +185,7 @@ fn raw(path: &str) -> Raw {
     Raw::from(path)
 }
 
-fn write(path: &str, seed: u8, len: u32) -> Step {
+pub(super) fn write(path: &str, seed: u8, len: u32) -> Step {
     Step::Do(Op::WriteAll {
         path: raw(path),
         data: Data { seed, len },

@@ -159,3 +159,32 @@ fn threads_and_the_clerk_and_little_memory_leave_prefixes() {
     };
     worlds(settings, 5, "threads and the clerk");
 }
+
+#[test]
+fn directories_that_are_made_at_once_are_there_whole_or_not_at_all_when_others_sync() {
+    let medium = Medium::new();
+    let fs = ROOMY.open(&medium).expect("opened");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (fs, is_over) = (&fs, &is_over);
+        scope.spawn(move || {
+            for number in 0..3000 {
+                let path = format!("/{number}/a/b/c/d/e/f/g");
+                fs.create_dir_all(path).expect("created");
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        while !is_over.load(Ordering::Relaxed) {
+            fs.sync().expect("durable");
+            let crashed = medium.crash(&Image::default());
+            let fs = ROOMY.open(&crashed).expect("opened");
+            for name in fs.read_dir("/").expect("listed") {
+                let top = String::from_utf8_lossy(name.name()).into_owned();
+                assert!(fs.exists(format!("/{top}/a/b/c/d/e/f/g")), "{top}");
+            }
+            // What was made and had no name is given up.
+            fs.sync().expect("durable");
+            fs.audit().expect("a clean audit");
+        }
+    });
+}

@@ -104,7 +104,12 @@ impl<'a> Missing<'a> {
     fn make(&mut self, name: &[u8]) -> Result<(), Fault> {
         let home = self.at.clone();
         self.at = match self.depth {
-            0 => new_directory(&home, MODE)?,
+            0 => {
+                let top = new_directory(&home, MODE)?;
+                // Names in it may be durable before its own is.
+                tree::note_unlinked(&top);
+                top
+            }
             _ => make_directory(&place_in(&home, name), name, MODE, None)?,
         };
         if self.depth == 0 {

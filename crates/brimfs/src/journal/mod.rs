@@ -23,7 +23,7 @@ pub use checkpoint::{CheckpointWriter, Covered};
 pub use format::{BLOCK, FORMAT, GROUP_BYTES_MAX, Identity, Position, RECORD_BYTES_MAX};
 pub use group::Group;
 pub use record::{
-    Content, Counters, Extent, ExtentIter, Extents, Node, NodeKind, RESERVED_KINDS, Record,
+    Content, Counters, Extent, ExtentIter, Extents, Moved, Node, NodeKind, RESERVED_KINDS, Record,
     RecordError, Records, Segment, Time, XattrIter, Xattrs,
 };
 pub use recovery::{Recovered, Visitor, recover};

@@ -31,6 +31,7 @@ mod kind {
     pub(super) const SEGMENT: u8 = CRITICAL | 8;
     pub(super) const SEGMENT_GONE: u8 = CRITICAL | 9;
     pub(super) const COUNTERS: u8 = CRITICAL | 10;
+    pub(super) const MOVED: u8 = CRITICAL | 11;
     /// Kept free: several groups that count together.
     pub(super) const TRANSACTION: u8 = CRITICAL | 16;
     /// Kept free: a snapshot that persists.
@@ -173,6 +174,21 @@ pub struct Counters {
     pub next_segment: u64,
 }
 
+/// The new place of a piece of a file's content. Everything else about the extent stays, and what lies over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Number of the file's node.
+    pub node: u64,
+    /// Where the extent begins in the file, in bytes.
+    pub offset: u64,
+    /// As in [`Extent::segment`].
+    pub segment: u64,
+    /// As in [`Extent::place`].
+    pub place: u64,
+    /// As in [`Extent::stored`].
+    pub stored: u64,
+}
+
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
@@ -228,6 +244,8 @@ pub enum Record<'a> {
     },
     /// What to go on counting from.
     Counters(Counters),
+    /// The same content lies elsewhere.
+    Moved(Moved),
 }
 
 /// Why bytes are no record.
@@ -298,6 +316,7 @@ impl Record<'_> {
             Record::Segment(_) => kind::SEGMENT,
             Record::SegmentGone { .. } => kind::SEGMENT_GONE,
             Record::Counters(_) => kind::COUNTERS,
+            Record::Moved(_) => kind::MOVED,
         }
     }
 
@@ -344,6 +363,19 @@ impl Record<'_> {
                 put_number(out, counters.next_node);
                 put_number(out, counters.next_segment);
             }
+            Record::Moved(moved) => {
+                check_range(moved.offset, 0)?;
+                let Moved {
+                    node,
+                    offset,
+                    segment,
+                    place,
+                    stored,
+                } = moved;
+                for number in [node, offset, segment, place, stored] {
+                    put_number(out, number);
+                }
+            }
         }
         Ok(())
     }
@@ -381,6 +413,7 @@ impl<'a> Record<'a> {
             kind::SEGMENT => take_segment(&mut fields),
             kind::SEGMENT_GONE => fields.number().map(|number| Record::SegmentGone { number }),
             kind::COUNTERS => take_counters(&mut fields),
+            kind::MOVED => take_moved(&mut fields),
             unknown if unknown & CRITICAL != 0 => return Err(RecordError::Unknown { kind }),
             _ => return Ok(None),
         };
@@ -436,6 +469,18 @@ fn take_counters<'a>(fields: &mut Fields<'a>) -> Result<Record<'a>, BadField> {
     Ok(Record::Counters(Counters {
         next_node: fields.number()?,
         next_segment: fields.number()?,
+    }))
+}
+
+fn take_moved<'a>(fields: &mut Fields<'a>) -> Result<Record<'a>, BadField> {
+    let (node, offset) = (fields.number()?, fields.number()?);
+    check_range(offset, 0)?;
+    Ok(Record::Moved(Moved {
+        node,
+        offset,
+        segment: fields.number()?,
+        place: fields.number()?,
+        stored: fields.number()?,
     }))
 }
 

@@ -133,6 +133,16 @@ impl Chunk {
         }
     }
 
+    /// The copy that patches lie over lies elsewhere. The inode's lock is held for writing.
+    pub(super) fn swing_base(&self, to: &dyn Fn(Location) -> Option<Location>) {
+        if let Some(tracked) = &mut self.body.write().tracked
+            && let Some(base) = &mut tracked.delta.base
+            && let Some(new) = to(*base)
+        {
+            *base = new;
+        }
+    }
+
     /// The next commit writes all of the chunk. The inode's lock is held for writing.
     pub(crate) fn forget_patches(&self) {
         if let Some(tracked) = &mut self.body.write().tracked {

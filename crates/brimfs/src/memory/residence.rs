@@ -526,6 +526,17 @@ impl Chunk {
         stored.is_some()
     }
 
+    /// See [`crate::memory::tier::Residents::swing`].
+    pub(crate) fn swing(&self, to: &mut dyn FnMut(Location) -> Option<Location>) {
+        let mut hold = self.body.write();
+        let stored = hold.tracked.as_mut().and_then(|t| t.stored.as_mut());
+        if let Some(stored) = stored
+            && let Some(new) = to(stored.location)
+        {
+            stored.location = new;
+        }
+    }
+
     pub(crate) fn relocate(&self, old: Location, new: Location) -> bool {
         let Some(mut hold) = self.body.try_write() else {
             return false;

@@ -313,6 +313,24 @@ impl Content {
         }
     }
 
+    /// See [`crate::memory::tier::Residents::swing`]. The inode's lock is held for writing.
+    pub(crate) fn swing(&mut self, index: u64, to: &mut dyn FnMut(Location) -> Option<Location>) {
+        match self {
+            Content::Cold { location, .. } if index == 0 => {
+                if let Some(new) = to(*location) {
+                    *location = new;
+                }
+            }
+            Content::Chunk(chunk) if index == 0 => chunk.swing(to),
+            Content::Table(table) => {
+                if let Some(chunk) = table.chunk(index) {
+                    chunk.swing(to);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// See [`crate::memory::tier::Residents::relocate`].
     pub(crate) fn relocate(&mut self, index: u64, old: Location, new: Location) -> bool {
         match self {

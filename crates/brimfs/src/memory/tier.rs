@@ -365,6 +365,9 @@ pub trait Residents: Send + Sync {
     /// The cold copy lies elsewhere from now on.
     fn relocate(&self, index: u64, old: Location, new: Location) -> bool;
 
+    /// Asks for a unit that has a cold copy, resident or not, whether that lies elsewhere from now on, and where.
+    fn swing(&self, _index: u64, _to: &mut dyn FnMut(Location) -> Option<Location>) {}
+
     /// Admits all units of the file, or of all files below a directory, that the tier does not
     /// know, and says of all others that they are here.
     fn admit_existing(self: Arc<Self>);

@@ -163,6 +163,18 @@ impl Content {
         }
     }
 
+    /// The copy lies elsewhere that patches of a chunk lie over.
+    pub(crate) fn swing_base(&self, index: u64, to: &dyn Fn(Location) -> Option<Location>) {
+        let chunk = match self {
+            Content::Chunk(chunk) if index == 0 => Some(chunk),
+            Content::Table(table) => table.chunk(index),
+            _ => None,
+        };
+        if let Some(chunk) = chunk {
+            chunk.swing_base(to);
+        }
+    }
+
     /// A file of up to one chunk without holes that is cold from the start. Takes its quota.
     pub(crate) fn cold_whole(
         len: usize,

@@ -19,7 +19,7 @@ impl Mover {
     /// Makes room in a store that is full.
     pub(super) fn compact_for(&self, store: &Arc<Store>) -> Result<(), Fault> {
         if self.naming == Naming::Lasting {
-            // What a journal knows moves with a commit only.
+            // What a journal knows moves with whoever writes that.
             return Ok(());
         }
         trace::span!("compact");

@@ -82,7 +82,7 @@ impl Mover {
 
     /// Gives copies of what is resident up, until about `wanted` bytes of the disk are dead. Returns how
     /// many are. O(slots) at worst.
-    pub(super) fn give_up_copies(&self, wanted: u64) -> u64 {
+    pub(crate) fn give_up_copies(&self, wanted: u64) -> u64 {
         let mut given = 0;
         let mut looks = self.books.lock().slots();
         while given < wanted && looks > 0 {

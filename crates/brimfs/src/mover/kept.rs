@@ -5,7 +5,7 @@
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
-use crate::cold::segment::{Extent, Id, Record, Store};
+use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::Budget;
 use crate::memory::tier::{Identity, Location, Slot, Unit};
 
@@ -32,6 +32,11 @@ pub(crate) fn lasting_id(identity: Identity) -> Id {
 /// Where the record lies that a unit knows.
 pub(crate) fn extent_of(location: Location) -> Extent {
     split(location).1
+}
+
+/// The same for a record that was moved.
+pub(crate) fn moved(location: Location, new: Extent) -> Location {
+    super::location(split(location).0, new)
 }
 
 impl Mover {
@@ -88,17 +93,5 @@ impl Mover {
     /// A chunk that is resident has a copy from now on.
     pub(crate) fn note_clean(&self, slot: Slot) {
         self.books.lock().set_clean(slot, true);
-    }
-
-    /// Appends records that a commit counts on, each with one reference.
-    ///
-    /// # Errors
-    /// Those of [`Store::append`].
-    pub(crate) fn append_kept(
-        &self,
-        store: &Arc<Store>,
-        records: &[Record<'_>],
-    ) -> Result<Vec<Extent>, Fault> {
-        self.append(store, records)
     }
 }

@@ -17,6 +17,7 @@
 //! | `census` | takes in what was there before the tier was needed |
 //! | `explain` | why a unit is where it is |
 //! | `kept` | a store that outlives the mover: what a commit and a recovery need of it |
+//! | `moves` | compaction of such a store |
 //! | `pressure` | gives memory up while the machine is short of it |
 //! | `write_through` | new content → cold at once, where nothing else can go |
 //!
@@ -33,6 +34,7 @@ mod fault_in;
 mod gc;
 pub(crate) mod kept;
 mod kin;
+mod moves;
 mod preload;
 mod pressure;
 mod reclaim;
@@ -56,6 +58,7 @@ use crate::policy::Hits;
 pub use explain::SpillCause;
 pub(crate) use explain::{Ranking, Spill};
 pub use gc::{GcReport, Moved};
+pub(crate) use moves::{Keeper, Moves};
 pub use preload::{Preload, PreloadReport};
 pub(crate) use preload::{Wish, preloaded};
 pub(crate) use settings::{SpillPlace, TierSettings};
@@ -63,6 +66,7 @@ pub(crate) use settings::{SpillPlace, TierSettings};
 use books::Books;
 use census::Census;
 use kin::Kin;
+use moves::Kept;
 use preload::Preloads;
 use reclaim::Staging;
 use stats::Counters;
@@ -101,6 +105,8 @@ pub(crate) struct Mover {
     lent: Lent,
     /// Until when it is in vain to look for victims, in nanoseconds of the monotonic clock.
     stuck_until: AtomicU64,
+    /// Of a store that outlives the mover.
+    kept: Kept,
 }
 
 impl Mover {
@@ -155,6 +161,7 @@ impl Mover {
             watch: Watch::default(),
             lent: Lent::default(),
             stuck_until: AtomicU64::new(0),
+            kept: Kept::default(),
         });
         mover.watch.attach(&mover);
         mover

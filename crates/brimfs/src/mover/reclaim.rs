@@ -403,17 +403,20 @@ impl Mover {
 
     /// Appends records. Where the disk is short, copies of what is resident go, and dead space is given
     /// back; when there are no such copies any more that is tried once.
-    pub(super) fn append(
-        &self,
-        store: &Arc<Store>,
-        records: &[Record<'_>],
-    ) -> Result<Vec<Extent>, Fault> {
+    fn append(&self, store: &Arc<Store>, records: &[Record<'_>]) -> Result<Vec<Extent>, Fault> {
         let mut is_last = false;
         loop {
             let fault = match store.append(records) {
                 Err(fault) if !is_last && is_short_of_disk(&fault) => fault,
                 result => return result,
             };
+            if self
+                .kept
+                .keeper()
+                .is_some_and(|keeper| keeper.make_disk_room())
+            {
+                continue;
+            }
             is_last = self.give_up_copies(ROUND) == 0;
             if is_last && fault.kind() == ErrorKind::DiskFull {
                 return Err(fault);

@@ -270,6 +270,32 @@ impl Tickets {
         }
     }
 
+    /// Has all copies beside their content lie where `to` says; says where those lay that it knows.
+    pub(super) fn swing_beside(
+        &mut self,
+        to: &mut dyn FnMut(Extent) -> Option<Extent>,
+    ) -> Vec<Extent> {
+        let mut left = Vec::new();
+        for entry in &mut self.entries {
+            if let Entry::Unitless(Unitless::Beside(beside)) = entry
+                && let Some(new) = to(beside.extent)
+            {
+                left.push(std::mem::replace(&mut beside.extent, new));
+            }
+        }
+        left
+    }
+
+    /// The units that know copies, among so many entries from a place on; and the place behind those.
+    pub(super) fn some_units(&self, from: usize, count: usize) -> (Vec<(Ticket, Unit)>, usize) {
+        let end = self.entries.len().min(from.saturating_add(count));
+        let units = (from..end).filter_map(|at| {
+            let ticket = Ticket::new(at as u32);
+            Some((ticket, self.unit(ticket)?))
+        });
+        (units.collect(), end)
+    }
+
     fn beside(&mut self, ticket: Ticket) -> Option<&mut Beside> {
         match self.entries.get_mut(ticket.number() as usize)? {
             Entry::Unitless(Unitless::Beside(beside)) => Some(beside),

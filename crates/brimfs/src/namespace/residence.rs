@@ -211,6 +211,13 @@ impl Residents for Inode {
             .is_some_and(|content| content.relocate(index, old, new))
     }
 
+    fn swing(&self, index: u64, to: &mut dyn FnMut(Location) -> Option<Location>) {
+        let mut state = self.write_quietly();
+        if let Some(content) = state.content_mut() {
+            content.swing(index, to);
+        }
+    }
+
     fn admit_existing(self: Arc<Self>) {
         let mut pending = vec![self];
         while let Some(node) = pending.pop() {

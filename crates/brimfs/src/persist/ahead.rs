@@ -54,7 +54,7 @@ impl Persistence {
 
     fn write_batch(&self, mover: &Mover, batch: &mut Batch) -> Result<(), Fault> {
         let Batch { buffer, staged } = batch;
-        let written = write(mover, &self.segments, buffer, staged)?;
+        let written = write(&self.segments, buffer, staged)?;
         for fresh in written {
             keep(mover, &fresh);
             self.segments.release(fresh.extent);

@@ -12,7 +12,7 @@ use crate::memory::chunk::CHUNK;
 use crate::memory::tier::Identity;
 use crate::memory::written::{Look, UnitLook};
 use crate::mover::Mover;
-use crate::mover::kept::{extent_of, lasting_id};
+use crate::mover::kept::{extent_of, lasting_id, moved};
 use crate::namespace::inode::{Body, FileType, Inode, NOTED, PERMISSIONS, State};
 use crate::namespace::times::Timestamp;
 use crate::namespace::volume::ROOT;
@@ -117,6 +117,19 @@ pub(super) struct Capture<'a> {
 }
 
 impl Inlined {
+    /// Has chunks that are patched know where that lies now over which the patches are.
+    pub(super) fn swing(&self, to: impl Fn(Extent) -> Option<Extent>) {
+        let Some(node) = self.node.upgrade() else {
+            return;
+        };
+        let state = node.write_quietly();
+        for chunk in &self.chunks {
+            if let Some(content) = state.content() {
+                content.swing_base(*chunk, &|base| Some(moved(base, to(extent_of(base))?)));
+            }
+        }
+    }
+
     /// The next commit writes all of the chunks.
     pub(super) fn forget_patches(&self) {
         let Some(node) = self.node.upgrade() else {
@@ -413,7 +426,7 @@ impl<'a> Capture<'a> {
 
     /// Writes all that was copied aside. Nobody needs it to be durable yet.
     fn flush(&mut self) -> Result<(), Fault> {
-        let written = write(self.mover, self.segments, &self.buffer, &mut self.staged)?;
+        let written = write(self.segments, &self.buffer, &mut self.staged)?;
         self.held.extend(written.iter().map(|fresh| fresh.extent));
         self.fresh.extend(written);
         self.buffer.clear();

@@ -6,10 +6,12 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::base::error::Fault;
-use crate::journal::{Content, Extent, NodeKind, Record, Time, Visitor};
+use crate::journal::{Content, Extent, Moved, NodeKind, Record, Time, Visitor};
 use crate::memory::chunk::CHUNK;
 use crate::memory::delta::PAGE;
 use crate::namespace::restored::XattrPairs;
+
+use super::corrupt;
 
 /// A node as its last record has it, and its content.
 #[derive(Debug, Default)]
@@ -83,6 +85,27 @@ impl Image {
                 _ => false,
             }
         });
+    }
+}
+
+impl Image {
+    fn moved(&mut self, moved: Moved) -> Result<(), Fault> {
+        let node = self.nodes.get_mut(&moved.node);
+        let extents = node.map(|node| &mut node.extents);
+        let extent = extents.and_then(|extents| {
+            let at = find(extents, moved.offset).ok()?;
+            extents.get_mut(at)
+        });
+        let Some(extent) = extent else {
+            return Err(corrupt(format!(
+                "content of node {} at {} was moved and is not there",
+                moved.node, moved.offset
+            )));
+        };
+        extent.segment = moved.segment;
+        extent.place = moved.place;
+        extent.stored = moved.stored;
+        Ok(())
     }
 }
 
@@ -168,6 +191,7 @@ impl Visitor for Image {
             Record::Counters(counters) => {
                 self.next_node = self.next_node.max(counters.next_node);
             }
+            Record::Moved(moved) => self.moved(moved)?,
             // What segments there are is known by what lies in them.
             Record::Segment(_) | Record::SegmentGone { .. } => {}
         }

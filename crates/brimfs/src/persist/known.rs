@@ -55,6 +55,23 @@ impl Known {
         self.nodes.insert(number, Some(content));
     }
 
+    /// Calls `visit` with every node, unit and extent.
+    pub(super) fn each(&self, mut visit: impl FnMut(u64, u64, Extent)) {
+        for (number, content) in &self.nodes {
+            for (index, extent) in content.iter().flat_map(|content| &content.units) {
+                visit(*number, *index, *extent);
+            }
+        }
+    }
+
+    /// A unit lies elsewhere from now on; says where it lay.
+    pub(super) fn swing(&mut self, number: u64, index: u64, new: Extent) -> Option<Extent> {
+        let content = self.nodes.get_mut(&number)?.as_mut()?;
+        let at = content.units.binary_search_by_key(&index, |unit| unit.0);
+        let unit = content.units.get_mut(at.ok()?)?;
+        Some(std::mem::replace(&mut unit.1, new))
+    }
+
     /// Forgets a node. Adds the extents that it had to `freed`.
     pub(super) fn remove(&mut self, number: u64, freed: &mut Vec<Extent>) {
         if let Some(Some(old)) = self.nodes.remove(&number) {

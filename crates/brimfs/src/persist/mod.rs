@@ -17,6 +17,7 @@ mod ahead;
 mod capture;
 mod check;
 mod checkpoint;
+mod compact;
 mod image;
 mod known;
 mod open;
@@ -92,6 +93,8 @@ struct Core {
     /// Bytes of groups since the last checkpoint, and that one's.
     appended: u64,
     checkpoint_bytes: u64,
+    /// Dead space when compaction could not give it back, in bytes; 0 if it could.
+    vain: u64,
 }
 
 impl Core {
@@ -105,6 +108,7 @@ impl Core {
             inline_bytes: 0,
             appended: 0,
             checkpoint_bytes: 0,
+            vain: 0,
         }
     }
 
@@ -161,9 +165,9 @@ impl Persistence {
         if self.read_only {
             return Ok(());
         }
-        let done = self.commit_locked(&mut core);
+        let done = self.commit_making_room(&mut core);
         self.note_problem(done.as_ref().err());
-        if core.is_checkpoint_due() {
+        if core.is_checkpoint_due() || self.is_compaction_due(&core) {
             self.wake_clerk();
         }
         done
@@ -346,7 +350,7 @@ impl Persistence {
             drop(self.lock.lock().take());
             return Ok(());
         }
-        let done = self.commit_locked(&mut core);
+        let done = self.commit_making_room(&mut core);
         let closed = match core.writer.take() {
             Some(writer) if done.is_ok() => self.segments.close().and_then(|()| writer.close()),
             _ => Ok(()),
@@ -466,6 +470,7 @@ fn work(persistence: &Weak<Persistence>, interval: Duration) {
             due = clock::monotonic().saturating_add(interval);
         }
         drop(persistence.checkpoint_if_due());
+        persistence.compact_if_due();
         if persistence.is_closed() {
             return;
         }

@@ -7,7 +7,7 @@ use crate::cold::segment::{Options, Protection, Store};
 use crate::io::directory::{Directory, LockError, Sharing};
 use crate::journal::{self, Identity, Recovered, Writer, recover};
 use crate::memory::budget::Budget;
-use crate::mover::{Mover, TierSettings};
+use crate::mover::{Keeper, Mover, TierSettings};
 use crate::namespace::changes::{Changes, Commits};
 use crate::namespace::inode::{Inode, NOTED};
 use crate::namespace::volume::{ROOT, Volume};
@@ -155,6 +155,12 @@ impl Persistence {
             changes.note_node(root);
             self.commit()?;
         }
+        if let Some(mover) = self.mover() {
+            let keeper: Arc<dyn Keeper> = self.clone();
+            mover.set_keeper(Arc::downgrade(&keeper));
+        }
+        // Lives that were short leave short segments, however little was done in each.
+        self.merge_if_due();
         self.employ_clerk();
         Ok(())
     }

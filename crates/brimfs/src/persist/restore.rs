@@ -15,7 +15,7 @@ use crate::memory::chunk::{CHUNK, Chunk};
 use crate::memory::content::Content;
 use crate::memory::delta::ColdForm;
 use crate::memory::residence::NEVER_MAX;
-use crate::memory::tier::{Identity, Location};
+use crate::memory::tier::{Identity, Location, Residents};
 use crate::mover::Mover;
 use crate::namespace::directory::Directory;
 use crate::namespace::inode::{Body, Inode};
@@ -155,7 +155,7 @@ struct Builder<'a> {
     /// Files that may have more names.
     files: BTreeMap<u64, Arc<Inode>>,
     /// Chunks of more than one file, once they are there.
-    shared: HashMap<Extent, Option<Arc<Chunk>>, FixedState>,
+    shared: Shared,
     patched: Vec<Patched>,
     known: &'a mut Known,
 }
@@ -163,8 +163,11 @@ struct Builder<'a> {
 /// A file, and bytes that take precedence over what it has.
 pub(super) type Patched = (Arc<Inode>, BTreeMap<u64, Box<[u8]>>);
 
+/// Chunks of more than one file, and the first file.
+type Shared = HashMap<Extent, Option<(Arc<Chunk>, Arc<Inode>)>, FixedState>;
+
 /// The extents that occur more than once.
-fn shared(mut live: Vec<Extent>) -> HashMap<Extent, Option<Arc<Chunk>>, FixedState> {
+fn shared(mut live: Vec<Extent>) -> Shared {
     live.sort_unstable_by_key(|extent| extent.to_raw());
     let pairs = live.windows(2).filter(|pair| pair[0] == pair[1]);
     pairs.map(|pair| (pair[0], None)).collect()
@@ -346,7 +349,12 @@ impl Builder<'_> {
     }
 
     fn chunk(&mut self, node: &Arc<Inode>, unit: &Placed) -> Result<Arc<Chunk>, Fault> {
-        if let Some(Some(chunk)) = self.shared.get(&unit.extent) {
+        if let Some(Some((chunk, first))) = self.shared.get(&unit.extent) {
+            if !Arc::ptr_eq(first, node) {
+                let (first, other): (Arc<dyn Residents>, Arc<dyn Residents>) =
+                    (first.clone(), node.clone());
+                self.mover.note_shared(&first, &other);
+            }
             return Ok(chunk.clone());
         }
         if !unit.form.identity.is_chunk() {
@@ -365,7 +373,7 @@ impl Builder<'_> {
         };
         let chunk = Arc::new(Chunk::cold_from(form, node.account())?);
         if let Some(shared) = self.shared.get_mut(&unit.extent) {
-            *shared = Some(chunk.clone());
+            *shared = Some((chunk.clone(), node.clone()));
         }
         Ok(chunk)
     }

@@ -4,7 +4,6 @@ use crate::base::error::Fault;
 use crate::base::sync::{Arc, Weak};
 use crate::cold::segment::{Extent, Record, Store};
 use crate::memory::tier::Identity;
-use crate::mover::Mover;
 use crate::mover::kept::lasting_id;
 use crate::namespace::inode::Inode;
 
@@ -30,7 +29,6 @@ pub(super) struct Fresh {
 /// # Errors
 /// Those of the disk.
 pub(super) fn write(
-    mover: &Mover,
     segments: &Arc<Store>,
     buffer: &[u8],
     staged: &mut Vec<Staged>,
@@ -51,7 +49,7 @@ pub(super) fn write(
     if records.is_empty() {
         return Ok(Vec::new());
     }
-    let extents = mover.append_kept(segments, &records)?;
+    let extents = segments.append(&records)?;
     drop(records);
     let fresh = |(staged, extent): (Staged, _)| Fresh {
         node: staged.node,

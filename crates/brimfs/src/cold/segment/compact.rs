@@ -22,6 +22,19 @@ const DEAD_SHARE_PRESSED: u64 = 16;
 /// Header and table of the largest record, in bytes.
 const HEAD_MAX: u64 = (SEALED_HEADER + 2 * RECORD_MAX / super::BLOCK) as u64;
 
+/// A segment of a store that stays is short when this share of it or less is live.
+const SHORT_SHARE: u64 = 2;
+/// When there are more short segments than this they are merged, the shortest first, until there are few.
+const SHORT_MAX: usize = 12;
+const SHORT_FEW: usize = 4;
+
+/// Segments that hold little.
+#[derive(Default)]
+struct Short {
+    count: usize,
+    shortest: Option<Arc<Segment>>,
+}
+
 /// Records that were read and wait for their new place.
 struct Batch {
     content: Vec<u8>,
@@ -34,10 +47,13 @@ impl Store {
         let _one_at_a_time = self.compacting.lock();
         let mut done = Compacted::default();
         let mut seen = Vec::new();
+        let mut is_merging = false;
         // What is filled from here on holds what was moved, and is not moved again.
         let newest = self.tail.lock().next_serial();
         while done.copied < budget {
-            let Some(victim) = self.victim(newest, &seen) else {
+            let victim = self.victim(newest, &seen);
+            let Some(victim) = victim.or_else(|| self.short_victim(newest, &seen, &mut is_merging))
+            else {
                 break;
             };
             seen.push(victim.serial);
@@ -97,6 +113,50 @@ impl Store {
             victim.close();
         }
         Some(victim)
+    }
+
+    /// Whether there are so many short segments that some should be one.
+    pub fn has_many_short(&self) -> bool {
+        self.short(u32::MAX, &[]).count > SHORT_MAX
+    }
+
+    /// The shortest segment older than `newest`, if there are many. Further ones follow until there are few.
+    fn short_victim(
+        &self,
+        newest: u32,
+        seen: &[u32],
+        is_merging: &mut bool,
+    ) -> Option<Arc<Segment>> {
+        let short = self.short(newest, seen);
+        let most = if *is_merging { SHORT_FEW } else { SHORT_MAX };
+        *is_merging = short.count > most;
+        short.shortest.filter(|_| *is_merging)
+    }
+
+    fn short(&self, newest: u32, seen: &[u32]) -> Short {
+        let mut short = Short::default();
+        if self.home.named().is_none() {
+            return short;
+        }
+        let active = self.tail.lock().active.as_ref().map(|active| active.serial);
+        let mut least = self.segment_bytes / SHORT_SHARE;
+        for segment in self.table.read().values() {
+            let index = segment.index();
+            let live = index.live_bytes();
+            let is_known = segment.serial >= newest || seen.contains(&segment.serial);
+            let is_fit = index.is_settled() && !index.damaged && !index.is_empty();
+            if is_known || !is_fit || Some(segment.serial) == active {
+                continue;
+            }
+            if live < self.segment_bytes / SHORT_SHARE {
+                short.count += 1;
+            }
+            if live < least {
+                least = live;
+                short.shortest = Some(segment.clone());
+            }
+        }
+        short
     }
 
     /// Moves live records out of a segment until it is empty or the budget is used up.

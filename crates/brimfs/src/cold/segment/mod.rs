@@ -317,6 +317,20 @@ impl Store {
         self.compact_some(budget, owner)
     }
 
+    /// Lets records that were moved before be moved once more, those that their owners could not release. To be
+    /// called when nothing that was moved waits for its owner.
+    pub fn offer_again(&self) {
+        for segment in self.table.read().values() {
+            segment.index().swept = 0;
+        }
+    }
+
+    /// Size of a segment, in bytes.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
     /// What the store holds and has done. O(segments).
     pub fn stats(&self) -> StoreStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

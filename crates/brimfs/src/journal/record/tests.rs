@@ -60,7 +60,7 @@ fn owned() -> impl Strategy<Value = Owned> {
     let times = std::array::from_fn::<_, 4, _>(|_| time());
     let pairs = vec((vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..200)), 0..3);
     (
-        0..12u8,
+        0..13u8,
         numbers,
         any::<[u32; 4]>(),
         times,
@@ -126,6 +126,13 @@ fn with_record<R>(owned: &Owned, use_it: impl FnOnce(Record<'_>) -> R) -> R {
             sealed: owned.bit,
         }),
         10 => Record::SegmentGone { number: a },
+        11 => Record::Moved(Moved {
+            node: a,
+            offset: b >> 2,
+            segment: c,
+            place: b,
+            stored: a,
+        }),
         _ => Record::Counters(Counters {
             next_node: a,
             next_segment: b,

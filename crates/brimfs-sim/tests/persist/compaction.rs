@@ -1,0 +1,413 @@
+//! Space of the disk comes back while a store is in use, and nobody can tell but by the space.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use brimfs::{Durability, FileSystem, OpenOptions};
+use brimfs_sim::disk::{Failure, Plan};
+use brimfs_sim::medium::{Image, Medium, Random};
+use brimfs_sim::op::{Data, Op};
+
+use super::crashes::{Explorer, write};
+use super::number;
+use super::tree::tree;
+use super::world::{ROOMY, Settings, Step, live, past};
+
+const CHUNK: usize = 1 << 20;
+const LIMIT: u64 = 32 << 20;
+
+/// Segments of 8 MiB.
+const SMALL: Settings = Settings {
+    memory: 64 << 20,
+    durability: Durability::Manual,
+    disk: Some(LIMIT),
+};
+
+/// Segments of 2 MiB.
+const TINY: Settings = Settings {
+    disk: Some(8 << 20),
+    ..SMALL
+};
+
+fn pattern(len: usize, seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let mut bytes: Vec<u8> = (0..len / 8 + 1)
+        .flat_map(|_| random.number().to_le_bytes())
+        .collect();
+    bytes.truncate(len);
+    bytes
+}
+
+/// Numbers of the files of segments that are there.
+fn segments(medium: &Medium) -> Vec<String> {
+    let names = medium.names().into_iter();
+    names.filter(|name| name.starts_with("segment-")).collect()
+}
+
+fn segment_bytes(medium: &Medium) -> u64 {
+    let files = segments(medium);
+    files.iter().map(|name| medium.raw(name).len() as u64).sum()
+}
+
+type Oracle = BTreeMap<String, Vec<u8>>;
+
+fn check(fs: &FileSystem, oracle: &Oracle) {
+    for (path, bytes) in oracle {
+        assert!(fs.read(path).expect("read") == *bytes, "{path}");
+    }
+}
+
+/// Changes a file: all of it, a part, its end, or where it is a copy of another.
+fn change(fs: &FileSystem, oracle: &mut Oracle, random: &mut Random) {
+    let path = format!("/f{}", random.below(12));
+    let seed = random.number();
+    let old = oracle.get(&path).cloned().unwrap_or_default();
+    let new = match random.below(6) {
+        0 | 1 => pattern(random.below(CHUNK as u64 / 2) as usize, seed),
+        2 => pattern(CHUNK + random.below(CHUNK as u64 / 2) as usize, seed),
+        3 | 4 if !old.is_empty() => {
+            let mut new = old;
+            let at = random.below(new.len() as u64) as usize;
+            let len = (random.below(20_000) as usize).min(new.len() - at);
+            let bytes = pattern(len, seed);
+            let file = OpenOptions::new().write(true).open(fs, &path).unwrap();
+            file.write_at(at as u64, &bytes).expect("written");
+            new[at..at + len].copy_from_slice(&bytes);
+            oracle.insert(path, new);
+            return;
+        }
+        _ => {
+            let from = format!("/f{}", random.below(12));
+            if from != path && oracle.contains_key(&from) {
+                fs.copy(&from, &path).expect("copied");
+                oracle.insert(path, oracle[&from].clone());
+            }
+            return;
+        }
+    };
+    fs.write_slice(&path, &new).expect("written");
+    oracle.insert(path, new);
+}
+
+/// Rewrites what is less than half of the disk limit until many times the limit was written, and opens the store again now
+/// and then.
+fn rewrite(settings: Settings, seed: u64) {
+    let medium = Medium::new();
+    let mut fs = settings.open(&medium).expect("opened");
+    let mut random = Random::new(seed);
+    let mut oracle = Oracle::new();
+    let (mut written, mut rounds) = (0, 0);
+    while written < number("BRIMFS_CASES", 8) * LIMIT {
+        let before = fs.tier_stats().disk.map_or(0, |disk| disk.written);
+        for _ in 0..1 + random.below(4) {
+            change(&fs, &mut oracle, &mut random);
+        }
+        if settings.durability == Durability::Manual {
+            fs.sync().expect("there is room for what lives");
+        }
+        written += fs.tier_stats().disk.map_or(0, |disk| disk.written) - before;
+        rounds += 1;
+        assert!(rounds < 100_000, "{written} bytes were written");
+        assert!(segment_bytes(&medium) <= LIMIT);
+        if random.one_in(40) {
+            check(&fs, &oracle);
+            fs.close().expect("closed");
+            drop(fs);
+            fs = settings.open(&medium).expect("opened");
+        }
+    }
+    check(&fs, &oracle);
+    fs.close().expect("closed");
+    let fs = ROOMY.open(&medium).expect("opened");
+    check(&fs, &oracle);
+    fs.audit().expect("counted right");
+}
+
+#[test]
+fn rewriting_many_times_the_disk_limit_never_runs_into_it() {
+    rewrite(SMALL, number("BRIMFS_SEED", 1));
+}
+
+#[test]
+fn rewriting_with_little_memory_never_runs_into_the_disk_limit() {
+    let settings = Settings {
+        memory: 12 << 20,
+        ..SMALL
+    };
+    rewrite(settings, number("BRIMFS_SEED", 2));
+}
+
+#[test]
+fn rewriting_with_durable_calls_never_runs_into_the_disk_limit() {
+    let settings = Settings {
+        durability: Durability::Sync,
+        ..SMALL
+    };
+    rewrite(settings, number("BRIMFS_SEED", 3));
+}
+
+/// Makes what lies beside what stays dead, many times over.
+fn churn(fs: &FileSystem, times: u64) {
+    for round in 0..times {
+        let bytes = pattern(CHUNK - 70_000, round);
+        fs.write_slice("/churn", &bytes).expect("written");
+        fs.sync().expect("durable");
+    }
+}
+
+#[test]
+fn what_copies_share_moves_once_and_stays_shared() {
+    let medium = Medium::new();
+    let fs = SMALL.open(&medium).expect("opened");
+    let bytes = pattern(3 * CHUNK + 100_000, 5);
+    fs.write_slice("/one", &bytes).unwrap();
+    fs.sync().unwrap();
+    let first = segments(&medium);
+    fs.copy("/one", "/two").unwrap();
+    fs.copy("/two", "/three").unwrap();
+    churn(&fs, 60);
+    let left = segments(&medium);
+    assert!(first.iter().all(|name| !left.contains(name)), "{left:?}");
+    fs.close().unwrap();
+    drop(fs);
+    // Whoever is known to the store first goes, in this life and in the next.
+    let fs = SMALL.open(&medium).expect("opened");
+    fs.remove_file("/one").unwrap();
+    let before = segments(&medium);
+    churn(&fs, 60);
+    let left = segments(&medium);
+    assert!(before.iter().all(|name| !left.contains(name)), "{left:?}");
+    for path in ["/two", "/three"] {
+        assert!(fs.read(path).unwrap() == bytes, "{path}");
+    }
+    let live = fs.tier_stats().disk.expect("a disk").live;
+    assert!(live < 6 * CHUNK as u64, "{live} bytes: it is there twice");
+    fs.close().unwrap();
+    drop(fs);
+    let fs = SMALL.open(&medium).expect("opened");
+    for path in ["/two", "/three"] {
+        assert!(fs.read(path).unwrap() == bytes, "{path}");
+    }
+    fs.audit().expect("counted right");
+}
+
+#[test]
+fn patches_in_the_journal_outlive_a_move_of_what_they_lie_over() {
+    let medium = Medium::new();
+    let fs = SMALL.open(&medium).expect("opened");
+    let mut bytes = pattern(2 * CHUNK, 5);
+    fs.write_slice("/patched", &bytes).unwrap();
+    fs.sync().unwrap();
+    let first = segments(&medium);
+    let file = OpenOptions::new()
+        .write(true)
+        .open(&fs, "/patched")
+        .unwrap();
+    let mut patch = |at: usize, seed| {
+        let patch = pattern(5000, seed);
+        file.write_at(at as u64, &patch).unwrap();
+        file.sync().unwrap();
+        bytes[at..at + 5000].copy_from_slice(&patch);
+    };
+    patch(10_000, 1);
+    patch(CHUNK + 30_000, 2);
+    churn(&fs, 60);
+    let left = segments(&medium);
+    assert!(first.iter().all(|name| !left.contains(name)), "{left:?}");
+    // It still is a patch, and not all of the chunk; what else is written meanwhile is moved.
+    let least = (3..9)
+        .map(|seed| {
+            let before = fs.tier_stats().disk.expect("a disk").written;
+            patch(20_000, seed);
+            fs.tier_stats().disk.expect("a disk").written - before
+        })
+        .min();
+    assert!(least < Some(100_000), "{least:?} bytes");
+    drop(file);
+    // No closing: what a crash leaves has to have all of it.
+    let crashed = medium.crash(&Image::default());
+    let again = SMALL.open(&crashed).expect("opened");
+    assert!(again.read("/patched").unwrap() == bytes);
+}
+
+#[test]
+fn content_can_be_read_while_it_moves() {
+    let medium = Medium::new();
+    let settings = Settings {
+        memory: 12 << 20,
+        disk: Some(96 << 20),
+        ..SMALL
+    };
+    let fs = Arc::new(settings.open(&medium).expect("opened"));
+    let mut oracle = Oracle::new();
+    for file in 0..20 {
+        let len = [300_000, CHUNK + 50_000][file % 2];
+        let bytes = pattern(len, file as u64);
+        fs.write_slice(format!("/{file}"), &bytes).unwrap();
+        // So that what is read lies between what dies.
+        fs.write_slice("/between", &pattern(CHUNK, 1)).unwrap();
+        fs.sync().unwrap();
+        oracle.insert(format!("/{file}"), bytes);
+    }
+    let first = segments(&medium);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for reader in 0..2 {
+            let (fs, oracle, is_over) = (&fs, &oracle, &is_over);
+            scope.spawn(move || {
+                let mut random = Random::new(reader);
+                while !is_over.load(Ordering::Relaxed) {
+                    let path = format!("/{}", random.below(20));
+                    assert!(fs.read(&path).expect("read") == oracle[&path], "{path}");
+                }
+            });
+        }
+        churn(&fs, 150);
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let left = segments(&medium);
+    assert!(first.iter().any(|name| !left.contains(name)), "{left:?}");
+    check(&fs, &oracle);
+}
+
+#[test]
+fn many_short_lives_leave_few_segments() {
+    let medium = Medium::new();
+    let settings = Settings {
+        disk: None,
+        ..SMALL
+    };
+    let mut oracle = Oracle::new();
+    let mut most = 0;
+    for life in 0..200 {
+        let fs = settings.open(&medium).expect("opened");
+        let path = format!("/{}", life % 150);
+        let bytes = pattern(70_000 + life as usize, life);
+        fs.write_slice(&path, &bytes).unwrap();
+        oracle.insert(path, bytes);
+        match life % 3 {
+            // What it had reserved stays.
+            0 => fs.sync().unwrap(),
+            _ => fs.close().unwrap(),
+        }
+        drop(fs);
+        most = most.max(segments(&medium).len());
+    }
+    assert!(most <= 16, "{most} files");
+    let fs = settings.open(&medium).expect("opened");
+    check(&fs, &oracle);
+    fs.audit().expect("counted right");
+}
+
+/// Enough work in a store of tiny segments for some of them to be moved out of.
+#[test]
+fn every_crash_of_a_compaction_leaves_a_prefix() {
+    const CHUNK: u32 = 1 << 20;
+    let copy = |from: &str, to: &str| {
+        let (from, to) = (from.into(), to.into());
+        Step::Do(Op::Copy { from, to })
+    };
+    let before = [
+        write("/a", 1, 300_000),
+        write("/dies", 3, 900_000),
+        write("/b", 2, CHUNK + 100_000),
+        write("/dies too", 3, 700_000),
+        copy("/b", "/c"),
+    ];
+    let medium = past(TINY, &before);
+    let first = segments(&medium);
+    let mut steps = vec![write("/dies", 4, 100), write("/dies too", 4, 100)];
+    for round in 0..9 {
+        steps.push(write("/churn", 10 + round, 600_000));
+        steps.push(Step::Sync);
+        if round % 3 == 1 {
+            steps.push(Step::WriteAt {
+                path: "/b",
+                at: u64::from(round) * 30_000,
+                data: Data { seed: 8, len: 3000 },
+            });
+            steps.push(Step::Sync);
+        }
+    }
+    steps.push(Step::Close);
+    let life = live(TINY, &medium, &before, &steps);
+    let left = segments(&medium);
+    let moved = first.iter().filter(|name| !left.contains(name));
+    assert!(moved.count() >= 2, "{first:?} became {left:?}");
+    let mut explorer = Explorer::new(5, 1, 24);
+    explorer.explore(TINY, &life, 0, &|| "compaction".to_owned());
+    explorer.print("every crash of a compaction");
+    let fs = TINY.open(&medium.fork()).expect("opened");
+    let last = tree(&fs).expect("a tree");
+    assert!(life.history.last() == Some(&last));
+}
+
+/// Fails a call of the disk while segments are moved out of; says whether anybody noticed.
+fn fail(prepared: &Medium, contents: &Oracle, plan: Plan) -> bool {
+    let medium = prepared.fork();
+    let Ok(fs) = TINY.open(&medium) else {
+        panic!("the medium works so far");
+    };
+    medium.plan(Some(Plan {
+        call: medium.calls() + plan.call,
+        ..plan
+    }));
+    let mut allowed = vec![pattern(600_000, 0)];
+    let mut is_noticed = false;
+    fs.write_slice("/dies", &[1]).expect("memory");
+    for round in 1..10 {
+        let bytes = pattern(600_000, round);
+        let written = fs.write_slice("/churn", &bytes);
+        allowed.push(bytes);
+        match written.and_then(|()| fs.sync()) {
+            Ok(()) => drop(allowed.drain(..allowed.len() - 1)),
+            Err(_) => is_noticed = true,
+        }
+    }
+    for (path, bytes) in contents {
+        if let Ok(read) = fs.read(path) {
+            assert!(read == *bytes, "{plan:?}, {path}");
+        }
+    }
+    medium.plan(None);
+    let crashed = medium.crash(&Image::default());
+    drop(fs);
+    let fs = TINY.open(&crashed);
+    let fs = fs.unwrap_or_else(|error| panic!("{plan:?}: {error}"));
+    check(&fs, contents);
+    let churned = fs.read("/churn").expect("read");
+    assert!(allowed.contains(&churned.to_vec()), "{plan:?}");
+    fs.audit().expect("counted right");
+    is_noticed
+}
+
+#[test]
+fn a_disk_that_fails_during_a_compaction_loses_nothing() {
+    let medium = Medium::new();
+    let fs = TINY.open(&medium).expect("opened");
+    let mut contents = Oracle::new();
+    for (path, len) in [("/a", 300_000), ("/b", 2 * CHUNK - 700_000)] {
+        let bytes = pattern(len, len as u64);
+        fs.write_slice(path, &bytes).unwrap();
+        fs.write_slice("/dies", &pattern(900_000, 7)).unwrap();
+        contents.insert(path.to_owned(), bytes);
+    }
+    fs.write_slice("/churn", &pattern(600_000, 0)).unwrap();
+    fs.close().unwrap();
+    drop(fs);
+    let (mut noticed, mut runs) = (0, 0);
+    for failure in [Failure::Io, Failure::Full] {
+        for call in 0..110 {
+            let plan = Plan {
+                call,
+                failure,
+                lasting: call % 2 == 1,
+            };
+            noticed += u32::from(fail(&medium, &contents, plan));
+            runs += 1;
+        }
+    }
+    println!("{noticed} of {runs} failures were noticed");
+    assert!(noticed > runs / 2);
+}
