@@ -174,10 +174,9 @@ impl Explorer {
                 self.next_life(&killed, &owner.committed, &|| format!("{}, killed", case()));
             }
             // Before the first commit there is little to lose.
-            let samples = if owner.committed.is_empty() {
-                6
-            } else {
-                self.samples
+            let samples = match owner.committed.is_empty() {
+                true => 1 + self.samples / 40,
+                false => self.samples,
             };
             for (image, after) in self.images(&owner.medium, samples) {
                 self.explored.images += 1;
