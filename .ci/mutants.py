@@ -32,6 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = Path("crates/brimfs/src")
 SWITCH = "crate::base::mutant::is"
 TRIAL_SECONDS = 300
+# Images of each moment that the suites of crashes try at first, and before nothing is said to notice.
+FEW = 8
+MANY = 64
 
 SWITCH_SOURCE = """//! Which site is switched off: the number in `BRIMFS_MUTANT`.
 
@@ -157,7 +160,7 @@ PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "persist": (("brimfs", "persist::"), ("persist", ""), ("mediums", "")),
     "io": (("brimfs", "io::"), ("segments", "real"), ("mediums", "")),
 }
-PROGRAMS = ("journal", "segments", "persist")
+PROGRAMS = ("journal", "segments", "persist", "mediums")
 
 
 @dataclass(frozen=True)
@@ -338,10 +341,10 @@ def noticed(program: Path, arguments: list[str], mutant: int, images: int, tree:
 def trials(site: Site | None) -> Iterator[tuple[str, str, int]]:
     """Programs, filters and numbers of images, the quickest first."""
     places = PLACES[site.directory] if site else tuple((name, "") for name in PROGRAMS)
-    for images in (2, 64):
+    for images in (FEW, MANY):
         for name, only in places:
             # Only the suites of crashes count images.
-            if images == 2 or name in ("segments", "persist"):
+            if images == FEW or name in ("segments", "persist"):
                 yield name, only, images
 
 
@@ -350,7 +353,7 @@ def attempt(site: Site, programs: dict[str, Path], tree: Path) -> str | None:
         if name not in programs:
             continue
         arguments = [only] if only else []
-        if images > 2:
+        if images == MANY:
             arguments = ["crash"]
         if test := noticed(programs[name], arguments, site.number, images, tree):
             return f"{name} {test}"
@@ -387,7 +390,7 @@ def main() -> int:
     programs = build(tree, target / "build")
     if not options.only:
         for name in programs:
-            if test := noticed(programs[name], [], 0, 2, tree):
+            if test := noticed(programs[name], [], 0, FEW, tree):
                 print(f"with nothing taken away {name} {test} fails")
                 return 1
 
