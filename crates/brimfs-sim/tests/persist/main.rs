@@ -9,6 +9,7 @@ mod damage;
 mod durable_calls;
 mod faults;
 mod model;
+mod pressure;
 mod reopen;
 mod threads;
 mod tree;
