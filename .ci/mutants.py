@@ -155,12 +155,12 @@ KINDS = (
 
 # Where the sites are, with the tests that should notice, the quickest first: a program and a filter.
 PLACES: dict[str, tuple[tuple[str, str], ...]] = {
-    "journal": (("brimfs", "journal::"), ("journal", ""), ("persist", ""), ("mediums", "")),
-    "cold/segment": (("brimfs", "cold::"), ("segments", ""), ("persist", ""), ("mediums", "")),
-    "persist": (("brimfs", "persist::"), ("persist", ""), ("mediums", "")),
-    "io": (("brimfs", "io::"), ("segments", "real"), ("mediums", "")),
+    "journal": (("brimfs", "journal::"), ("journal", ""), ("persist", "")),
+    "cold/segment": (("brimfs", "cold::"), ("segments", ""), ("persist", "")),
+    "persist": (("brimfs", "persist::"), ("persist", "")),
+    "io": (("brimfs", "io::"), ("segments", "real")),
 }
-PROGRAMS = ("journal", "segments", "persist", "mediums")
+PROGRAMS = ("journal", "segments", "persist")
 
 
 @dataclass(frozen=True)
