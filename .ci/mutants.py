@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Takes away each flush, checksum comparison and barrier of the product, and sees a test fail.
 
-Finds the sites itself, by the patterns in KINDS, in the directories of the product that a store's durability
-stands on. A copy of the tree is built once with a switch at every site; then each is switched off in turn,
-and the tests that should notice run until one fails. Fails if no test does, and if a kind has fewer sites than
-there were known to be: a pattern that finds nothing proves nothing.
+Finds the sites itself, by the patterns in KINDS, in the directories of the product that a
+store's durability stands on. A copy of the tree is built once with a switch at every site; then
+each is switched off in turn, and the tests that should notice run until one fails. Fails if no
+test does, and if a kind has fewer sites than there were known to be: a pattern that finds nothing
+proves nothing.
 
     .ci/mutants.py --list                    the sites
     .ci/mutants.py                           all of them
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = Path("crates/brimfs/src")
 SWITCH = "crate::base::mutant::is"
 TRIAL_SECONDS = 300
-# Images of each moment that the suites of crashes try at first, and before nothing is said to notice.
+# Images of each moment that the suites of crashes try at first, and before they give up.
 FEW = 8
 MANY = 64
 
@@ -153,7 +154,7 @@ KINDS = (
     ),
 )
 
-# Where the sites are, with the tests that should notice, the quickest first: a program and a filter.
+# Where the sites are, with the tests that should notice: a program and a filter.
 PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "journal": (("brimfs", "journal::"), ("journal", ""), ("persist", "")),
     "cold/segment": (("brimfs", "cold::"), ("segments", ""), ("persist", "")),
@@ -161,6 +162,10 @@ PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "io": (("brimfs", "io::"), ("segments", "real")),
 }
 PROGRAMS = ("journal", "segments", "persist")
+
+
+# The tests that notice such a site soonest, as filters of all programs.
+SOONEST = {"flush": ["crash"], "checksum": ["damage"], "barrier": ["faults", "poison", "named"]}
 
 
 @dataclass(frozen=True)
@@ -240,7 +245,9 @@ def check_counts(sites: list[Site]) -> bool:
         print(f"{count} of kind {kind.name}, at least {kind.least} expected")
         right &= count >= kind.least
         for pattern in kind.patterns:
-            used = any(re.search(pattern.find, ROOT.joinpath(site.path).read_text()) for site in sites)
+            used = any(
+                re.search(pattern.find, ROOT.joinpath(site.path).read_text()) for site in sites
+            )
             if not used:
                 print(f"  nothing matches {pattern.find}")
                 right = False
@@ -302,7 +309,9 @@ def build(tree: Path, target: Path) -> dict[str, Path]:
     return programs
 
 
-def noticed(program: Path, arguments: list[str], mutant: int, images: int, tree: Path) -> str | None:
+def noticed(
+    program: Path, arguments: list[str], mutant: int, images: int, tree: Path
+) -> str | None:
     """The first test that fails, or why the program ended otherwise; nothing if all pass."""
     environment = {**os.environ, "BRIMFS_MUTANT": str(mutant), "BRIMFS_IMAGES": str(images)}
     environment["CARGO_MANIFEST_DIR"] = str(tree / "crates/brimfs-sim")
@@ -328,7 +337,9 @@ def noticed(program: Path, arguments: list[str], mutant: int, images: int, tree:
                     break
                 said += more
                 # The line may begin with what a test printed.
-                if failed := re.search(r"test (\S+)(?: - should panic)? \.\.\. .*?FAILED$", said, re.M):
+                if failed := re.search(
+                    r"test (\S+)(?: - should panic)? \.\.\. .*?FAILED$", said, re.M
+                ):
                     process.kill()
                     return failed[1]
             else:
@@ -338,24 +349,22 @@ def noticed(program: Path, arguments: list[str], mutant: int, images: int, tree:
         return None if status == 0 else f"a program that ended with {status}"
 
 
-def trials(site: Site | None) -> Iterator[tuple[str, str, int]]:
+def trials(site: Site) -> Iterator[tuple[str, list[str], int]]:
     """Programs, filters and numbers of images, the quickest first."""
-    places = PLACES[site.directory] if site else tuple((name, "") for name in PROGRAMS)
-    for images in (FEW, MANY):
-        for name, only in places:
-            # Only the suites of crashes count images.
-            if images == FEW or name in ("segments", "persist"):
-                yield name, only, images
+    places = PLACES[site.directory]
+    for name, only in places:
+        yield name, [only] if name == "brimfs" else SOONEST[site.kind], FEW
+    for name, only in places:
+        if name != "brimfs":
+            yield name, [only] if only else [], FEW
+    for name, _ in places:
+        if name in ("segments", "persist"):
+            yield name, ["crash"], MANY
 
 
 def attempt(site: Site, programs: dict[str, Path], tree: Path) -> str | None:
-    for name, only, images in trials(site):
-        if name not in programs:
-            continue
-        arguments = [only] if only else []
-        if images == MANY:
-            arguments = ["crash"]
-        if test := noticed(programs[name], arguments, site.number, images, tree):
+    for name, filters, images in trials(site):
+        if test := noticed(programs[name], filters, site.number, images, tree):
             return f"{name} {test}"
     return None
 
