@@ -31,6 +31,10 @@ SHUTTLE := --package brimfs --package brimfs-sim --features brimfs-sim/shuttle -
 
 # How many random cases a property of the soak runs; `make test` uses each property's own number.
 SOAK_CASES ?= 50000
+# How many images of each moment the crash suites of the soak try.
+SOAK_IMAGES ?= 1000
+# How often the soak kills a program that writes to a store.
+SOAK_KILLS ?= 5000
 # The same random cases every time in `make test`; the soak draws its own.
 PROPTEST_RNG_SEED ?= 20240229
 # Passed to the program behind `demo` and `bench`.
@@ -128,11 +132,15 @@ sanitize: sanitize-thread sanitize-address ## Tests with threads and spilling un
 sanitize-thread sanitize-address: sanitize-%:
 	.ci/sanitize $*
 
+.PHONY: mutants
+mutants: ## Takes away each flush, checksum comparison and barrier: a test must fail
+	.ci/mutants.py $(ARGS)
+
 .PHONY: soak
 soak: $(STAMPS)/nextest $(VENV)/.brimfs $(VENV)/.test $(VENV)/.lint $(VENV)/.demo ## Long runs: SOAK_CASES random cases per property
-	BRIMFS_CASES=$(SOAK_CASES) PROPTEST_CASES=$(SOAK_CASES) \
+	BRIMFS_CASES=$(SOAK_CASES) PROPTEST_CASES=$(SOAK_CASES) BRIMFS_IMAGES=$(SOAK_IMAGES) \
 		cargo nextest run --workspace --locked --profile soak --cargo-profile soak
-	BRIMFS_CASES=$(SOAK_CASES) $(PY) -m pytest tests/python --timeout=0
+	BRIMFS_CASES=$(SOAK_CASES) BRIMFS_KILLS=$(SOAK_KILLS) $(PY) -m pytest tests/python --timeout=0
 
 # ---------------------------------------------------------------- lint
 

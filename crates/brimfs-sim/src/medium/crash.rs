@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::content::Content;
 use super::{Bytes, Medium, Names, Pending, Random, World};
 
 /// What became of a pending item.
@@ -265,7 +267,7 @@ impl World {
                 inode,
                 offset,
                 bytes,
-            } => self.store(*inode, *offset, bytes),
+            } => self.store(*inode, *offset, bytes, 0..bytes.len()),
             Pending::Length { inode, len } => self.set_durable_len(*inode, *len, stale),
             named => keep_name(&mut self.durable_names, named),
         }
@@ -279,7 +281,7 @@ impl World {
                 bytes,
             } if unit == 1 => {
                 let len = pattern as usize % (bytes.len() + 1);
-                self.store(*inode, *offset, &bytes[..len]);
+                self.store(*inode, *offset, bytes, 0..len);
             }
             Pending::Write {
                 inode,
@@ -287,9 +289,10 @@ impl World {
                 bytes,
             } => {
                 let mut chosen = Random::new(pattern);
-                for (number, part) in bytes.chunks(unit).enumerate() {
+                for start in (0..bytes.len()).step_by(unit) {
                     if chosen.one_in(2) {
-                        self.store(*inode, offset + number * unit, part);
+                        let part = start..(start + unit).min(bytes.len());
+                        self.store(*inode, offset + start, bytes, part);
                     }
                 }
             }
@@ -304,11 +307,10 @@ impl World {
     }
 
     /// What lies behind the end of the file did not get its length, and is lost.
-    fn store(&mut self, inode: usize, offset: usize, bytes: &[u8]) {
+    fn store(&mut self, inode: usize, offset: usize, bytes: &Content, part: Range<usize>) {
         let durable = Arc::make_mut(&mut self.inodes[inode].durable);
-        let start = offset.min(durable.len());
-        let end = (offset + bytes.len()).min(durable.len());
-        durable[start..end].copy_from_slice(&bytes[..end - start]);
+        let len = part.len().min(durable.len().saturating_sub(offset));
+        durable.paste(offset, bytes, part.start..part.start + len);
     }
 
     fn set_durable_len(&mut self, inode: usize, len: usize, stale: bool) {
@@ -318,10 +320,10 @@ impl World {
             _ => Bytes::default(),
         };
         let durable = Arc::make_mut(&mut self.inodes[inode].durable);
-        durable.resize(len, 0);
+        durable.set_len(len);
         let end = other.len().min(len);
         if had < end {
-            durable[had..end].copy_from_slice(&other[had..end]);
+            durable.paste(had, &other, had..end);
         }
     }
 }

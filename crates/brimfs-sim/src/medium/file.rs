@@ -6,6 +6,7 @@ use std::sync::Arc;
 use brimfs::face::disk::{ALIGNMENT, DiskFile, Nameless};
 use parking_lot::Mutex;
 
+use super::content::Content;
 use super::{Pending, ReadDamage, World};
 use crate::disk::{Failure, check_alignment, half};
 
@@ -53,7 +54,7 @@ impl DiskFile for File {
             let places = (bytes.len() - len) / ALIGNMENT + 1;
             start = (start / ALIGNMENT + by as usize) % places * ALIGNMENT;
         }
-        into[..len].copy_from_slice(&bytes[start..start + len]);
+        bytes.read(start, &mut into[..len]);
         if let Some((_, ReadDamage::Flipped(bit))) = damage
             && len > 0
         {
@@ -75,12 +76,12 @@ impl DiskFile for File {
             world.set_len(self.inode, stop);
         }
         if len > 0 {
-            Arc::make_mut(&mut world.inodes[self.inode].current)[start..stop]
-                .copy_from_slice(&from[..len]);
+            let bytes = Arc::new(Content::new(&from[..len]));
+            Arc::make_mut(&mut world.inodes[self.inode].current).paste(start, &bytes, 0..len);
             world.pending.push(Pending::Write {
                 inode: self.inode,
                 offset: start,
-                bytes: Arc::new(from[..len].to_vec()),
+                bytes,
             });
         }
         end.map(|()| len)

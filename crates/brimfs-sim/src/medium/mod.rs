@@ -6,6 +6,7 @@
 //! a test can stop the power after each of them, or make each of them fail. Nothing is left to chance: who
 //! samples brings a [`Random`] with a seed.
 
+mod content;
 mod crash;
 mod directory;
 mod file;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::disk::{Failure, Plan};
 
+use content::Content;
 pub use crash::{Disorder, Fate, Image, Item};
 pub use random::Random;
 
@@ -32,7 +34,7 @@ pub enum ReadDamage {
 }
 
 /// What stands in a file. Shared between images of a disk until one writes.
-type Bytes = Arc<Vec<u8>>;
+type Bytes = Arc<Content>;
 
 #[derive(Clone, Debug, Default)]
 struct Inode {
@@ -166,7 +168,7 @@ impl World {
     }
 
     fn set_len(&mut self, inode: usize, len: usize) {
-        Arc::make_mut(&mut self.inodes[inode].current).resize(len, 0);
+        Arc::make_mut(&mut self.inodes[inode].current).set_len(len);
         self.pending.push(Pending::Length { inode, len });
     }
 
@@ -283,7 +285,7 @@ impl Medium {
         let inode = world.names[name];
         let mut bytes = world.inodes[inode].current.to_vec();
         change(&mut bytes);
-        let bytes = Arc::new(bytes);
+        let bytes = Arc::new(Content::new(&bytes));
         world.inodes[inode] = Inode {
             current: bytes.clone(),
             durable: bytes,

@@ -354,7 +354,7 @@ fn world(seed: u64, survivors: &mut Survivors) {
         Disorder::Journaled
     };
     let mut user = User::new(&Medium::new(), options);
-    for _life in 0..1 + random.below(4) {
+    for _life in 0..2 + random.below(4) {
         live(&mut user, &mut random);
         user.writer = None;
         let image = user.medium.sample_image(disorder, &mut random);
@@ -414,7 +414,7 @@ fn live(user: &mut User, random: &mut Random) {
 
 #[test]
 fn sampled_crashes_of_long_lives_leave_a_prefix() {
-    let cases = number("BRIMFS_CASES", 12_000);
+    let cases = number("BRIMFS_CASES", 22_000);
     let first = number("BRIMFS_SEED", 1);
     let mut survivors = Survivors::default();
     for seed in first..first + cases {

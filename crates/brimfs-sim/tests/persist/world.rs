@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use brimfs::{Builder, Durability, FileSystem};
+use brimfs::face::check_directory;
+use brimfs::{Builder, CheckReport, Durability, ErrorKind, FileSystem};
 use brimfs_sim::drivers::brimfs::Brimfs;
 use brimfs_sim::medium::Medium;
 use brimfs_sim::model::Limits;
@@ -232,9 +233,29 @@ impl Life {
         Err(text)
     }
 
+    /// Whether a crash at this call may leave no store.
+    pub fn may_be_none(&self, call: u64) -> bool {
+        self.is_new && call < self.opened
+    }
+
     /// Whether the store was open at this call.
     pub fn was_open(&self, call: u64) -> bool {
         call > self.opened
+    }
+}
+
+/// What a check says of what a crash left: nothing, or that there is no store yet.
+pub fn check(medium: &Medium) -> Result<Option<CheckReport>, String> {
+    let directory = Arc::new(medium.clone());
+    match check_directory(directory, &mut |_| {}) {
+        Ok(report) if report.is_sound() => Ok(Some(report)),
+        Ok(report) => {
+            let problems = report.problems.iter();
+            let problems: Vec<_> = problems.map(|problem| format!("  {problem}\n")).collect();
+            Err(format!("a check finds:\n{}", problems.concat()))
+        }
+        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
+        Err(fault) => Err(format!("a check fails: {}", fault.during("check"))),
     }
 }
 

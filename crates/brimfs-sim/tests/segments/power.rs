@@ -138,8 +138,8 @@ fn run(steps: &[Step], stop: Option<u64>) -> Owner {
 #[derive(Default)]
 struct Explored {
     images: u64,
-    /// Images of a disk with something committed and something pending.
-    telling: u64,
+    /// Images of a disk on which something was committed.
+    after_sync: u64,
     again: u64,
 }
 
@@ -151,10 +151,10 @@ struct Explorer {
 
 impl Explorer {
     /// What every image of a crash leaves.
-    fn images(&mut self, medium: &Medium) -> Vec<(Image, Medium)> {
+    fn images(&mut self, medium: &Medium, samples: usize) -> Vec<(Image, Medium)> {
         let mut images = Vec::new();
         for disorder in [Disorder::Journaled, Disorder::Any] {
-            let drawn = medium.images(disorder, self.samples, &mut self.random);
+            let drawn = medium.images(disorder, samples, &mut self.random);
             images.extend(drawn.into_iter().map(|image| {
                 let after = medium.crash(&image);
                 (image, after)
@@ -173,10 +173,14 @@ impl Explorer {
                 killed.stop_at(None);
                 self.next_life(&killed, &owner.committed, &|| format!("{}, killed", case()));
             }
-            let pending = !owner.medium.pending().is_empty();
-            for (image, after) in self.images(&owner.medium) {
+            // Before the first commit there is little to lose.
+            let samples = match owner.committed.is_empty() {
+                true => 1 + self.samples / 40,
+                false => self.samples,
+            };
+            for (image, after) in self.images(&owner.medium, samples) {
                 self.explored.images += 1;
-                self.explored.telling += u64::from(pending && !owner.committed.is_empty());
+                self.explored.after_sync += u64::from(!owner.committed.is_empty());
                 let case = || format!("{}, {image:?}", case());
                 if self.random.one_in(24) {
                     self.next_life(&after, &owner.committed, &case);
@@ -204,14 +208,12 @@ impl Explorer {
         let (whole, _, now) = live(None);
         for stop in now..=whole.calls() {
             let (last, committed, _) = live(Some(stop));
-            let samples = std::mem::replace(&mut self.samples, 3);
-            for (image, after) in self.images(&last) {
+            for (image, after) in self.images(&last, 3) {
                 self.explored.again += 1;
                 found(&after, &committed, &|| {
                     format!("{}; then off before call {stop}, {image:?}", case())
                 });
             }
-            self.samples = samples;
         }
     }
 }
@@ -231,8 +233,8 @@ fn found(medium: &Medium, committed: &[Wanted], case: &dyn Fn() -> String) {
 
 #[test]
 fn whatever_was_durable_outlives_every_crash() {
-    let samples = std::env::var("BRIMFS_CASES").ok();
-    let samples = samples.and_then(|text| text.parse().ok()).unwrap_or(24);
+    let samples = std::env::var("BRIMFS_IMAGES").ok();
+    let samples = samples.and_then(|text| text.parse().ok()).unwrap_or(256);
     let mut explorer = Explorer {
         random: Random::new(1),
         samples,
@@ -243,9 +245,12 @@ fn whatever_was_durable_outlives_every_crash() {
     }
     let Explored {
         images,
-        telling,
+        after_sync,
         again,
     } = explorer.explored;
-    println!("{images} images, {telling} with something to lose, {again} of second crashes");
-    assert!(telling > images / 3 && again > 100);
+    let synced = 100 * after_sync / images.max(1);
+    println!("{images} images, {synced} % after a sync, {again} of second crashes");
+    // Where few are tried the first ones, of which there is always one, count for more.
+    assert!(samples < 64 || after_sync * 10 >= images * 9);
+    assert!(again > images);
 }

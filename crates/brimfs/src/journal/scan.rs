@@ -10,7 +10,8 @@ use crate::io::disk::{DiskFile, read_full};
 /// Memory for transfers, in bytes.
 const BUFFER: u64 = 256 << 10;
 
-/// An open file and a window on it. Reads nothing twice that is read in order.
+/// An open file and a window on it. Reads nothing twice that is read in order. At first it reads no more than one
+/// block: often nobody asks for another.
 #[derive(Debug)]
 pub(super) struct Scanner {
     file: Box<dyn DiskFile>,
@@ -28,7 +29,7 @@ impl Scanner {
         Ok(Scanner {
             file,
             len,
-            buffer: Aligned::new(len.min(BUFFER) as usize),
+            buffer: Aligned::new(len.min(BLOCK) as usize),
             start: 0,
             filled: 0,
         })
@@ -68,7 +69,10 @@ impl Scanner {
         if (self.start..self.start + self.filled).contains(&offset) {
             return Ok(());
         }
-        let len = (self.len - offset).min(BUFFER);
+        if offset > 0 && self.buffer.len() as u64 == BLOCK {
+            self.buffer = Aligned::new(self.len.min(BUFFER) as usize);
+        }
+        let len = (self.len - offset).min(self.buffer.len() as u64);
         self.filled = 0;
         read_full(&*self.file, offset, &mut self.buffer[..len as usize])?;
         (self.start, self.filled) = (offset, len);

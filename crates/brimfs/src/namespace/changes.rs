@@ -145,6 +145,15 @@ impl Changes {
         }
     }
 
+    /// Fails if nothing may be removed. Where only space is missing everything may: that is what gives it back.
+    #[inline]
+    pub(crate) fn check_removal(&self) -> Result<(), Fault> {
+        match self.commits() {
+            Some(commits) => commits.check(false),
+            None => self.check(),
+        }
+    }
+
     /// Makes everything durable that was done before.
     pub(crate) fn commit(&self) -> Result<(), Fault> {
         match self.commits() {

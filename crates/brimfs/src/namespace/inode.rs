@@ -294,6 +294,17 @@ impl Inode {
         Ok(self.write())
     }
 
+    /// As [`Inode::change`], to remove a name: a full disk does not refuse that.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly); what a disk says that takes no more changes.
+    pub(crate) fn change_by_removal(self: &Arc<Self>) -> Result<Writing<'_>, Fault> {
+        if let Some(changes) = &self.volume.changes {
+            changes.check_removal()?;
+        }
+        Ok(self.write())
+    }
+
     /// As [`Inode::write`], for what nobody can tell from outside: in which form content is and where. No
     /// commit hears of it.
     #[inline]

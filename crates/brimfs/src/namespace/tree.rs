@@ -124,7 +124,7 @@ fn unlink_kind(
     links: bool,
 ) -> Result<Option<Arc<Inode>>, Fault> {
     let directory = &place.directory;
-    let mut state = directory.change()?;
+    let mut state = directory.change_by_removal()?;
     let map = map_of(&mut state)?;
     let check = |node: &Inode| match node.kind() {
         FileType::Directory => Err(ErrorKind::IsADirectory),
@@ -154,7 +154,7 @@ pub(crate) fn remove_directory(place: &Place<'_>) -> Result<Arc<Inode>, Fault> {
         Last::DotDot => return Err(ErrorKind::DirectoryNotEmpty.into()),
     };
     let directory = &place.directory;
-    let mut state = directory.change()?;
+    let mut state = directory.change_by_removal()?;
     let map = map_of(&mut state)?;
     let node = map.get(name).ok_or(ErrorKind::NotFound)?.clone();
     if !node.is_directory() {

@@ -166,3 +166,33 @@ fn nothing_leads_out_of_the_directory() {
     let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!((mode(&moved), mode(&moved.join("mine"))), (0o700, 0o600));
 }
+
+/// What the kernel shows of processes and control groups lies on no medium: it refuses to make it durable, and whoever
+/// does not ask it does not hear of that.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_system_is_asked_to_make_durable() {
+    let refused = |done: io::Result<()>| {
+        let error = done.expect_err("nothing there is durable");
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}");
+    };
+    let process = RealDirectory::open(Path::new("/proc/self"), Opening::Existing);
+    let process = process.expect("a process sees itself");
+    refused(process.sync());
+    let file = process.open("comm", Access::ReadWrite).expect("its name");
+    refused(file.sync_data());
+
+    // A directory that is made is durable, or an error.
+    let name = format!("brimfs-test-{}", std::process::id());
+    for above in ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new) {
+        if !above.join("cgroup.procs").exists() {
+            continue;
+        }
+        let group = above.join(&name);
+        let made = RealDirectory::open(&group, Opening::Create);
+        if std::fs::remove_dir(&group).is_ok() {
+            return refused(made.map(drop));
+        }
+    }
+    println!("SKIPPED: no control group can be made here");
+}

@@ -1,0 +1,425 @@
+#!/usr/bin/env python3
+"""Takes away each flush, checksum comparison and barrier of the product, and sees a test fail.
+
+Finds the sites itself, by the patterns in KINDS, in the directories of the product that a
+store's durability stands on. A copy of the tree is built once with a switch at every site; then
+each is switched off in turn, and the tests that should notice run until one fails. Fails if no
+test does, and if a kind has fewer sites than there were known to be: a pattern that finds nothing
+proves nothing.
+
+    .ci/mutants.py --list                    the sites
+    .ci/mutants.py                           all of them
+    .ci/mutants.py --sample 10 --seed 7      some, drawn
+    .ci/mutants.py --only writer.rs:219      those whose place contains this
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PRODUCT = Path("crates/brimfs/src")
+SWITCH = "crate::base::mutant::is"
+TRIAL_SECONDS = 300
+# Images of each moment that the suites of crashes try at first, and before they give up.
+FEW = 8
+MANY = 64
+
+SWITCH_SOURCE = """//! Which site is switched off: the number in `BRIMFS_MUTANT`.
+
+use std::sync::OnceLock;
+
+pub(crate) fn is(number: u32) -> bool {
+    static OFF: OnceLock<Option<u32>> = OnceLock::new();
+    let read = || std::env::var("BRIMFS_MUTANT").ok()?.parse().ok();
+    *OFF.get_or_init(read) == Some(number)
+}
+"""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """An expression, and what stands for it when it is taken away."""
+
+    find: str
+    # With the groups of `find`, and {off} for the condition.
+    put: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Sites of one kind."""
+
+    name: str
+    # There are so many of them at least.
+    least: int
+    patterns: tuple[Pattern, ...]
+
+
+# What a call is made on: a chain of names, perhaps with one call at its end.
+ON = r"(?P<on>(?:\w+(?:::|\.))*\w+(?:\(\w*\)\??)?)"
+OK = r"(if {off} {{ Ok(()) }} else {{ \g<0> }})"
+# A journal's writer says up to where it is durable.
+DURABLE = r"(if {off} {{ Ok(\g<on>.durable()) }} else {{ \g<0> }})"
+TRUE = r"({off} || \g<0>)"
+FALSE = r"(!{off} && \g<0>)"
+# A statement of its own.
+SKIP = r"\g<indent>if !{off} {{ \g<do> }}"
+STATEMENT = r"(?m)^(?P<indent> +)(?P<do>%s)$"
+
+
+def statement(text: str) -> Pattern:
+    return Pattern(STATEMENT % text, SKIP)
+
+
+KINDS = (
+    Kind(
+        "flush",
+        21,
+        (
+            Pattern(ON + r"\.sync_(?:data|all)\(\)", OK),
+            Pattern(r"self\.segments\.close\(\)", OK),
+            Pattern(r"(?P<on>\bwriter)\.sync\(\)", DURABLE),
+            Pattern(r"(?P<on>\bself)\.sync\(\)(?=\?;)", DURABLE),
+            Pattern(r"(?<!\.)(?!(?:self|writer)\.sync\(\)(?:\?;|\.map))" + ON + r"\.sync\(\)", OK),
+        ),
+    ),
+    Kind(
+        "checksum",
+        21,
+        (
+            Pattern(r"crc32c::crc32c\([^()]*\) == [\w.]+", TRUE),
+            Pattern(r"crc32c::crc32c\([^()]*\) != [\w.]+", FALSE),
+            Pattern(r"bytes\.starts_with\(&(?:\w+\.encode\(\)|encoded)\)", TRUE),
+            Pattern(r"\*self != Self::header\([^()]*\)", FALSE),
+            Pattern(r"\bright == \*tag", TRUE),
+            Pattern(r"self\.seal_header\(\w+, \w+\) == \*seal", TRUE),
+            Pattern(r"sealed\[\.\.HEADER\] != header\.0", FALSE),
+            Pattern(r"self\.sealer\.open_header\(\w+, \w+, \w+\)\.is_err\(\)", FALSE),
+            Pattern(r"self\.sealer\.open_header\(\w+, \w+, \w+\)\.is_ok\(\)", TRUE),
+            Pattern(r"\w+\.chain != [\w.]+", FALSE),
+            Pattern(r"\([\w., ]*\.chain\) == \([\w., ]*\)", TRUE),
+            Pattern(r"\([\w., ]*\.checkpoint\) == \(\w+, \w+\.checksum\(\)\)", TRUE),
+            Pattern(r"\(group\.identity, [\w., ]*\) (?:!=) \w+", FALSE),
+            Pattern(r"\(group\.identity, [\w., ]*\) == \([\w., ]*\)", TRUE),
+            Pattern(
+                r"\*self\.identity\.get_or_insert\(header\.identity\) != header\.identity", FALSE
+            ),
+            Pattern(r"its_(?:identity|serial) != [\w:*]+(?:\(\w+\))?", FALSE),
+            Pattern(r"Footer::decode\(&payload\) != Some\(found\)", FALSE),
+        ),
+    ),
+    Kind(
+        "barrier",
+        24,
+        (
+            # Nothing is written after a flush failed.
+            statement(r"[\w.]+\.check_poison\(\)\?;"),
+            statement(r"self\.home\.check_writable\(\)\?;"),
+            statement(r"unsynced\.check\(\)\?;"),
+            statement(r"[\w.]+\.poison = Some\([^;]*;"),
+            Pattern(r"(?<=if )!(?:is_said|poisoned)(?= \{)", TRUE),
+            statement(r"\*is_said = true;"),
+            # Space before anything is accepted.
+            statement(r"\w+\.reserve\(group\.len\(\)\)\?;"),
+            # What the next flush covers.
+            statement(r"named\.mark\(&[\w.]+\);"),
+            statement(r"self\.unsynced\.lock\(\)\.names = true;"),
+            Pattern(
+                r"let _one_at_a_time = (?P<lock>[\w.]+\.lock\(\));",
+                r"let _one_at_a_time = (!{off}).then(|| \g<lock>);",
+            ),
+            # One file is done with before the next one is used.
+            statement(r"\w+\.write_mark\([^;]*\)\?;"),
+            statement(r"self\.check_unfinished\([^;]*\)\?;"),
+            Pattern(
+                r"return self\.check_tail\(",
+                r"if {off} {{ return Ok(()); }} \g<0>",
+            ),
+            # What moved is needed at its old place until its new one is durable.
+            Pattern(r"(?<=if )self\.home\.named\(\)\.is_none\(\)(?= \{)", TRUE),
+        ),
+    ),
+)
+
+# Where the sites are, with the tests that should notice: a program and a filter.
+PLACES: dict[str, tuple[tuple[str, str], ...]] = {
+    "journal": (("brimfs", "journal::"), ("journal", ""), ("persist", "")),
+    "cold/segment": (("brimfs", "cold::"), ("segments", ""), ("persist", "")),
+    "persist": (("brimfs", "persist::"), ("persist", "")),
+    "io": (("brimfs", "io::"), ("segments", "real")),
+}
+PROGRAMS = ("journal", "segments", "persist")
+
+
+# The tests that notice such a site soonest, as filters of all programs.
+SOONEST = {"flush": ["crash"], "checksum": ["damage"], "barrier": ["faults", "poison", "named"]}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the product."""
+
+    number: int
+    kind: str
+    directory: str
+    path: Path
+    start: int
+    end: int
+    line: int
+    text: str
+    put: str
+
+    def __str__(self) -> str:
+        place = f"{self.path.relative_to(PRODUCT)}:{self.line}"
+        return f"{self.number:3} {self.kind:8} {place:34} {self.text}"
+
+
+def product_part(source: str) -> str:
+    """The source without its tests."""
+    return source.split("\n#[cfg(test)]\nmod tests {")[0]
+
+
+def in_comment(source: str, at: int) -> bool:
+    line = source[source.rfind("\n", 0, at) + 1 : at]
+    return "//" in line
+
+
+def find() -> list[Site]:
+    """All sites, in the order of files and lines."""
+    sites: list[Site] = []
+    for directory in PLACES:
+        for path in sorted((ROOT / PRODUCT / directory).rglob("*.rs")):
+            if path.name == "tests.rs":
+                continue
+            source = product_part(path.read_text())
+            for kind, pattern, match in matches(source):
+                place = path.relative_to(ROOT)
+                line = source.count("\n", 0, match.start()) + 1
+                text = " ".join(match.group().split())
+                if match.group().startswith(" "):
+                    line = source.count("\n", 0, match.start("do")) + 1
+                put = match.expand(pattern.put.replace("{{", "{").replace("}}", "}"))
+                number = len(sites) + 1
+                put = put.replace("{off}", f"{SWITCH}({number})")
+                sites.append(
+                    Site(
+                        number, kind, directory, place, match.start(), match.end(), line, text, put
+                    )
+                )
+    return sites
+
+
+def matches(source: str) -> Iterator[tuple[str, Pattern, re.Match[str]]]:
+    found = [
+        (match.start(), kind.name, pattern, match)
+        for kind in KINDS
+        for pattern in kind.patterns
+        for match in re.finditer(pattern.find, source)
+        if not in_comment(source, match.start("on") if "on" in match.groupdict() else match.start())
+    ]
+    end = 0
+    for start, kind, pattern, match in sorted(found, key=lambda one: one[0]):
+        if start >= end:
+            yield kind, pattern, match
+            end = match.end()
+
+
+def check_counts(sites: list[Site]) -> bool:
+    """Whether the patterns find what there was known to be."""
+    right = True
+    for kind in KINDS:
+        count = sum(site.kind == kind.name for site in sites)
+        print(f"{count} of kind {kind.name}, at least {kind.least} expected")
+        right &= count >= kind.least
+        for pattern in kind.patterns:
+            used = any(
+                re.search(pattern.find, ROOT.joinpath(site.path).read_text()) for site in sites
+            )
+            if not used:
+                print(f"  nothing matches {pattern.find}")
+                right = False
+    return right
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [name for name in listed.stdout.split("\0") if name and ROOT.joinpath(name).is_file()]
+
+
+def write_tree(tree: Path, sites: list[Site]) -> None:
+    """A copy of the tree with all switches. What did not change keeps its time, for cargo."""
+    contents = {Path(name): ROOT.joinpath(name).read_bytes() for name in tracked()}
+    for path in {site.path for site in sites}:
+        source = ROOT.joinpath(path).read_text()
+        for site in sorted((s for s in sites if s.path == path), key=lambda s: -s.start):
+            source = source[: site.start] + site.put + source[site.end :]
+        contents[path] = source.encode()
+    base = PRODUCT / "base"
+    contents[base / "mutant.rs"] = SWITCH_SOURCE.encode()
+    contents[base / "mod.rs"] += b"pub(crate) mod mutant;\n"
+    for old in [path for path in tree.rglob("*") if path.is_file()]:
+        if old.relative_to(tree) not in contents:
+            old.unlink()
+    for path, content in contents.items():
+        place = tree / path
+        if place.exists() and place.read_bytes() == content:
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        shutil.copymode(ROOT / path if (ROOT / path).exists() else ROOT / base / "mod.rs", place)
+
+
+def build(tree: Path, target: Path) -> dict[str, Path]:
+    """The programs with the tests, by name."""
+    command = ["cargo", "test", "--no-run", "--locked", "--message-format=json"]
+    command += ["--package", "brimfs", "--package", "brimfs-sim", "--lib"]
+    command += [option for name in PROGRAMS for option in ("--test", name)]
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target), "RUSTFLAGS": "-Aunused_parens"}
+    done = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        for line in done.stdout.splitlines():
+            rendered = json.loads(line).get("message", {})
+            if isinstance(rendered, dict) and rendered.get("level") == "error":
+                print(rendered.get("rendered"))
+        raise SystemExit("the tree with the switches does not build")
+    programs = {}
+    for line in done.stdout.splitlines():
+        said = json.loads(line)
+        if said.get("executable") and said["profile"]["test"]:
+            programs[said["target"]["name"]] = Path(said["executable"])
+    return programs
+
+
+def noticed(
+    program: Path, arguments: list[str], mutant: int, images: int, tree: Path
+) -> str | None:
+    """The first test that fails, or why the program ended otherwise; nothing if all pass."""
+    environment = {**os.environ, "BRIMFS_MUTANT": str(mutant), "BRIMFS_IMAGES": str(images)}
+    environment["CARGO_MANIFEST_DIR"] = str(tree / "crates/brimfs-sim")
+    with subprocess.Popen(
+        [program, *arguments],
+        cwd=tree / "crates/brimfs-sim",
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        end = time.monotonic() + TRIAL_SECONDS
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            os.set_blocking(process.stdout.fileno(), False)
+            said = ""
+            while (left := end - time.monotonic()) > 0:
+                if not selector.select(left):
+                    continue
+                more = process.stdout.read()
+                if not more:
+                    break
+                said += more
+                # The line may begin with what a test printed.
+                if failed := re.search(
+                    r"test (\S+)(?: - should panic)? \.\.\. .*?FAILED$", said, re.M
+                ):
+                    process.kill()
+                    return failed[1]
+            else:
+                process.kill()
+                return "a test that did not end"
+        status = process.wait()
+        return None if status == 0 else f"a program that ended with {status}"
+
+
+def trials(site: Site) -> Iterator[tuple[str, list[str], int]]:
+    """Programs, filters and numbers of images, the quickest first."""
+    places = PLACES[site.directory]
+    for name, only in places:
+        yield name, [only] if name == "brimfs" else SOONEST[site.kind], FEW
+    for name, only in places:
+        if name != "brimfs":
+            yield name, [only] if only else [], FEW
+    for name, _ in places:
+        if name in ("segments", "persist"):
+            yield name, ["crash"], MANY
+
+
+def attempt(site: Site, programs: dict[str, Path], tree: Path) -> str | None:
+    for name, filters, images in trials(site):
+        if test := noticed(programs[name], filters, site.number, images, tree):
+            return f"{name} {test}"
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--list", action="store_true", help="list the sites and end")
+    parser.add_argument("--sample", type=int, help="try only so many, drawn")
+    parser.add_argument("--seed", type=int, default=int(time.time()) // 86400, help="how they are")
+    parser.add_argument("--only", action="append", help="try those whose place contains this")
+    parser.add_argument("--budget", type=float, help="begin no other after so many minutes")
+    options = parser.parse_args()
+
+    sites = find()
+    for site in sites:
+        print(site)
+    if not check_counts(sites):
+        return 1
+    if options.list:
+        return 0
+    chosen = sites
+    if options.only:
+        chosen = [site for site in sites if any(part in str(site) for part in options.only)]
+    if options.sample:
+        chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
+        print(f"reproduce: .ci/mutants.py --sample {options.sample} --seed {options.seed}")
+
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "mutants"
+    tree = target / "tree"
+    tree.mkdir(parents=True, exist_ok=True)
+    write_tree(tree, sites)
+    programs = build(tree, target / "build")
+    if not options.only:
+        for name in programs:
+            if test := noticed(programs[name], [], 0, FEW, tree):
+                print(f"with nothing taken away {name} {test} fails")
+                return 1
+
+    began = time.monotonic()
+    survivors = []
+    for site in chosen:
+        if options.budget and time.monotonic() - began > options.budget * 60:
+            print("the time is over")
+            break
+        start = time.monotonic()
+        test = attempt(site, programs, tree)
+        seconds = time.monotonic() - start
+        print(f"{site}\n      {test or 'NO TEST NOTICES'} ({seconds:.1f} s)", flush=True)
+        if test is None:
+            survivors.append(site)
+    print(f"{len(survivors)} of {len(chosen)} sites are noticed by no test")
+    for site in survivors:
+        print(site)
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
