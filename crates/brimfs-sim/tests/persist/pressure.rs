@@ -72,3 +72,33 @@ fn small_files_that_nobody_syncs_are_committed() {
         "{bytes} of {BYTES} bytes are kept"
     );
 }
+
+#[test]
+fn what_commits_know_of_files_is_charged_to_the_memory_limit() {
+    const FILES: u64 = 20_000;
+    let medium = Medium::new();
+    let fs = open(&medium);
+    let used = |fs: &FileSystem| fs.stats().resident;
+    let before = used(&fs);
+    for number in 0..FILES {
+        fs.write_slice(format!("/{number}"), b"").unwrap();
+    }
+    let volatile = used(&fs);
+    fs.sync().unwrap();
+    let kept = used(&fs);
+    assert!(kept >= volatile + 40 * FILES, "{volatile}, then {kept}");
+    fs.audit().unwrap();
+    fs.close().unwrap();
+    let fs = open(&medium);
+    assert!(used(&fs) >= before + 40 * FILES);
+    for number in 0..FILES {
+        fs.remove_file(format!("/{number}")).unwrap();
+    }
+    fs.sync().unwrap();
+    fs.audit().unwrap();
+    let emptied = used(&fs);
+    assert!(
+        emptied < before + 40 * FILES / 4,
+        "{before}, then {emptied}"
+    );
+}

@@ -5,6 +5,7 @@
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
+use crate::base::sync::atomic::Ordering;
 use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::Budget;
 use crate::memory::tier::{Identity, Location, Slot, Unit};
@@ -88,6 +89,15 @@ impl Mover {
         }
         let ticket = self.tickets.lock().take(unit, extent.len(), is_part);
         Some(location(ticket, extent))
+    }
+
+    /// What the tables of whoever commits take, in bytes, is charged with the mover's own, as far as there is room.
+    pub(crate) fn charge_tables(&self, bytes: u64) {
+        self.tables_of_commits.store(bytes, Ordering::Relaxed);
+        // Else whoever evicts does it in a moment.
+        if let Some(_staging) = self.staging.try_lock() {
+            self.settle_charge();
+        }
     }
 
     /// A chunk that is resident has a copy from now on.

@@ -99,6 +99,8 @@ pub(crate) struct Mover {
     fixed: u64,
     /// What buffers and tables of the tier are charged, in bytes.
     charged: AtomicU64,
+    /// What tables of whoever commits take, in bytes.
+    tables_of_commits: AtomicU64,
     counters: Counters,
     preloads: Mutex<Preloads>,
     watch: Watch,
@@ -156,6 +158,7 @@ impl Mover {
             kin: Mutex::default(),
             staging: Mutex::new(Staging::default()),
             charged: AtomicU64::new(0),
+            tables_of_commits: AtomicU64::new(0),
             counters: Counters::default(),
             preloads: Mutex::default(),
             watch: Watch::default(),
@@ -197,7 +200,8 @@ impl Mover {
         };
         let index = self.opened().map_or(0, |store| store.footprint().index);
         let tables = self.books.lock().footprint() + self.tickets.lock().footprint();
-        let wanted = self.fixed + index + tables + self.kin.lock().footprint();
+        let commits = self.tables_of_commits.load(Ordering::Relaxed);
+        let wanted = self.fixed + index + tables + self.kin.lock().footprint() + commits;
         let charged = self.charged.load(Ordering::Relaxed);
         if wanted > charged {
             if budget.reserve_spare(wanted - charged).is_ok() {

@@ -41,6 +41,18 @@ impl Known {
         self.nodes.get(&number)?.as_ref()
     }
 
+    /// Memory that this takes, but for units of files that have many, in bytes.
+    pub(super) fn footprint(&self) -> u64 {
+        self.nodes.allocation_size() as u64
+    }
+
+    /// Gives memory back that is mostly empty.
+    pub(super) fn shrink(&mut self) {
+        if self.nodes.len() < self.nodes.capacity() / 8 {
+            self.nodes.shrink_to(2 * self.nodes.len());
+        }
+    }
+
     /// A node without content, if it is not known already.
     pub(super) fn add(&mut self, number: u64) {
         self.nodes.entry(number).or_default();

@@ -324,6 +324,10 @@ impl Persistence {
             self.segments.release(extent);
         }
         core.freed = freed;
+        core.known.shrink();
+        if let Some(mover) = self.mover() {
+            mover.charge_tables(core.known.footprint());
+        }
     }
 
     /// Notes all changes once more, for the next commit.

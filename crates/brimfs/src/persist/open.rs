@@ -132,6 +132,7 @@ impl Persistence {
         let mut core = self.core.lock();
         core.known = tree.known;
         core.nameless = tree.nameless;
+        mover.charge_tables(core.known.footprint());
         drop(core);
         for (node, patches) in tree.patched {
             for (offset, bytes) in patches {
