@@ -20,12 +20,12 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cann
 
 LIMIT = "64MiB"
 # Kills of the loop below, and what they begin from. When they strike is the system's matter too.
-KILLS = int(os.environ.get("BRIMFS_KILLS", "30"))
+KILLS = int(os.environ.get("BRIMFS_KILLS", "100"))
 SEED = int(os.environ.get("BRIMFS_SEED", "1"))
 
 
 # A store with more files is left for a new one: all of them are read after each kill.
-FILES_MAX = 3000
+FILES_MAX = 400
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 //! A medium that gives other bytes than it was given: an error, or the right bytes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use brimfs::face::check_directory;
 use brimfs::{ErrorKind, FileSystem};
 use brimfs_sim::medium::{Medium, Random};
 
@@ -142,4 +144,81 @@ fn a_file_that_is_missing_is_an_error() {
         let found = outcome(&hurt, &expected, &format!("without {name}"));
         println!("without {name}: {found:?}");
     }
+}
+
+/// Cut off at every sector of the ends that hold something, of every file.
+#[test]
+fn a_file_that_is_cut_off_is_an_error_or_harmless() {
+    let (medium, expected) = store(false);
+    let mut outcomes = Vec::new();
+    for name in medium.names() {
+        let raw = medium.raw(&name);
+        let used = raw.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
+        // Most of the longest one is content of one file: its last blocks, and some before.
+        let near = used.saturating_sub(64 << 10);
+        let far = (0..near).step_by(64 << 10);
+        for end in far.chain((near..raw.len().min(used + 8192)).step_by(512)) {
+            let hurt = medium.fork();
+            hurt.damage(&name, |bytes| bytes.truncate(end / 512 * 512));
+            let what = format!("{name} cut off at {end} of {used}");
+            outcomes.push(outcome(&hurt, &expected, &what));
+        }
+    }
+    assert!(outcomes.contains(&Outcome::Refused));
+    print("cut off", &mut outcomes);
+}
+
+/// Writes that went to another file: each file has what another one should have.
+#[test]
+fn files_that_are_exchanged_are_an_error_or_harmless() {
+    let (medium, expected) = store(false);
+    let names = medium.names();
+    let mut outcomes = Vec::new();
+    for one in &names {
+        for other in names.iter().filter(|other| *other != one) {
+            let (first, second) = (medium.raw(one), medium.raw(other));
+            let copied = medium.fork();
+            copied.damage(one, |bytes| bytes.clone_from(&second));
+            let exchanged = copied.fork();
+            exchanged.damage(other, |bytes| bytes.clone_from(&first));
+            for (hurt, how) in [(copied, "has what is in"), (exchanged, "exchanged with")] {
+                let what = format!("{one} {how} {other}");
+                outcomes.push(outcome(&hurt, &expected, &what));
+            }
+        }
+    }
+    assert!(outcomes.contains(&Outcome::Refused));
+    print("exchanged", &mut outcomes);
+}
+
+/// Whatever bit of content flips, a check names the file that has it, and no other.
+#[test]
+fn a_check_names_the_file_whose_content_is_hurt() {
+    let (medium, _) = store(false);
+    let mut named = 0;
+    for name in medium.names() {
+        let raw = medium.raw(&name);
+        let content = |range: &[u8]| match range {
+            [1, ..] if range.iter().all(|byte| *byte == 1) => Some(&b"/a"[..]),
+            [2, ..] if range.iter().all(|byte| *byte == 2) => Some(&b"/d/b"[..]),
+            _ => None,
+        };
+        for place in (0..raw.len() - 64).step_by(4099) {
+            let owner = content(&raw[place..place + 64]);
+            let Some(owner) = owner.filter(|_| name.starts_with("segment-")) else {
+                continue;
+            };
+            let hurt = medium.fork();
+            hurt.damage(&name, |bytes| bytes[place + place % 64] ^= 1 << (place % 8));
+            let report = check_directory(Arc::new(hurt), &mut |_| {}).expect("a store");
+            let what = format!("{name} at {place}: {:?}", report.problems);
+            assert_eq!(report.problems.len(), 1, "{what}");
+            let problem = &report.problems[0];
+            assert!(problem.paths.iter().any(|path| path == owner), "{what}");
+            assert!(problem.range.is_some() && report.hurt == 1, "{what}");
+            named += 1;
+        }
+    }
+    println!("{named} times");
+    assert!(named > 300);
 }

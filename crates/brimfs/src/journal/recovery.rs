@@ -204,6 +204,14 @@ impl Replay<'_> {
         for file in unfinished {
             self.check_unfinished(file.number)?;
         }
+        // One is begun at a time, and what nobody finished is removed before the next.
+        if let [first, .., last] = unfinished {
+            return Err(corrupt(format!(
+                "{} and {}: the headers are damaged",
+                journal_name(first.number),
+                journal_name(last.number)
+            )));
+        }
         let covered = files.partition_point(|file| file.number < self.end.file);
         let needed = &files[covered..];
         let base = self.end.file;
