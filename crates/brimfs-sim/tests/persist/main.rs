@@ -4,10 +4,12 @@
 //! fewer than the last acknowledged sync covered. Where the medium was damaged it is that, or an error.
 #![cfg(not(feature = "shuttle"))]
 
+mod arbitrary;
 mod crashes;
 mod damage;
 mod durable_calls;
 mod faults;
+mod fixtures;
 mod model;
 mod refused;
 mod reopen;
