@@ -30,7 +30,7 @@ pub struct Content {
 pub struct Chunk {
     blocks: BTreeMap<u64, Arc<Vec<u8>>>,
     /// The highest byte, relative to the chunk, that was written or allocated
-    /// and neither cut off nor punched out together with its whole block since.
+    /// and neither cut off nor punched out together with its whole block since; not behind the last block.
     data_end: u64,
     /// A view's own copy.
     uncounted: bool,
@@ -82,10 +82,14 @@ impl Chunk {
                 Arc::make_mut(bytes)[to_usize(inside)].fill(0);
             }
         }
+        self.bound_data_end();
+    }
+
+    /// There is no data behind the last block.
+    fn bound_data_end(&mut self) {
         let last = self.blocks.keys().next_back();
-        self.data_end = self
-            .data_end
-            .min(last.map_or(0, |block| (block + 1) * BLOCK));
+        let end = last.map_or(0, |block| (block + 1) * BLOCK);
+        self.data_end = self.data_end.min(end);
     }
 
     fn cut(&mut self, len: u64) {
@@ -94,6 +98,7 @@ impl Chunk {
             Arc::make_mut(bytes)[(len % BLOCK) as usize..].fill(0);
         }
         self.data_end = self.data_end.min(len);
+        self.bound_data_end();
     }
 }
 

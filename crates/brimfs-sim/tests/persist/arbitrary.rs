@@ -19,7 +19,9 @@ fn cases(test: &str, usual: u64, case: impl Fn(&mut Random)) {
     for seed in first..first + number("BRIMFS_CASES", usual) {
         let one = AssertUnwindSafe(|| case(&mut Random::new(seed)));
         if catch_unwind(one).is_err() {
-            panic!("reproduce: BRIMFS_SEED={seed} BRIMFS_CASES=1 cargo test -p brimfs-sim --test persist {test}");
+            panic!(
+                "reproduce: BRIMFS_SEED={seed} BRIMFS_CASES=1 cargo test -p brimfs-sim --test persist {test}"
+            );
         }
     }
 }
@@ -107,7 +109,11 @@ fn records_that_make_no_sense_are_refused_or_repaired() {
                 let kind = kinds[random.below(3) as usize];
                 match node(any(random), kind) {
                     Record::Node(mut node) => {
-                        node.len = if kind == NodeKind::File { any(random) } else { 0 };
+                        node.len = if kind == NodeKind::File {
+                            any(random)
+                        } else {
+                            0
+                        };
                         Record::Node(node)
                     }
                     other => other,

@@ -11,6 +11,7 @@ mod durable_calls;
 mod faults;
 mod fixtures;
 mod model;
+mod pressure;
 mod refused;
 mod reopen;
 mod repair;

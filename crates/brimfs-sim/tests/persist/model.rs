@@ -139,7 +139,7 @@ fn what_was_closed_and_opened_is_what_the_model_has() {
 #[test]
 fn what_was_closed_and_opened_is_what_the_model_has_when_memory_is_small() {
     let settings = Settings {
-        memory: 16 << 20,
+        memory: 20 << 20,
         disk: None,
         ..ROOMY
     };

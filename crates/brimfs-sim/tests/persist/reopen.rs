@@ -423,6 +423,51 @@ fn readers_share_a_store_and_let_it_go_when_they_are_closed() {
 }
 
 #[test]
+fn what_is_cut_within_a_hole_takes_no_quota_when_it_is_opened_again() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    for (path, cut) in [("/a", 1), ("/b", 20_000), ("/c", CHUNK as u64 + 1)] {
+        let len = (CHUNK + (32 << 10)) as u64;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .open(&fs, path)
+            .unwrap();
+        file.write_at(0, &pattern(len as usize, 1)).unwrap();
+        file.punch_hole(0, len - 1).unwrap();
+        file.set_len(cut).unwrap();
+        assert_eq!(fs.stats().quota_used, 0, "{path}");
+    }
+    let (len, cut) = (32 << 10, 1);
+    fs.write("/d", pattern(len, 1)).unwrap();
+    let file = OpenOptions::new().write(true).open(&fs, "/d").unwrap();
+    file.punch_hole(0, len as u64 - 1).unwrap();
+    file.set_len(cut).unwrap();
+    assert_eq!(fs.stats().quota_used, 0);
+    drop(file);
+    fs.close().unwrap();
+    let fs = open(&medium);
+    assert_eq!(fs.stats().quota_used, 0);
+    assert_eq!(fs.read("/d").unwrap(), "\0");
+}
+
+#[test]
+fn blocks_that_were_allocated_in_holes_come_back() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    let len = 200_000;
+    fs.write("/a", "").unwrap();
+    fs.truncate("/a", len).unwrap();
+    fs.sync().unwrap();
+    let file = OpenOptions::new().write(true).open(&fs, "/a").unwrap();
+    file.allocate(0, len).unwrap();
+    drop(file);
+    assert_eq!(fs.stats().quota_used, len);
+    fs.close().unwrap();
+    assert_eq!(open(&medium).stats().quota_used, len);
+}
+
+#[test]
 fn a_long_journal_is_replaced_by_a_checkpoint_while_changes_go_on() {
     let medium = Medium::new();
     let fs = open(&medium);

@@ -18,6 +18,11 @@ mod chosen {
     ) -> Option<thread::ScopedJoinHandle<'scope, ()>> {
         thread::Builder::new().spawn_scoped(scope, work).ok()
     }
+
+    /// Waits for so long, or until the thread is unparked.
+    pub fn nap(duration: std::time::Duration) {
+        thread::park_timeout(duration);
+    }
 }
 
 #[cfg(feature = "shuttle")]
@@ -34,6 +39,11 @@ mod chosen {
         work: impl FnOnce() + Send + 'scope,
     ) -> Option<thread::ScopedJoinHandle<'scope, ()>> {
         Some(scope.spawn(work))
+    }
+
+    /// Lets the others go on: time does not pass here.
+    pub fn nap(_duration: std::time::Duration) {
+        thread::yield_now();
     }
 }
 

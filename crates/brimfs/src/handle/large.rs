@@ -3,7 +3,6 @@
 //! Only where a tier takes content away; everything else is written in one step. Holds no lock
 //! of a node from one piece to the next.
 
-use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault, LimitInfo};
 use crate::base::sync::Arc;
 use crate::handle::again::retry;
@@ -141,8 +140,7 @@ impl Inode {
     ) -> Result<(), Fault> {
         let mut state = self.change()?;
         change(content_mut(&mut state)?.table_mut(self.account())?)?;
-        state.content_changed(clock::wall_nanos());
-        self.track(&mut state, offset, len as u64);
+        self.content_changed(&mut state, offset, len as u64);
         Ok(())
     }
 

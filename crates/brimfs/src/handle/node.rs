@@ -292,8 +292,7 @@ impl Inode {
             let content = content_mut(&mut state)?;
             if content.fits_in_place(bytes.len()) {
                 content.overwrite(bytes, self.account());
-                state.content_changed(clock::wall_nanos());
-                self.track(&mut state, 0, bytes.len() as u64);
+                self.content_changed(&mut state, 0, bytes.len() as u64);
                 return Ok(());
             }
         }
@@ -318,8 +317,7 @@ impl Inode {
             }
             _ => return Ok(Some(foreign)),
         };
-        state.content_changed(clock::wall_nanos());
-        self.track(&mut state, 0, 1);
+        self.content_changed(&mut state, 0, old.len() as u64);
         drop(state);
         drop(old);
         Ok(None)
@@ -329,9 +327,12 @@ impl Inode {
         // Given back last, when what was made with it can go.
         let _loan = fresh.loan.take();
         let mut state = self.change()?;
-        content_mut(&mut state)?.install(fresh)?;
+        let content = content_mut(&mut state)?;
+        content.install(fresh)?;
+        let len = content.len();
         state.content_changed(clock::wall_nanos());
         self.introduce(&mut state);
+        self.note_content(&mut state, len);
         Ok(())
     }
 
@@ -359,8 +360,7 @@ impl Inode {
         let mut state = self.change()?;
         content_mut(&mut state)?.write(offset, from, self.account())?;
         if !from.is_empty() {
-            state.content_changed(clock::wall_nanos());
-            self.track(&mut state, offset, from.len() as u64);
+            self.content_changed(&mut state, offset, from.len() as u64);
         }
         Ok(())
     }
@@ -387,8 +387,7 @@ impl Inode {
             let end = content.len();
             content.write(end, from, self.account())?;
             if !from.is_empty() {
-                state.content_changed(clock::wall_nanos());
-                self.track(&mut state, end, from.len() as u64);
+                self.content_changed(&mut state, end, from.len() as u64);
             }
             Ok(end)
         })
@@ -435,8 +434,7 @@ impl Inode {
         })?;
         let mut state = self.change()?;
         content_mut(&mut state)?.write_adopted(offset, owner, charge, account)?;
-        state.content_changed(clock::wall_nanos());
-        self.track(&mut state, offset, len);
+        self.content_changed(&mut state, offset, len);
         Ok(())
     }
 
@@ -452,11 +450,17 @@ impl Inode {
         let mut state = self.change()?;
         let content = content_mut(&mut state)?;
         let grows = offset + len > content.len();
+        let before = content.allocated();
         content.allocate(offset, len, self.account())?;
+        let fills_holes = content.allocated() != before;
         if grows {
-            state.content_changed(clock::wall_nanos());
+            self.content_changed(&mut state, offset, len);
+        } else if fills_holes {
+            // The bytes are the same, but which blocks hold data is a part of the content.
+            state.content_restored();
+            self.track(&mut state, offset, len);
+            self.note_content(&mut state, len);
         }
-        self.track(&mut state, offset, len);
         Ok(())
     }
 

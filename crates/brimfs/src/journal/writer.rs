@@ -395,9 +395,6 @@ impl Writer {
         };
         let first = format!("{doing} {} failed: {error}", journal_name(file));
         self.poison = Some(first.into());
-        if is_full(&error) {
-            return Err(context(doing, &journal_name(file), error));
-        }
         self.check_poison()
     }
 }

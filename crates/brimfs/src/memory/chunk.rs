@@ -455,7 +455,7 @@ impl Chunk {
     pub(crate) fn cut(&mut self, len: usize) {
         if len < self.data_end() {
             self.blocks &= block_mask(0, len);
-            self.data_end = len as u32;
+            self.data_end = len.min(end_of(self.blocks)) as u32;
             self.body.get_mut().narrowed(self.charge.account());
             self.charge
                 .shrink_quota(charge_of(self.blocks, self.data_end()));
@@ -528,10 +528,7 @@ impl Chunk {
         };
         let hold = self.body.lock();
         let blocks = self.blocks & block_mask(0, keep) & !span.dropped;
-        let mut kept = keep.min(self.data_end());
-        if span.dropped != 0 {
-            kept = kept.min(end_of(blocks));
-        }
+        let kept = keep.min(self.data_end()).min(end_of(blocks));
         let from = || extents_of(blocks, kept, 0, kept).filter(needed);
         if hold.is_cold() && from().next().is_some() {
             return Ok(None);

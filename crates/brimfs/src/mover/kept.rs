@@ -36,7 +36,7 @@ pub(crate) fn extent_of(location: Location) -> Extent {
 
 impl Mover {
     /// Gives a budget of its own to a filesystem whose content is kept in `store`, and tracks all
-    /// units from the start.
+    /// units from the start. So many `more` bytes are put aside for buffers of whoever commits.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the limit has no room for buffers,
@@ -45,9 +45,10 @@ impl Mover {
         settings: TierSettings,
         budget: &Budget,
         store: Arc<Store>,
+        more: u64,
     ) -> Result<(), Fault> {
         settings.check_limit(budget.limit())?;
-        let mover = Mover::new(settings, budget, Some(store));
+        let mover = Mover::new(settings, budget, Some(store), more);
         let fixed = mover.fixed;
         if budget.install_frugal_tier(mover, fixed)? {
             budget.keep_back(write_through::kept(budget.limit().saturating_sub(fixed)));

@@ -114,7 +114,7 @@ impl Mover {
     pub(crate) fn install(settings: TierSettings, budget: &Budget) -> Result<(), Fault> {
         settings.check_limit(budget.limit())?;
         settings.check_disk(budget.limit())?;
-        let mover = Mover::new(settings, budget, None);
+        let mover = Mover::new(settings, budget, None, 0);
         let fixed = mover.fixed;
         // Whoever was faster has given the budget a tier as good as this one.
         if budget.install_frugal_tier(mover, fixed)? {
@@ -123,12 +123,18 @@ impl Mover {
         Ok(())
     }
 
-    fn new(settings: TierSettings, budget: &Budget, kept: Option<Arc<Store>>) -> Arc<Self> {
+    /// A mover with so many `more` bytes of buffers than its own.
+    fn new(
+        settings: TierSettings,
+        budget: &Budget,
+        kept: Option<Arc<Store>>,
+        more: u64,
+    ) -> Arc<Self> {
         let books = Books::new(&settings, budget.limit());
         let hits = books.hits();
         let mover = Arc::new(Mover {
             limit_at_start: budget.limit(),
-            fixed: settings.fixed_bytes(budget.limit()),
+            fixed: settings.fixed_bytes(budget.limit()) + more,
             settings,
             budget: budget.downgrade(),
             census: Census::default(),

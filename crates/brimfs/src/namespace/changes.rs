@@ -9,6 +9,9 @@
 //! directory. Nodes are noted once, by reference; what they are is looked at when the gate is
 //! closed. Knows nothing of disks.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
+
 use std::cell::Cell;
 use std::fmt;
 use std::mem;
@@ -19,7 +22,7 @@ use crate::base::error::{ErrorKind, Fault};
 use crate::base::long_wait::certain_wait;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{
-    Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak, thread, thread_local,
+    Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak, nap, thread_local,
 };
 use crate::journal::{Group, Record};
 use crate::namespace::inode::Inode;
@@ -73,6 +76,8 @@ struct Shard {
     names: Group,
     nodes: Vec<Weak<Inode>>,
     gone: Vec<u64>,
+    /// Files with much content that is to be written ahead.
+    ahead: Vec<Weak<Inode>>,
 }
 
 /// Everything that changed between two commits.
@@ -213,7 +218,7 @@ impl Changes {
         };
         certain_wait(|| {
             while self.is_full() && commits.call() {
-                thread::park_timeout(NAP);
+                nap(NAP);
             }
         });
     }
@@ -229,6 +234,34 @@ impl Changes {
         {
             commits.call();
         }
+    }
+
+    /// Notes that so many bytes of what waits for a commit are written already.
+    pub(crate) fn note_written(&self, bytes: u64) {
+        let less = |pending: u64| Some(pending.saturating_sub(bytes));
+        // There is always a number that is less.
+        let _ = self
+            .pending
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Whether so much waits for a commit that one is due.
+    pub(crate) fn is_commit_due(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) >= self.pending_max / 2
+    }
+
+    /// Notes that there is content of this file to be written ahead. Its state is locked.
+    pub(crate) fn note_ahead(&self, node: &Arc<Inode>) {
+        if !self.is_over.load(Ordering::Acquire) {
+            let mut shard = self.shard(node.number()).lock();
+            shard.ahead.push(Arc::downgrade(node));
+        }
+    }
+
+    /// The files that were noted for being written ahead since this was asked last.
+    pub(crate) fn take_ahead(&self) -> Vec<Weak<Inode>> {
+        let take = |shard: &Mutex<Shard>| mem::take(&mut shard.lock().ahead);
+        self.shards.iter().flat_map(take).collect()
     }
 
     /// Notes a node. Its state is locked, within the gate.
@@ -287,17 +320,17 @@ impl Changes {
         } = batch;
         // What was noted since, of any directory, comes behind.
         let mut add = |newer: &mut Shard| {
-            names.append(&newer.names);
+            names.append(&mem::take(&mut newer.names));
             nodes.append(&mut newer.nodes);
             gone.append(&mut newer.gone);
         };
         for shard in &self.shards[1..] {
-            add(&mut mem::take(&mut *shard.lock()));
+            add(&mut shard.lock());
         }
         // Held until all is there: nodes that go, and times of accesses, are noted outside of the gate too.
         let mut first = self.shards[0].lock();
         add(&mut first);
-        *first = Shard { names, nodes, gone };
+        (first.names, first.nodes, first.gone) = (names, nodes, gone);
         drop(first);
         self.pending.store(self.pending_max, Ordering::Relaxed);
     }
@@ -357,8 +390,8 @@ impl Closed<'_> {
     pub(crate) fn take(&self) -> Batch {
         let mut batch = Batch::default();
         for shard in &self.changes.shards {
-            let mut shard = mem::take(&mut *shard.lock());
-            batch.names.append(&shard.names);
+            let mut shard = shard.lock();
+            batch.names.append(&mem::take(&mut shard.names));
             batch.nodes.append(&mut shard.nodes);
             batch.gone.append(&mut shard.gone);
         }

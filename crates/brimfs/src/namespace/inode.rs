@@ -7,6 +7,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use crate::base::clock;
 use crate::base::error::Fault;
 use crate::base::fork;
 use crate::base::lock_word::LockWord;
@@ -33,6 +34,11 @@ pub(crate) const HAS_FAR_TIMES: u16 = 1 << 13;
 
 /// The next commit looks at the node.
 pub(crate) const NOTED: u16 = 1 << 14;
+/// The file is among those of which content is written ahead.
+pub(crate) const AHEAD: u16 = 1 << 15;
+
+/// Content of more than so many bytes is written ahead of a commit.
+pub(crate) const AHEAD_OVER: u64 = 64 << 10;
 
 /// What kind of node this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -293,6 +299,35 @@ impl Inode {
     #[inline]
     pub(crate) fn write_quietly(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write()
+    }
+
+    /// To be called after each change of the content, of which there were `len` bytes from `offset` on: for the times,
+    /// the tier and the next commit.
+    #[inline]
+    pub(crate) fn content_changed(self: &Arc<Self>, state: &mut State, offset: u64, len: u64) {
+        state.content_changed(clock::wall_nanos());
+        self.track(state, offset, len);
+        self.note_content(state, len);
+    }
+
+    /// Notes that the next commit has so many bytes of content more to write.
+    #[inline]
+    pub(crate) fn note_content(self: &Arc<Self>, state: &mut State, len: u64) {
+        if let Some(changes) = &self.volume.changes {
+            self.note_content_in(changes, state, len);
+        }
+    }
+
+    fn note_content_in(self: &Arc<Self>, changes: &Changes, state: &mut State, len: u64) {
+        changes.note_pending(len);
+        let is_much = |content: &Content| content.len() > AHEAD_OVER;
+        if state.mode & AHEAD == 0
+            && self.number() != HIDDEN
+            && state.content().is_some_and(is_much)
+        {
+            state.mode |= AHEAD;
+            changes.note_ahead(self);
+        }
     }
 
     /// Has the next commit look at the node. Its state is locked, though perhaps not within the gate: then the change

@@ -7,6 +7,7 @@
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
 use crate::memory::chunk::CHUNK;
+use crate::memory::content::Content;
 use crate::memory::residence::NEVER_MAX;
 use crate::memory::small::Who;
 use crate::memory::tier::{
@@ -72,11 +73,14 @@ impl Inode {
         }
     }
 
-    /// As [`Inode::introduce`], for a file that was just made, if there is a tier.
+    /// As [`Inode::introduce`], for a file that was just made, if there is a tier; tells the next commit of its content.
     #[inline]
     pub(crate) fn introduce_new(self: &Arc<Self>) {
         if self.account().budget.is_tracking() {
-            self.introduce(&mut self.write_quietly());
+            let mut state = self.write_quietly();
+            self.introduce(&mut state);
+            let len = state.content().map_or(0, Content::len);
+            self.note_content(&mut state, len);
         }
     }
 

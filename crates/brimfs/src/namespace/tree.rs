@@ -86,8 +86,13 @@ pub(crate) fn link(
 
 /// Gives a node one more name.
 pub(crate) fn hard_link(place: &Place<'_>, name: &[u8], node: &Arc<Inode>) -> Result<(), Fault> {
+    if let Some(changes) = &node.volume().changes {
+        changes.check()?;
+    }
+    // The name and the number of names are one change.
+    let _pass = node.volume().changes.as_deref().map(Changes::enter);
     {
-        let mut state = node.change()?;
+        let mut state = node.write();
         if state.links == 0 {
             return Err(ErrorKind::NotFound.into());
         }

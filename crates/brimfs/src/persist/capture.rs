@@ -6,7 +6,7 @@
 
 use crate::base::error::Fault;
 use crate::base::sync::{Arc, Weak};
-use crate::cold::segment::{Extent, RECORD_MAX, ReadError, Record as Written, Store};
+use crate::cold::segment::{Extent, RECORD_MAX, ReadError, Store};
 use crate::journal::{self, Group, Node, NodeKind, Record, Time, Xattrs};
 use crate::memory::chunk::CHUNK;
 use crate::memory::tier::Identity;
@@ -18,13 +18,19 @@ use crate::namespace::times::Timestamp;
 use crate::namespace::volume::ROOT;
 
 use super::known::{Content, Known, Units};
+use super::staging::{Fresh, Staged, write};
 
 /// Content of a commit that has no more than this to write goes with its records, in bytes.
 const INLINE_BYTES: usize = 64 << 10;
 /// What is written of a chunk instead of all of it: at most so many pages of 4 KiB at once, and so many before all
 /// of it is written once more.
-const PATCH_PAGES: u32 = 64;
+pub(super) const PATCH_PAGES: u32 = 64;
 const PATCHES_MAX: u32 = 256;
+
+/// How much a commit copies aside before it writes though the gate is closed, in bytes, where so much may wait for it.
+pub(super) fn stage_bytes(pending_max: u64) -> u64 {
+    pending_max / 2
+}
 
 /// Where the bytes of a unit lie, or will.
 #[derive(Clone, Copy)]
@@ -70,23 +76,6 @@ struct Pending {
     generation: u64,
     len: u64,
     units: Vec<Unit>,
-}
-
-/// Bytes that are copied aside.
-struct Staged {
-    node: Weak<Inode>,
-    index: u64,
-    identity: Identity,
-    start: usize,
-    len: usize,
-}
-
-/// Bytes that were written, of a unit that may know them from now on.
-pub(super) struct Fresh {
-    pub(super) node: Weak<Inode>,
-    pub(super) index: u64,
-    pub(super) identity: Identity,
-    pub(super) extent: Extent,
 }
 
 /// What becomes of the known nodes if the commit succeeds.
@@ -424,34 +413,9 @@ impl<'a> Capture<'a> {
 
     /// Writes all that was copied aside. Nobody needs it to be durable yet.
     fn flush(&mut self) -> Result<(), Fault> {
-        let parts: Vec<[&[u8]; 1]> = self
-            .staged
-            .iter()
-            .map(|staged| [&self.buffer[staged.start..staged.start + staged.len]])
-            .collect();
-        let records: Vec<Written<'_>> = self
-            .staged
-            .iter()
-            .zip(&parts)
-            .map(|(staged, parts)| Written {
-                id: lasting_id(staged.identity),
-                parts,
-            })
-            .collect();
-        if records.is_empty() {
-            return Ok(());
-        }
-        let extents = self.mover.append_kept(self.segments, &records)?;
-        drop(records);
-        for (staged, extent) in self.staged.drain(..).zip(extents) {
-            self.held.push(extent);
-            self.fresh.push(Fresh {
-                node: staged.node,
-                index: staged.index,
-                identity: staged.identity,
-                extent,
-            });
-        }
+        let written = write(self.mover, self.segments, &self.buffer, &mut self.staged)?;
+        self.held.extend(written.iter().map(|fresh| fresh.extent));
+        self.fresh.extend(written);
         self.buffer.clear();
         Ok(())
     }

@@ -13,6 +13,7 @@
 //!
 //! Lock order: `core`; the gate; nodes; what lies below them.
 
+mod ahead;
 mod capture;
 mod check;
 mod checkpoint;
@@ -20,10 +21,12 @@ mod image;
 mod known;
 mod open;
 mod restore;
+mod staging;
 
 use std::fmt;
 use std::time::Duration;
 
+use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::fork;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,9 +42,10 @@ use crate::namespace::changes::{Batch, Changes, Commits};
 use crate::namespace::inode::{Inode, NOTED};
 use crate::namespace::volume::Volume;
 
-use capture::{Capture, Change, Fresh, Inlined};
+use capture::{Capture, Change, Inlined};
 use image::Image;
 use known::Known;
+use staging::Fresh;
 
 pub use check::{
     CheckProgress, CheckReport, CheckStep, Loss, Problem, RepairReport, check_directory,
@@ -194,6 +198,8 @@ impl Persistence {
         if core.writer.is_none() {
             return Err(ErrorKind::Closed.into());
         }
+        // What cannot be written now the commit will complain about.
+        drop(self.write_ahead());
         let closed = changes.close();
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let batch = closed.take();
@@ -202,7 +208,7 @@ impl Persistence {
             self.durable.store(number, Ordering::Release);
             return Ok(());
         }
-        let stage_bytes = changes.pending_max() as usize / 2;
+        let stage_bytes = capture::stage_bytes(changes.pending_max()) as usize;
         let mut capture = Capture::new(mover, &self.segments, &core.known, stage_bytes);
         let is_moved = core.inline_bytes > self.inline_max;
         let moved = match is_moved {
@@ -239,7 +245,7 @@ impl Persistence {
                 core.inline_bytes += inline_bytes;
                 core.appended += group.len();
                 self.settle(core, news);
-                for fresh in fresh {
+                for fresh in &fresh {
                     keep(mover, fresh);
                 }
                 Ok(())
@@ -373,6 +379,18 @@ impl Persistence {
         Ok(())
     }
 
+    /// Writes content ahead of a commit, and says whether so little is left that none is needed.
+    fn is_writing_ahead_enough(&self) -> bool {
+        self.write_ahead().is_ok()
+            && self
+                .changes()
+                .is_some_and(|changes| !changes.is_commit_due())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.core.lock().writer.is_none()
+    }
+
     fn wake_clerk(&self) {
         if let Some((thread, born)) = &*self.clerk.lock()
             && *born == fork::generation()
@@ -395,13 +413,13 @@ impl Persistence {
 }
 
 /// Has a unit know what was written of it, if it did not change since.
-fn keep(mover: &Mover, fresh: Fresh) {
+fn keep(mover: &Mover, fresh: &Fresh) {
     let Fresh {
-        node,
+        ref node,
         index,
         identity,
         extent,
-    } = fresh;
+    } = *fresh;
     let Some(node) = node.upgrade() else {
         return;
     };
@@ -432,10 +450,11 @@ fn keep(mover: &Mover, fresh: Fresh) {
     }
 }
 
-fn work(persistence: &Weak<Persistence>, nap: Duration) {
+fn work(persistence: &Weak<Persistence>, interval: Duration) {
+    let mut due = clock::monotonic().saturating_add(interval);
     loop {
         // Rests first: nobody asked for anything yet.
-        thread::park_timeout(nap);
+        thread::park_timeout(due.saturating_sub(clock::monotonic()));
         let Some(persistence) = persistence.upgrade() else {
             return;
         };
@@ -443,14 +462,14 @@ fn work(persistence: &Weak<Persistence>, nap: Duration) {
         if persistence.volume.born != fork::generation() {
             return;
         }
+        let is_commit_due = clock::monotonic() >= due || !persistence.is_writing_ahead_enough();
         // Who asks for durability hears of errors; the next round tries again.
-        let done = persistence
-            .commit()
-            .and_then(|()| persistence.checkpoint_if_due());
-        let is_over = persistence.core.lock().writer.is_none();
-        drop(persistence);
-        drop(done);
-        if is_over {
+        if is_commit_due {
+            drop(persistence.commit());
+            due = clock::monotonic().saturating_add(interval);
+        }
+        drop(persistence.checkpoint_if_due());
+        if persistence.is_closed() {
             return;
         }
     }

@@ -14,7 +14,7 @@ use crate::namespace::volume::{ROOT, Volume};
 
 use super::image::Image;
 use super::restore::{self, restore};
-use super::{Core, Durability, Persistence, checkpoint, corrupt};
+use super::{Core, Durability, Persistence, ahead, capture, checkpoint, corrupt};
 
 /// So much may wait for a commit, at most, in bytes; a small memory limit allows an eighth of it.
 const PENDING_MAX: u64 = 64 << 20;
@@ -100,9 +100,13 @@ pub(crate) fn open(
         }
     };
     let segments = Arc::new(segments?);
-    Mover::install_kept(tier, &budget, segments.clone())?;
     let memory_limit = budget.limit();
     let pending = PENDING_MAX.min(memory_limit / PENDING_SHARE);
+    let buffers = match read_only {
+        true => 0,
+        false => capture::stage_bytes(pending) + ahead::batch_bytes(pending),
+    };
+    Mover::install_kept(tier, &budget, segments.clone(), buffers)?;
     let (volume, root) = volume(Box::new(Changes::new(pending)))?;
     let persistence = Arc::new(Persistence {
         directory,

@@ -1,0 +1,132 @@
+//! Content that is written before a commit wants it: that of larger files, while everybody goes on changing things.
+//!
+//! What is written here is no part of any commit. The units know it as a copy of theirs, as they know what was spilled;
+//! the next commit finds it good, or writes what was changed since. So a commit has little to write itself, writers are
+//! held back by the disk and not by commits, and the gate is closed for as long as it takes to copy the rest aside.
+
+use crate::base::error::Fault;
+use crate::base::sync::{Arc, Weak};
+use crate::memory::chunk::CHUNK;
+use crate::memory::written::{Look, UnitLook};
+use crate::mover::Mover;
+use crate::namespace::inode::{AHEAD, AHEAD_OVER, Inode};
+
+use super::capture::PATCH_PAGES;
+use super::staging::{Staged, write};
+use super::{Persistence, keep};
+
+/// So much is copied aside before it is written, in bytes; or as much as a commit copies, if that is less.
+const BATCH_BYTES: u64 = 8 << 20;
+
+/// How much is copied aside before it is written, in bytes, where so much may wait for a commit.
+pub(super) fn batch_bytes(pending_max: u64) -> u64 {
+    BATCH_BYTES.min(pending_max / 2)
+}
+
+#[derive(Default)]
+struct Batch {
+    buffer: Vec<u8>,
+    staged: Vec<Staged>,
+}
+
+impl Persistence {
+    /// Writes what is there of the content of larger files without a good copy.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(super) fn write_ahead(&self) -> Result<(), Fault> {
+        let (Some(changes), Some(mover)) = (self.changes(), self.mover()) else {
+            return Ok(());
+        };
+        let mut batch = Batch::default();
+        let batch_bytes = batch_bytes(changes.pending_max()) as usize;
+        for node in changes.take_ahead() {
+            let mut next = Some(0);
+            while let Some(from) = next {
+                next = batch.look(&node, mover, from, batch_bytes)?;
+                if batch.buffer.len() >= batch_bytes {
+                    self.write_batch(mover, &mut batch)?;
+                }
+            }
+        }
+        self.write_batch(mover, &mut batch)
+    }
+
+    fn write_batch(&self, mover: &Mover, batch: &mut Batch) -> Result<(), Fault> {
+        let Batch { buffer, staged } = batch;
+        let written = write(mover, &self.segments, buffer, staged)?;
+        for fresh in written {
+            keep(mover, &fresh);
+            self.segments.release(fresh.extent);
+        }
+        if let Some(changes) = self.changes() {
+            changes.note_written(buffer.len() as u64);
+        }
+        buffer.clear();
+        Ok(())
+    }
+}
+
+impl Batch {
+    /// Copies units of a file aside, from number `from` on, until there are `enough` bytes. Says where to go on.
+    fn look(
+        &mut self,
+        node: &Weak<Inode>,
+        mover: &Mover,
+        from: u64,
+        enough: usize,
+    ) -> Result<Option<u64>, Fault> {
+        let Some(node) = node.upgrade() else {
+            return Ok(None);
+        };
+        let mut state = node.write_quietly();
+        state.mode &= !AHEAD;
+        let is_removed = state.links == 0;
+        let who = node.who(&state);
+        let Some(content) = state.content_mut().filter(|_| !is_removed) else {
+            return Ok(None);
+        };
+        let is_large = content.len() > CHUNK as u64;
+        let mut next = None;
+        content.look_written(&who, &mut |look| {
+            if let Look::Unit(unit) = look
+                && unit.index >= from
+                && next.is_none()
+                && is_worth_it(&unit, is_large, mover)
+            {
+                match self.buffer.len() < enough {
+                    true => self.stage(&node, &unit),
+                    false => next = Some(unit.index),
+                }
+            }
+            Ok(())
+        })?;
+        Ok(next)
+    }
+
+    fn stage(&mut self, node: &Arc<Inode>, unit: &UnitLook<'_>) {
+        let start = self.buffer.len();
+        if unit.bytes.append_to(&mut self.buffer) {
+            self.staged.push(Staged {
+                node: Arc::downgrade(node),
+                index: unit.index,
+                identity: unit.identity,
+                start,
+                len: unit.len,
+            });
+        }
+    }
+}
+
+/// Whether a unit has no good copy, and will be what it is for a while.
+fn is_worth_it(unit: &UnitLook<'_>, is_large: bool, mover: &Mover) -> bool {
+    // What ends within a chunk is likely to grow.
+    let is_growing = is_large && unit.len < CHUNK;
+    let is_kept = |slot| mover.copy_of(slot, unit.identity.version).is_some();
+    let has_copy =
+        unit.copy.is_some() || !unit.identity.is_chunk() && unit.slot.is_some_and(is_kept);
+    let goes_in_pages = unit
+        .patch
+        .is_some_and(|patch| patch.pages.count() <= PATCH_PAGES);
+    unit.len as u64 > AHEAD_OVER && !is_growing && !has_copy && !goes_in_pages
+}
