@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use brimfs::face::disk::Directory;
-use brimfs::face::journal::{Content, Extent, Extents, NodeKind, Record, Records};
+use brimfs::face::journal::{Content, Extent, Extents, Group, NodeKind, Record, Records};
 use brimfs::face::{check_directory, repair_directory};
 use brimfs_sim::medium::{Medium, Random};
 
@@ -134,7 +134,9 @@ fn records_that_make_no_sense_are_refused_or_repaired() {
                 extents: Extents::new(extents),
             }),
         });
-        let records: Vec<Record<'_>> = records.collect();
+        // Some of it cannot even be written down.
+        let is_record = |record: &Record<'_>| Group::new().push(record).is_ok();
+        let records: Vec<Record<'_>> = records.filter(is_record).collect();
         let medium = of_records(&records);
         let checked = check_directory(Arc::new(medium.clone()), &mut |_| {}).expect("checked");
         let opened = ROOMY.open(&medium.fork());

@@ -89,23 +89,18 @@ pub(crate) fn open(
     let live = restore::live(&image)?;
     let options = options(&tier, &*directory, budget.limit())?;
     let identity = identity.unwrap_or(Identity([0; 16])).0;
+    if !read_only && writer.is_none() {
+        // Segments that nothing refers to are removed next: nothing may come back that refers to them.
+        journal::make_durable(&*directory, &found)?;
+    }
     let segments = match read_only {
         true => Store::named_read_only(directory.clone(), options, identity, &live),
-        false => {
-            // This removes what nothing refers to, so nothing may come back that refers to it.
-            if writer.is_none() {
-                journal::make_durable(&*directory, &found)?;
-            }
-            Store::named(directory.clone(), options, identity, &live)
-        }
+        false => Store::named(directory.clone(), options, identity, &live),
     };
     let segments = Arc::new(segments?);
     let memory_limit = budget.limit();
     let pending = PENDING_MAX.min(memory_limit / PENDING_SHARE);
-    let buffers = match read_only {
-        true => 0,
-        false => capture::stage_bytes(pending) + ahead::batch_bytes(pending),
-    };
+    let buffers = buffer_bytes(read_only, pending);
     Mover::install_kept(tier, &budget, segments.clone(), buffers)?;
     let (volume, root) = volume(Box::new(Changes::new(pending)))?;
     let persistence = Arc::new(Persistence {
@@ -174,6 +169,14 @@ impl Persistence {
         }
         self.employ_clerk();
         Ok(())
+    }
+}
+
+/// What commits take of the memory limit.
+fn buffer_bytes(read_only: bool, pending: u64) -> u64 {
+    match read_only {
+        true => 0,
+        false => capture::stage_bytes(pending) + ahead::batch_bytes(pending),
     }
 }
 
