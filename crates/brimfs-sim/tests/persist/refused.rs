@@ -9,7 +9,7 @@ use brimfs_sim::medium::Medium;
 use super::repair::{life, opened, repair};
 use super::world::ROOMY;
 
-pub fn node(number: u64, kind: NodeKind) -> Record<'static> {
+fn node(number: u64, kind: NodeKind) -> Record<'static> {
     Record::Node(journal::Node {
         number,
         kind,
@@ -30,7 +30,7 @@ pub fn node(number: u64, kind: NodeKind) -> Record<'static> {
     })
 }
 
-pub fn entry(directory: u64, name: &'static str, child: u64) -> Record<'static> {
+fn entry(directory: u64, name: &'static str, child: u64) -> Record<'static> {
     let name = name.as_bytes();
     Record::Entry {
         directory,
@@ -40,7 +40,7 @@ pub fn entry(directory: u64, name: &'static str, child: u64) -> Record<'static> 
 }
 
 /// A store with these records beside the root's.
-pub fn of_records(records: &[Record<'_>]) -> Medium {
+fn of_records(records: &[Record<'_>]) -> Medium {
     struct Nothing;
     impl journal::Visitor for Nothing {
         fn restart(&mut self) {}
