@@ -3,7 +3,7 @@
 //! Parses arguments, calls the core, prints. Owns no logic of the filesystem.
 //!
 //! Exit codes: 0, done; 1, something could not be read or done, or is wrong with a store, and the
-//! output says what; 2, the arguments are wrong.
+//! output says what; 2, the arguments are wrong; 3 and 4, a store was repaired, without and with losses.
 
 mod cat;
 mod check;
@@ -57,8 +57,8 @@ fn main() -> ExitCode {
             for failure in &outcome.failures {
                 complain(failure);
             }
-            match outcome.failures.is_empty() && !outcome.is_wrong {
-                true => ExitCode::SUCCESS,
+            match outcome.failures.is_empty() {
+                true => ExitCode::from(outcome.code),
                 false => ExitCode::FAILURE,
             }
         }
@@ -86,15 +86,15 @@ fn complain(text: &str) {
 struct Outcome {
     /// For standard error, a line each; any makes the command fail.
     failures: Vec<String>,
-    /// The command did its work, and what it looked at is not as it should be.
-    is_wrong: bool,
+    /// The exit code, if there are no failures: 1 if what the command looked at is not as it should be.
+    code: u8,
 }
 
 impl Outcome {
     fn failed(error: impl ToString) -> Self {
         Outcome {
             failures: vec![error.to_string()],
-            is_wrong: false,
+            code: 0,
         }
     }
 }

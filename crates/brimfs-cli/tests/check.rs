@@ -70,7 +70,7 @@ fn one_damaged_byte_is_named_by_path_and_range() {
     );
     assert!(lines[0].starts_with(&expected), "{lines:?}");
     assert!(
-        lines[1].starts_with("1 problem found, 1 file or directory damaged."),
+        lines[1].starts_with("1 problem found, 1 file or directory damaged. There are "),
         "{lines:?}"
     );
     let report = report(&store);
@@ -141,18 +141,17 @@ fn a_segment_that_was_cut_loses_what_lay_behind() {
 }
 
 #[test]
-fn a_segment_that_is_gone_or_damaged_at_its_beginning_loses_its_files() {
+fn a_segment_that_is_gone_loses_its_files_and_one_with_a_damaged_header_does_not() {
     let store = Store::with(|fs| fs.write("/file", noise(3 * MIB, 2)).unwrap());
     let file = store.files("segment-").remove(0);
     Store::flip(&file, 20);
     let lines = found(&store);
     let expected = format!(
-        "/file: bytes 0 to {}: {}, offset 0: the header of the file fails its check",
-        3 * MIB - 1,
+        "{}, offset 0: the header of the file fails its check; nothing in it can be read before it is repaired",
         name(&file)
     );
     assert_eq!(lines[0], expected);
-    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].starts_with("1 problem found, 0 files or directories damaged."));
     std::fs::remove_file(&file).unwrap();
     let lines = found(&store);
     let expected = format!(
@@ -163,29 +162,171 @@ fn a_segment_that_is_gone_or_damaged_at_its_beginning_loses_its_files() {
     assert_eq!(lines[0], expected);
 }
 
-#[test]
-fn a_damaged_journal_is_named_with_file_and_place() {
+/// A store with a hole in its journal: what was committed before it, in it and behind it.
+fn with_a_hole() -> Store {
     let store = Store::with(|fs| {
-        fs.write("/a", "one").unwrap();
-        fs.sync().unwrap();
-        fs.write("/b", "two").unwrap();
-        fs.sync().unwrap();
-        fs.write("/c", "three").unwrap();
+        for (path, content) in [
+            ("/a", "one"),
+            ("/b", "two"),
+            ("/c", "three"),
+            ("/d", "four"),
+        ] {
+            fs.write(path, content).unwrap();
+            fs.sync().unwrap();
+        }
+        fs.write("/a", "five").unwrap();
     });
     let journal = store.files("journal-").remove(0);
-    // In the header of the second group: one comes after the header, each takes a block.
-    Store::flip(&journal, 2 * 4096 + 30);
+    // In the header of the third group: one comes after the header, each takes a block.
+    Store::flip(&journal, 3 * 4096 + 30);
+    store
+}
+
+#[test]
+fn behind_a_damaged_group_the_check_goes_on() {
+    let store = with_a_hole();
+    let journal = name(&store.files("journal-")[0]);
     let lines = found(&store);
-    assert_eq!(lines.len(), 2, "{lines:?}");
-    let expected = format!("{}: group 2 at offset 8192 is damaged", name(&journal));
-    assert!(lines[0].starts_with(&expected), "{lines:?}");
-    assert_eq!(
-        lines[1],
-        "The journal is damaged; nothing else could be checked."
-    );
+    let expected = [
+        format!("{journal}: group 3 at offset 12288 is damaged; "),
+        format!("group 3 is damaged or missing; the next whole one is group 4 in {journal} at offset 16384"),
+        "/a: a later state of it, as of group ".to_owned(),
+        "/c: a later state of it, as of group ".to_owned(),
+        "/d: a later state of it, as of group ".to_owned(),
+        "5 problems found, 3 files or directories damaged. Before the damage of the journal, as of group 2, there were 1 file".to_owned(),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, start) in lines.iter().zip(expected) {
+        assert!(line.starts_with(&start), "{lines:#?}");
+    }
     let report = report(&store);
-    assert_eq!(report["journal_lost"], true);
+    assert_eq!(report["journal_damaged"], true);
+    assert_eq!(report["journal_lost"], false);
     assert_eq!(report["sound"], false);
+}
+
+fn repaired(arguments: &[&str], code: i32) -> String {
+    let output = brimfs(&[&["check", "--repair"], arguments].concat());
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn repairing_a_sound_store_changes_nothing() {
+    let store = Store::usual();
+    let before = store.bytes();
+    let text = repaired(&[store.name()], 0);
+    assert_eq!(text, "Nothing is wrong; nothing was changed.\n");
+    // Who was the last to have it open is not asked for.
+    let without_lock = |bytes: Vec<(std::path::PathBuf, Vec<u8>)>| -> Vec<_> {
+        bytes
+            .into_iter()
+            .filter(|(path, _)| !path.ends_with("lock"))
+            .collect()
+    };
+    assert!(without_lock(store.bytes()) == without_lock(before));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let output = elsewhere.path().join("new");
+    repaired(&[store.name(), "--output", output.to_str().unwrap()], 0);
+}
+
+#[test]
+fn a_repair_saves_what_it_can_and_lists_the_rest() {
+    let store = Store::usual();
+    let large = noise(5 * MIB / 2, 1);
+    let (file, at) = store.find(&large[MIB + 40_000..MIB + 40_064]);
+    Store::flip(&file, at);
+    let text = repaired(&[store.name()], 4);
+    let lines: Vec<&str> = text.lines().collect();
+    let lost = format!(
+        "/docs/deep/large: it is damaged; lost are bytes {} to {}; now /lost+found/damaged/",
+        MIB + 32_768,
+        MIB + 49_151
+    );
+    assert!(lines[0].starts_with(&lost), "{text}");
+    assert!(
+        lines[1].starts_with(
+            "Repaired, with 1 loss; /lost+found has the list. Damaged files are kept in "
+        ),
+        "{text}"
+    );
+    assert_eq!(brimfs(&["check", store.name()]).status.code(), Some(0));
+    assert_eq!(
+        repaired(&[store.name()], 0),
+        "Nothing is wrong; nothing was changed.\n"
+    );
+    let list = common::said(&["cat", store.name(), "/lost+found/report-1.txt"]);
+    assert!(list.contains(lines[0]), "{list}");
+    let whole = common::said(&["cat", store.name(), "/docs/a.txt"]);
+    assert!(whole.starts_with("first line"), "{whole}");
+    let failed = brimfs(&["cat", store.name(), "/docs/deep/large"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(!store.files("damaged-1-segment-").is_empty());
+}
+
+#[test]
+fn a_damaged_header_is_repaired_without_a_loss() {
+    let store = Store::usual();
+    Store::flip(&store.files("segment-")[0], 20);
+    let text = repaired(&[store.name()], 3);
+    assert!(
+        text.starts_with("Repaired. Nothing was lost. Damaged files are kept in "),
+        "{text}"
+    );
+    assert_eq!(brimfs(&["check", store.name()]).status.code(), Some(0));
+}
+
+#[test]
+fn a_hole_in_the_journal_leaves_the_tree_before_it_and_later_files_beside_it() {
+    let store = with_a_hole();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let output = elsewhere.path().join("new");
+    let output = output.to_str().unwrap();
+    let before = store.bytes();
+    let text = repaired(&[store.name(), "--output", output], 4);
+    assert!(store.bytes() == before, "the damaged store is only read");
+    assert!(
+        text.contains(&format!("The new store is {output}.")),
+        "{text}"
+    );
+    let said = |path: &str| common::said(&["cat", output, path]);
+    assert_eq!(said("/a"), "one");
+    let later = |path: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{path}: ")))
+            .unwrap();
+        line.rsplit_once("now ").unwrap().1.to_owned()
+    };
+    assert_eq!(said(&later("/a")), "five");
+    assert_eq!(said(&later("/c")), "three");
+    assert_eq!(said(&later("/d")), "four");
+    let again = brimfs(&["check", "--repair", store.name(), "--output", output]);
+    assert_eq!(again.status.code(), Some(1));
+    let text = String::from_utf8(again.stderr).unwrap();
+    assert!(text.contains("the output is not empty"), "{text}");
+}
+
+#[test]
+fn who_writes_to_a_store_keeps_repairs_away() {
+    let store = Store::usual();
+    let fs = store.open();
+    let text = common::failure(&["check", "--repair", store.name()]);
+    assert!(
+        text.contains(&format!("process {}", std::process::id())),
+        "{text}"
+    );
+    drop(fs);
+    let text = common::failure(&["check", "--repair", "/nowhere/at all"]);
+    assert!(text.contains("/nowhere/at all"), "{text}");
+    let empty = tempfile::tempdir().unwrap();
+    let text = common::failure(&["check", "--repair", empty.path().to_str().unwrap()]);
+    assert!(
+        text.contains("there is no store in this directory"),
+        "{text}"
+    );
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
 }
 
 /// Whatever byte is hurt: a check that finds nothing is right, one that finds something too.

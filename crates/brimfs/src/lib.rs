@@ -52,7 +52,10 @@ pub use namespace::times::{FileTimes, Timestamp};
 pub use namespace::tree::RenameMode;
 pub use namespace::walk::{DirEntry, DirEntryRef, ReadDir, Walk, WalkEntry};
 pub use options::Builder;
-pub use persist::{CheckProgress, CheckReport, CheckStep, Durability, Problem, check_store};
+pub use persist::{
+    CheckProgress, CheckReport, CheckStep, Durability, Loss, Problem, RepairReport, check_store,
+    repair_store,
+};
 pub use policy::{PolicyKind, UnknownPolicy};
 
 /// What bindings and mounts stand on. Not part of the stable interface.
@@ -67,7 +70,7 @@ pub mod face {
     pub use crate::memory::budget::WeakBudget;
     pub use crate::memory::chunk::CHUNK;
     pub use crate::memory::foreign::{Foreign, ForeignVTable};
-    pub use crate::persist::check_directory;
+    pub use crate::persist::{check_directory, repair_directory};
 
     /// The eviction policies, for simulators.
     pub mod policy {

@@ -4,14 +4,18 @@
 //! fewer than the last acknowledged sync covered. Where the medium was damaged it is that, or an error.
 #![cfg(not(feature = "shuttle"))]
 
+mod arbitrary;
 mod compaction;
 mod crashes;
 mod damage;
 mod durable_calls;
 mod faults;
+mod fixtures;
 mod model;
 mod pressure;
+mod refused;
 mod reopen;
+mod repair;
 mod threads;
 mod tree;
 mod world;

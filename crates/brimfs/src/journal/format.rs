@@ -257,6 +257,14 @@ pub(super) struct FrameHeader {
     pub(super) payload: u32,
 }
 
+impl FrameHeader {
+    /// Where the payload of a frame at `offset` begins, and how long the frame is with its padding.
+    pub(super) fn payload_at(offset: u64, len: u64) -> (u64, u64) {
+        let start = FRAME_HEADER as u64;
+        (offset + start, (start + len).next_multiple_of(BLOCK))
+    }
+}
+
 /// The longest payload of a frame: one record goes into one frame.
 pub(super) const FRAME_BYTES_MAX: u64 = RECORD_BYTES_MAX + 16;
 
@@ -352,8 +360,19 @@ fn check_format(bytes: &[u8], magic: [u8; 8]) -> Result<(), BadHeader> {
         _ if !bytes.starts_with(&magic) => Err(BadHeader::Damaged),
         None | Some(0) => Err(BadHeader::Damaged),
         Some(FORMAT) => Ok(()),
+        // A header that would be whole as one of this format is one, and its number is damaged.
+        Some(_) if is_whole_as(bytes, FORMAT) => Err(BadHeader::Damaged),
         Some(other) => Err(BadHeader::Format(other)),
     }
+}
+
+fn is_whole_as(bytes: &[u8], format: u32) -> bool {
+    let Some(header) = bytes.get(..FILE_HEADER) else {
+        return false;
+    };
+    let mut header = header.to_vec();
+    header[8..12].copy_from_slice(&format.to_le_bytes());
+    u32_at(&header, FILE_HEADER - 4) == Some(crc32c::crc32c(&header[..FILE_HEADER - 4]))
 }
 
 /// The checksum at the end of a header.
@@ -504,6 +523,9 @@ mod tests {
         };
         let mut bytes = header.encode();
         bytes[8] = 2;
+        assert_eq!(FileHeader::decode(&bytes), Err(BadHeader::Damaged));
+        // Another format has another checksum, at least.
+        bytes[60] ^= 1;
         assert_eq!(FileHeader::decode(&bytes), Err(BadHeader::Format(2)));
         bytes[8] = 0;
         assert_eq!(FileHeader::decode(&bytes), Err(BadHeader::Damaged));

@@ -12,6 +12,7 @@ mod format;
 mod group;
 mod record;
 mod recovery;
+mod salvage;
 mod scan;
 mod writer;
 
@@ -27,7 +28,8 @@ pub use record::{
     RecordError, Records, Segment, Time, XattrIter, Xattrs,
 };
 pub use recovery::{Recovered, Visitor, recover};
-pub use writer::{Options, Writer};
+pub use salvage::{Piece, Salvaged, salvage};
+pub use writer::{Options, Writer, make_durable};
 
 /// An error of the disk, with what was being done to which file.
 #[cold]

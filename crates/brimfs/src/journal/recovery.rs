@@ -55,6 +55,35 @@ pub struct Recovered {
     pub(super) next_file: u64,
 }
 
+impl Recovered {
+    /// A place behind everything that there is, for a journal that goes on in spite of damage: nothing that is
+    /// there is counted on, and no file of it is changed. It counts when there is a checkpoint behind its first group.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorKind::Io) where the disk fails.
+    pub fn behind_all(
+        directory: &dyn Directory,
+        identity: Identity,
+        last_group: u64,
+    ) -> Result<Self, Fault> {
+        let listing = Listing::read(directory)?;
+        let last = |numbers: &[u64]| numbers.last().copied().unwrap_or(0);
+        Ok(Recovered {
+            identity: Some(identity),
+            tail: Position {
+                group: last_group.max(last(&listing.checkpoints)),
+                ..Position::GENESIS
+            },
+            checkpoint: None,
+            groups: 0,
+            closed: false,
+            strays: Vec::new(),
+            last_file: None,
+            next_file: last(&listing.journals) + 1,
+        })
+    }
+}
+
 /// Gives the state of a store to `visitor`. Changes nothing, so that a read-only medium will do.
 ///
 /// O(bytes of the newest checkpoint and of the journal behind it). Memory: the longest group.
@@ -113,14 +142,14 @@ pub fn recover(directory: &dyn Directory, visitor: &mut dyn Visitor) -> Result<R
 }
 
 /// What lies in the directory, in order.
-struct Listing {
-    journals: Vec<u64>,
-    checkpoints: Vec<u64>,
+pub(super) struct Listing {
+    pub(super) journals: Vec<u64>,
+    pub(super) checkpoints: Vec<u64>,
     unfinished_checkpoint: bool,
 }
 
 impl Listing {
-    fn read(directory: &dyn Directory) -> Result<Self, Fault> {
+    pub(super) fn read(directory: &dyn Directory) -> Result<Self, Fault> {
         let listed = directory.list();
         let names = listed.map_err(|error| context("listing", "the store", error))?;
         let numbers = |number: fn(&str) -> Option<u64>| {

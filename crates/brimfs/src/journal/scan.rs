@@ -45,6 +45,24 @@ impl Scanner {
         Ok(Some(&self.buffer[at..at + BLOCK as usize]))
     }
 
+    /// How long the file is, in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// As [`Scanner::block`], where the medium may fail: what cannot be read is nothing, and hides no neighbour.
+    pub(super) fn block_or_none(&mut self, offset: u64) -> Option<&[u8]> {
+        if offset >= self.len {
+            return None;
+        }
+        if self.load(offset).is_err() {
+            let one = &mut self.buffer[..BLOCK as usize];
+            read_full(&*self.file, offset, one).ok()?;
+            (self.start, self.filled) = (offset, BLOCK);
+        }
+        self.block(offset).ok().flatten()
+    }
+
     /// Reads `len` bytes from any `offset` on into `into`, which is emptied before. False if the file
     /// ends before; nothing is allocated for them then.
     pub(super) fn read(&mut self, offset: u64, len: u64, into: &mut Vec<u8>) -> io::Result<bool> {

@@ -405,6 +405,17 @@ fn create(directory: &dyn Directory, number: u64) -> Result<Box<dyn DiskFile>, F
     created.map_err(|error| context("creating", &name, error))
 }
 
+/// Makes durable what was recovered: what a process that died has left in the page cache was recovered too.
+///
+/// # Errors
+/// [`Io`](ErrorKind::Io) where the disk fails.
+pub fn make_durable(directory: &dyn Directory, found: &Recovered) -> Result<(), Fault> {
+    match found.last_file {
+        Some(last) => open_durable(directory, last).map(drop),
+        None => Ok(()),
+    }
+}
+
 fn open_durable(directory: &dyn Directory, number: u64) -> Result<Box<dyn DiskFile>, Fault> {
     let name = journal_name(number);
     let synced = directory

@@ -48,7 +48,10 @@ use image::Image;
 use known::Known;
 use staging::Fresh;
 
-pub use check::{CheckProgress, CheckReport, CheckStep, Problem, check_directory, check_store};
+pub use check::{
+    CheckProgress, CheckReport, CheckStep, Loss, Problem, RepairReport, check_directory,
+    check_store, repair_directory, repair_store,
+};
 pub(crate) use open::{Plan, open};
 
 /// A checkpoint is written when the groups since the last one are more than this, and more than that

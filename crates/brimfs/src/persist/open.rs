@@ -14,7 +14,7 @@ use crate::namespace::volume::{ROOT, Volume};
 
 use super::image::Image;
 use super::restore::{self, restore};
-use super::{Core, Durability, Persistence, ahead, capture, checkpoint};
+use super::{Core, Durability, Persistence, ahead, capture, checkpoint, corrupt};
 
 /// So much may wait for a commit, at most, in bytes; a small memory limit allows an eighth of it.
 const PENDING_MAX: u64 = 64 << 20;
@@ -23,9 +23,13 @@ const PENDING_SHARE: u64 = 8;
 const INLINE_MAX: u64 = 64 << 20;
 const INLINE_SHARE: u64 = 4;
 /// Segments of this size can be given back soon, in bytes.
-const SEGMENT_BYTES: u64 = 64 << 20;
+pub(super) const SEGMENT_BYTES: u64 = 64 << 20;
 /// A journal that has more groups than this is read once more only, when it is opened.
 const GROUPS_MAX: u64 = 256;
+
+/// How a file begins that says that a repair is not finished.
+pub(super) const REPAIR_PREFIX: &str = "repair-";
+const SEGMENT_PREFIX: &str = "segment-";
 
 /// What a persistent filesystem is opened with, beside the settings of any filesystem.
 pub(crate) struct Plan {
@@ -68,31 +72,35 @@ pub(crate) fn open(
         let text = "there is no store in this directory";
         return Err(Fault::text(ErrorKind::NotFound, text));
     }
-    let writer = match read_only {
-        true => None,
-        false => Some(writer(&directory, &found)?),
-    };
-    if let Some(writer) = &writer
-        && found.groups > GROUPS_MAX
-    {
-        checkpoint::write(&image, &directory, writer)?;
+    if !read_only {
+        check_writable(&*directory, &found)?;
+    }
+    // Whoever writes leaves a file behind, and what is there may still turn out to be damaged or too much.
+    let is_new = found.identity.is_none();
+    let mut writer = None;
+    if !read_only && (is_new || found.groups > GROUPS_MAX) {
+        let begun = begin_writing(&directory, &found)?;
+        if !is_new {
+            checkpoint::write(&image, &directory, &begun)?;
+        }
+        writer = Some(begun);
     }
     let identity = found.identity.or(writer.as_ref().map(Writer::identity));
     let live = restore::live(&image)?;
     let options = options(&tier, &*directory, budget.limit())?;
     let identity = identity.unwrap_or(Identity([0; 16])).0;
+    if !read_only && writer.is_none() {
+        // Segments that nothing refers to are removed next: nothing may come back that refers to them.
+        journal::make_durable(&*directory, &found)?;
+    }
     let segments = match read_only {
         true => Store::named_read_only(directory.clone(), options, identity, &live),
-        // What was recovered is durable by now, as this has to be told.
         false => Store::named(directory.clone(), options, identity, &live),
     };
     let segments = Arc::new(segments?);
     let memory_limit = budget.limit();
     let pending = PENDING_MAX.min(memory_limit / PENDING_SHARE);
-    let buffers = match read_only {
-        true => 0,
-        false => capture::stage_bytes(pending) + ahead::batch_bytes(pending),
-    };
+    let buffers = buffer_bytes(read_only, pending);
     Mover::install_kept(tier, &budget, segments.clone(), buffers)?;
     let (volume, root) = volume(Box::new(Changes::new(pending)))?;
     let persistence = Arc::new(Persistence {
@@ -102,7 +110,7 @@ pub(crate) fn open(
         durability,
         read_only,
         inline_max: INLINE_MAX.min(memory_limit / INLINE_SHARE),
-        core: Mutex::new(Core::new(writer)),
+        core: Mutex::new(Core::new(None)),
         begun: AtomicU64::new(0),
         durable: AtomicU64::new(0),
         problem: Mutex::new(None),
@@ -112,6 +120,10 @@ pub(crate) fn open(
         lock: Mutex::new(Some(lock)),
     });
     persistence.load(image, live, &root)?;
+    if !read_only && writer.is_none() {
+        writer = Some(begin_writing(&persistence.directory, &found)?);
+    }
+    persistence.core.lock().writer = writer;
     persistence.begin(&root)?;
     Ok((root, persistence))
 }
@@ -167,7 +179,37 @@ impl Persistence {
     }
 }
 
-fn writer(directory: &Arc<dyn Directory>, found: &Recovered) -> Result<Writer, Fault> {
+/// What commits take of the memory limit.
+fn buffer_bytes(read_only: bool, pending: u64) -> u64 {
+    match read_only {
+        true => 0,
+        false => capture::stage_bytes(pending) + ahead::batch_bytes(pending),
+    }
+}
+
+/// Refuses to write where that could remove what a repair saves.
+fn check_writable(directory: &dyn Directory, found: &Recovered) -> Result<(), Fault> {
+    let names = directory.list().map_err(Fault::disk)?;
+    let has = |prefix: &str| {
+        let mut plain = names.iter().filter_map(|name| name.to_str());
+        plain
+            .find(|name| name.starts_with(prefix))
+            .map(str::to_owned)
+    };
+    if let Some(marker) = has(REPAIR_PREFIX) {
+        return Err(corrupt(format!(
+            "a repair was interrupted ({marker} says so): run it again, it goes on"
+        )));
+    }
+    match has(SEGMENT_PREFIX) {
+        Some(segment) if found.identity.is_none() => Err(corrupt(format!(
+            "there is content ({segment}) and no journal"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn begin_writing(directory: &Arc<dyn Directory>, found: &Recovered) -> Result<Writer, Fault> {
     let options = journal::Options::default();
     match found.identity {
         Some(_) => Writer::open(directory.clone(), found, options),

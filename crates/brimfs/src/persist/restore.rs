@@ -135,17 +135,13 @@ pub(super) fn restore(
         };
         tree.known.replace(number, content, &mut Vec::new());
     }
-    if let Some(number) = image
-        .directories
-        .keys()
-        .find(|number| !tree.known.contains(**number))
-        && !image.nodes.contains_key(number)
-    {
-        return Err(corrupt(format!(
-            "directory {number} has names and is not there"
-        )));
+    // A directory that is removed is empty, so what is left has lost the name that led to it.
+    match image.directories.keys().min() {
+        Some(number) => Err(corrupt(format!(
+            "directory {number} has names in it, and no path leads to it or it is none"
+        ))),
+        None => Ok(tree),
     }
-    Ok(tree)
 }
 
 struct Builder<'a> {

@@ -59,6 +59,8 @@ impl Block {
         match u32::from_le_bytes(self.array(8)) {
             FORMAT => {}
             0 => return Err(BadHeader::Damaged),
+            // A header that would be whole as one of this format is one, and its number is damaged.
+            _ if self.is_whole_as(FORMAT) => return Err(BadHeader::Damaged),
             other => return Err(BadHeader::Format(other)),
         }
         let (its_identity, its_serial) = (self.array(16), u64::from_le_bytes(self.array(32)));
@@ -74,9 +76,20 @@ impl Block {
         Ok(())
     }
 
+    fn is_whole_as(&self, format: u32) -> bool {
+        let mut block = self.clone();
+        block.0[8..12].copy_from_slice(&format.to_le_bytes());
+        crc32c::crc32c(&block.0[..CHECKSUM]) == u32::from_le_bytes(block.array(CHECKSUM))
+    }
+
     fn array<const LEN: usize>(&self, at: usize) -> [u8; LEN] {
         std::array::from_fn(|byte| self.0[at + byte])
     }
+}
+
+/// The first block of a segment's file.
+pub(crate) fn file_header(identity: &[u8; 16], serial: u32) -> Box<[u8; ALIGNMENT]> {
+    Box::new(Block::header(identity, u64::from(serial)).0)
 }
 
 /// Name of a segment's file.
@@ -85,7 +98,7 @@ pub(super) fn file_name(serial: u32) -> String {
 }
 
 /// The serial number in the name of a segment's file; nothing for what this store never makes.
-pub(super) fn serial_of(name: &str) -> Option<u32> {
+pub(crate) fn serial_of(name: &str) -> Option<u32> {
     let serial = u32::from_str_radix(name.strip_prefix(PREFIX)?, 16).ok()?;
     (serial <= SERIAL_MAX && file_name(serial) == name).then_some(serial)
 }
@@ -119,6 +132,9 @@ mod tests {
     fn another_format_is_told_from_damage() {
         let mut block = Block::header(&IDENTITY, 7);
         block.0[8] = 2;
+        assert_eq!(block.check(&IDENTITY, 7), Err(BadHeader::Damaged));
+        // Another format has another checksum, at least.
+        block.0[CHECKSUM] ^= 1;
         assert_eq!(block.check(&IDENTITY, 7), Err(BadHeader::Format(2)));
         block.0[8] = 0;
         assert_eq!(block.check(&IDENTITY, 7), Err(BadHeader::Damaged));

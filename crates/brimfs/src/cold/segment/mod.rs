@@ -38,6 +38,7 @@ use crate::base::sync::{Arc, Mutex, RwLock};
 use crate::io::directory::Directory;
 use crate::io::disk::Disk;
 
+pub(crate) use file_header::{file_header, serial_of};
 pub use format::{BLOCK, Extent, Id, RECORD_MAX, SEGMENT_BYTES_MAX};
 pub use options::{
     Compacted, Compression, Footprint, Options, Protection, SEGMENT_BYTES_MIN, StoreStats,

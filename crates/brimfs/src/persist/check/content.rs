@@ -1,5 +1,6 @@
 //! Whether content lies where records say, and is what was written there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::base::error::{ErrorKind, Fault};
@@ -12,28 +13,38 @@ use crate::journal::{Identity, NodeKind};
 use super::super::image::{Image, Node};
 use super::super::restore::{Placed, extent_of, place};
 use super::Progress;
+use super::mended::Mended;
 use super::report::{CheckProgress, CheckReport, CheckStep, Problem};
 use super::tree::Places;
 
 /// So much is read at once, in bytes.
-const BATCH: usize = 8 << 20;
-/// More than a store can have: a check writes nothing.
-const DISK_LIMIT: u64 = 1 << 60;
+pub(super) const BATCH: usize = 8 << 20;
+/// More than a store can have.
+pub(super) const DISK_LIMIT: u64 = 1 << 60;
 
 /// A part of a file, and the record that holds it.
 #[derive(Clone, Copy)]
 pub(super) struct Piece {
-    node: u64,
+    pub(super) node: u64,
     /// Where it begins in the file, in bytes.
-    offset: u64,
+    pub(super) offset: u64,
     /// How much of the record the file has, in bytes. None of it if the file ends before.
-    len: u64,
-    extent: Extent,
-    id: Id,
+    pub(super) len: u64,
+    pub(super) extent: Extent,
+    pub(super) id: Id,
+}
+
+/// What of content is lost.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// Of nodes that have content which can lie nowhere, in bytes of the file.
+    pub(super) nowhere: BTreeMap<u64, Vec<Range<u64>>>,
+    /// Numbers of segments in which anything is wrong.
+    pub(super) segments: BTreeSet<u64>,
 }
 
 impl Piece {
-    fn serial(&self) -> u64 {
+    pub(super) fn serial(&self) -> u64 {
         self.extent.to_parts().0
     }
 
@@ -73,10 +84,15 @@ pub(super) fn pieces(
     image: &Image,
     places: &Places<'_>,
     problems: &mut Vec<Problem>,
+    lost: &mut Lost,
 ) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for (number, node) in &image.nodes {
-        let mut bad = |range, text| problems.push(problem(places, *number, range, text));
+        let mut bad = |range: Option<Range<u64>>, text| {
+            let ranges = lost.nowhere.entry(*number).or_default();
+            ranges.extend(range.clone());
+            problems.push(problem(places, *number, range, text));
+        };
         match node.about.as_ref().map(|about| (about.kind, about.len)) {
             Some((NodeKind::File, len)) => pieces_of(*number, node, len, &mut pieces, &mut bad),
             // Nobody sees its content, but opening wants to find it.
@@ -89,7 +105,12 @@ pub(super) fn pieces(
     pieces
 }
 
-fn problem(places: &Places<'_>, node: u64, range: Option<Range<u64>>, text: String) -> Problem {
+pub(super) fn problem(
+    places: &Places<'_>,
+    node: u64,
+    range: Option<Range<u64>>,
+    text: String,
+) -> Problem {
     Problem {
         paths: places.paths(node),
         ino: Some(node),
@@ -140,7 +161,7 @@ fn pieces_of(
     }
 }
 
-/// Reads all content, segment by segment, and says what of which file is lost.
+/// Reads all content, segment by segment, and says what of which file is wrong.
 pub(super) fn verify<'a>(
     directory: &'a Arc<dyn Directory>,
     identity: Identity,
@@ -148,11 +169,15 @@ pub(super) fn verify<'a>(
     places: &'a Places<'_>,
     progress: Progress<'a>,
     report: &mut CheckReport,
+    lost: &mut Lost,
 ) -> Vec<Problem> {
     let mut reader = Reader {
-        directory,
-        identity,
+        source: Source {
+            directory,
+            identity,
+        },
         places,
+        lost,
         progress,
         at: CheckProgress {
             step: CheckStep::Content,
@@ -171,7 +196,7 @@ pub(super) fn verify<'a>(
 }
 
 /// The parts of files that each record holds.
-fn records(pieces: &[Piece]) -> impl Iterator<Item = &[Piece]> {
+pub(super) fn records(pieces: &[Piece]) -> impl Iterator<Item = &[Piece]> {
     pieces.chunk_by(Piece::is_same_record)
 }
 
@@ -188,10 +213,32 @@ fn file_name(serial: u64) -> String {
     format!("segment-{serial:016x}")
 }
 
+/// Where content is read from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) directory: &'a Arc<dyn Directory>,
+    pub(super) identity: Identity,
+}
+
+impl Source<'_> {
+    /// Opens the segments of some records, as the filesystem does or whatever their headers say.
+    pub(super) fn open(self, records: &[&[Piece]], is_mended: bool) -> Result<Store, Fault> {
+        let mut options = Options::new("", DISK_LIMIT);
+        options.protection = Protection::Checksummed;
+        let pieces = records.iter().copied().flatten();
+        let live: Vec<Extent> = pieces.map(|piece| piece.extent).collect();
+        let directory: Arc<dyn Directory> = match is_mended {
+            true => Arc::new(Mended::new(self.directory.clone(), self.identity)),
+            false => self.directory.clone(),
+        };
+        Store::named_read_only(directory, options, self.identity.0, &live)
+    }
+}
+
 struct Reader<'a, 'p> {
-    directory: &'a Arc<dyn Directory>,
-    identity: Identity,
+    source: Source<'a>,
     places: &'a Places<'p>,
+    lost: &'a mut Lost,
     progress: Progress<'a>,
     at: CheckProgress,
     verified: u64,
@@ -230,8 +277,8 @@ impl Reader<'_, '_> {
 
     /// Where a segment ends, in bytes, or why that is not known.
     fn end_of(&self, name: &str) -> Result<u64, String> {
-        let len = self
-            .directory
+        let directory = self.source.directory;
+        let len = directory
             .open(name, Access::Read)
             .and_then(|file| file.len());
         match len {
@@ -290,6 +337,13 @@ impl Reader<'_, '_> {
             Ok(store) => return Some(store),
             Err(fault) => fault.says(),
         };
+        // Damage of the header hides nothing that lies behind it.
+        if let Ok(store) = self.source.open(&all, true) {
+            self.lost.segments.insert(first[0].serial());
+            let text = format!("{failed}; nothing in it can be read before it is repaired");
+            self.problems.push(Problem::of_store(text));
+            return Some(store);
+        }
         // Either the file is wrong, which every record finds, or some of the records.
         let alone = [first, last].map(|record| self.store(&[record]).err());
         let texts = alone.map(|fault| fault.map(|fault| fault.says()));
@@ -317,11 +371,7 @@ impl Reader<'_, '_> {
     }
 
     fn store(&self, records: &[&[Piece]]) -> Result<Store, Fault> {
-        let mut options = Options::new("", DISK_LIMIT);
-        options.protection = Protection::Checksummed;
-        let pieces = records.iter().copied().flatten();
-        let live: Vec<Extent> = pieces.map(|piece| piece.extent).collect();
-        Store::named_read_only(self.directory.clone(), options, self.identity.0, &live)
+        self.source.open(records, false)
     }
 
     fn read(&mut self, store: &Store, name: &str, batch: &[&[Piece]]) {
@@ -390,6 +440,7 @@ impl Reader<'_, '_> {
 
     /// A range of a record is lost to all files that have it.
     fn lose_range(&mut self, record: &[Piece], range: &Range<u64>, text: &str) {
+        self.lost.segments.insert(record[0].serial());
         for piece in record {
             let end = range.end.min(piece.len);
             let seen = range.start < end;

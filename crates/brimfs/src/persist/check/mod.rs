@@ -5,13 +5,17 @@
 //! no other. It judges records by the rules of `restore` and content by the segment store's own reading.
 
 mod content;
+mod mended;
+mod repair;
 mod report;
+mod salvage;
 mod tree;
 
 use std::path::Path;
 
 use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::sync::Arc;
+use crate::cold::segment::serial_of;
 use crate::io::directory::{Directory, Sharing};
 use crate::io::real_directory::{Opening, RealDirectory};
 use crate::journal::{FORMAT, Identity, NodeKind, Recovered, recover};
@@ -19,8 +23,11 @@ use crate::journal::{FORMAT, Identity, NodeKind, Recovered, recover};
 use super::image::Image;
 use super::open::refused;
 
+pub use repair::{Loss, RepairReport, repair_directory, repair_store};
 pub use report::{CheckProgress, CheckReport, CheckStep, Problem};
 
+use content::Lost;
+use salvage::Gathered;
 use tree::Places;
 
 /// Is told how far a check is, often.
@@ -29,8 +36,8 @@ pub type Progress<'a> = &'a mut dyn FnMut(CheckProgress);
 /// Verifies all that is in a store: that the journal is whole, that its records fit together, and every block of
 /// content. Changes nothing: a read-only medium will do, and others may read the store meanwhile.
 ///
-/// What is wrong with the store is in the report, however much it is. Where the journal itself is damaged nothing else
-/// can be judged, and the report has that one problem.
+/// What is wrong with the store is in the report, however much it is. Where the journal itself is damaged, what is judged
+/// is the last state before the damage, and the report has what is known of later ones.
 ///
 /// O(bytes of the store). Memory: what the journal says, some hundred bytes a file, and 12 MiB.
 ///
@@ -53,15 +60,17 @@ pub type Progress<'a> = &'a mut dyn FnMut(CheckProgress);
 /// directory cannot be read.
 pub fn check_store(directory: impl AsRef<Path>, progress: Progress<'_>) -> Result<CheckReport> {
     let path = directory.as_ref();
-    let opened = RealDirectory::open(path, Opening::ReadOnly).map_err(|error| {
-        match error.kind() == std::io::ErrorKind::NotFound {
-            true => ErrorKind::NotFound.into(),
-            false => Fault::disk(error),
-        }
-    });
-    opened
-        .and_then(|directory| check_directory(Arc::new(directory), progress))
+    open(path, Opening::ReadOnly)
+        .and_then(|directory| check_directory(directory, progress))
         .map_err(|fault| fault.at("check the store", path.as_os_str().as_encoded_bytes()))
+}
+
+fn open(path: &Path, opening: Opening) -> Result<Arc<dyn Directory>, Fault> {
+    let opened = RealDirectory::open(path, opening).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::NotFound.into(),
+        _ => Fault::disk(error),
+    })?;
+    Ok(Arc::new(opened))
 }
 
 /// As [`check_store`], in a directory that need not be the host's.
@@ -75,37 +84,170 @@ pub fn check_directory(
     let _lock = directory.lock(Sharing::Shared).map_err(refused)?;
     let mut report = CheckReport::new(FORMAT);
     progress(CheckProgress::at(CheckStep::Journal));
+    let Some(read) = read_journal(&*directory, &mut report)? else {
+        return Ok(report);
+    };
+    judge(&directory, &read, progress, &mut report);
+    Ok(report)
+}
+
+/// What a journal says, and whose it is.
+struct Read {
+    gathered: Gathered,
+    identity: Identity,
+    /// The greatest number of a group that there is.
+    last_group: u64,
+    /// What recovery found, if the journal is whole.
+    found: Option<Recovered>,
+}
+
+/// Reads the journal, as far as that is possible; nothing if it says nothing at all, which the report has.
+///
+/// # Errors
+/// Where there is no store, or another format.
+fn read_journal(
+    directory: &dyn Directory,
+    report: &mut CheckReport,
+) -> Result<Option<Read>, Fault> {
     let mut image = Image::default();
-    let found = match recover(&*directory, &mut image) {
-        Ok(found) => found,
-        Err(fault) if is_damage(&fault) => {
-            report.journal_lost = true;
-            report.problems.push(Problem::of_store(fault.says()));
-            return Ok(report);
+    match recover(directory, &mut image) {
+        Ok(found) => {
+            let Some(identity) = found.identity else {
+                return match list(directory)?.iter().any(|name| is_content(name)) {
+                    true => Ok(nothing_said(
+                        report,
+                        "there is content and no journal".into(),
+                    )),
+                    false => Err(no_store()),
+                };
+            };
+            look_at_journal(directory, &found, report)?;
+            Ok(Some(Read {
+                gathered: Gathered::of(image),
+                identity,
+                last_group: found.tail.group,
+                found: Some(found),
+            }))
         }
-        Err(fault) => return Err(fault),
-    };
+        Err(fault) if is_damage(&fault) => read_damaged(directory, &fault, report),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn read_damaged(
+    directory: &dyn Directory,
+    fault: &Fault,
+    report: &mut CheckReport,
+) -> Result<Option<Read>, Fault> {
+    report.journal_damaged = true;
+    let (gathered, found) = salvage::salvage(directory)?;
     let Some(identity) = found.identity else {
-        let text = "there is no store in this directory";
-        return Err(Fault::text(ErrorKind::NotFound, text));
+        return Ok(nothing_said(report, fault.says()));
     };
-    look_at_journal(&*directory, &found, &mut report)?;
-    progress(CheckProgress::at(CheckStep::Records));
-    let mut problems = Vec::new();
-    let places = Places::of(&image, &mut problems);
-    let pieces = content::pieces(&image, &places, &mut problems);
-    count(&image, &places, &mut report);
-    let lost = content::verify(
-        &directory,
+    report.identity = identity.0;
+    report.groups = found.group;
+    let mut texts = vec![fault.says()];
+    texts.extend(
+        found
+            .damage
+            .into_iter()
+            .filter(|text| *text != fault.says()),
+    );
+    report
+        .problems
+        .extend(texts.into_iter().map(Problem::of_store));
+    Ok(Some(Read {
+        gathered,
         identity,
+        last_group: found.last_group,
+        found: None,
+    }))
+}
+
+fn nothing_said(report: &mut CheckReport, text: String) -> Option<Read> {
+    report.journal_damaged = true;
+    report.journal_lost = true;
+    report.problems.push(Problem::of_store(text));
+    None
+}
+
+fn no_store() -> Fault {
+    Fault::text(ErrorKind::NotFound, "there is no store in this directory")
+}
+
+fn list(directory: &dyn Directory) -> Result<Vec<String>, Fault> {
+    let mut names: Vec<String> = directory
+        .list()
+        .map_err(Fault::disk)?
+        .into_iter()
+        .filter_map(|name| name.into_string().ok())
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn is_content(name: &str) -> bool {
+    serial_of(name).is_some()
+}
+
+/// Judges what was read, and says what of content is lost.
+fn judge(
+    directory: &Arc<dyn Directory>,
+    read: &Read,
+    progress: Progress<'_>,
+    report: &mut CheckReport,
+) -> Lost {
+    progress(CheckProgress::at(CheckStep::Records));
+    let gathered = &read.gathered;
+    let image = &gathered.image;
+    let (mut problems, mut lost) = (Vec::new(), Lost::default());
+    let places = Places::of(image, &mut problems);
+    let pieces = content::pieces(image, &places, &mut problems, &mut lost);
+    count(image, &places, report);
+    problems.extend(doubts(gathered, &places));
+    problems.extend(content::verify(
+        directory,
+        read.identity,
         &pieces,
         &places,
         progress,
-        &mut report,
-    );
-    problems.extend(lost);
+        report,
+        &mut lost,
+    ));
     report.conclude(problems);
-    Ok(report)
+    lost
+}
+
+/// What damage of the journal means for files.
+fn doubts(gathered: &Gathered, places: &Places<'_>) -> Vec<Problem> {
+    let suspects = gathered.suspects.iter().map(|number| {
+        let text =
+            "a part of what the checkpoint says of it is damaged; what is left may not be all";
+        content::problem(places, *number, None, text.to_owned())
+    });
+    let versions = gathered.versions.iter().map(|(number, version)| {
+        let text = format!(
+            "a later state of it, as of group {}, lies behind the damage of the journal",
+            version.group
+        );
+        let mut problem = content::problem(places, *number, None, text);
+        if problem.paths.is_empty() {
+            problem.paths.extend(later_path(gathered, places, *number));
+        }
+        problem
+    });
+    suspects.chain(versions).collect()
+}
+
+/// The name that a node got behind the damage, in a directory that was there before.
+fn later_path(gathered: &Gathered, places: &Places<'_>, number: u64) -> Option<Vec<u8>> {
+    let (directory, name) = gathered.later_names.get(&number)?;
+    let mut path = places.paths(*directory).into_iter().next()?;
+    if path != b"/" {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    Some(path)
 }
 
 /// Whether an error is a finding, and no reason why nothing can be found.
@@ -123,9 +265,7 @@ fn look_at_journal(
     report.groups = found.tail.group;
     report.was_closed = found.closed;
     let taken = found.checkpoint.map_or(0, |position| position.group);
-    let mut names: Vec<_> = directory.list().map_err(Fault::disk)?;
-    names.sort_unstable();
-    for name in names.iter().filter_map(|name| name.to_str()) {
+    for name in list(directory)? {
         let digits = name.strip_prefix("checkpoint-");
         let group = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
         if group.is_some_and(|group| group > taken) {

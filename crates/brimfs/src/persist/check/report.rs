@@ -58,7 +58,7 @@ impl fmt::Display for Problem {
 }
 
 /// A path as text on one line.
-fn path(path: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(super) fn path(path: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for part in path.utf8_chunks() {
         for letter in part.valid().chars() {
             match letter.is_control() || letter == '\\' {
@@ -85,7 +85,9 @@ pub struct CheckReport {
     pub groups: u64,
     /// The store was closed by whoever wrote to it last.
     pub was_closed: bool,
-    /// The journal cannot be read, and nothing else was looked at.
+    /// The journal is damaged: the rest is about the last state before the damage.
+    pub journal_damaged: bool,
+    /// Nothing of the journal can be read, and nothing else was looked at.
     pub journal_lost: bool,
     /// Files with a name. One that has several counts once.
     pub files: u64,
@@ -112,6 +114,7 @@ impl CheckReport {
             identity: [0; 16],
             groups: 0,
             was_closed: false,
+            journal_damaged: false,
             journal_lost: false,
             files: 0,
             directories: 0,
@@ -162,6 +165,8 @@ pub enum CheckStep {
     Records,
     /// Reading content.
     Content,
+    /// Writing what is saved, in a repair.
+    Saving,
 }
 
 /// How far a check is.

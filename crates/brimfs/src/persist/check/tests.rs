@@ -48,7 +48,12 @@ fn problems(records: &[Record<'_>]) -> Vec<String> {
     }
     let mut problems = Vec::new();
     let places = Places::of(&image, &mut problems);
-    content::pieces(&image, &places, &mut problems);
+    content::pieces(
+        &image,
+        &places,
+        &mut problems,
+        &mut content::Lost::default(),
+    );
     problems.iter().map(Problem::to_string).collect()
 }
 

@@ -137,7 +137,18 @@ impl<'a> Places<'a> {
         }
     }
 
-    fn path(&self, place: Place<'_>) -> Vec<u8> {
+    /// Whether a name is the first one that leads to its node.
+    pub(super) fn is_first(&self, place: Place<'_>, child: u64) -> bool {
+        let places = self.up.get(&child);
+        places.and_then(|places| places.first()) == Some(&place)
+    }
+
+    /// The last component of the first path of a node; nothing of the root and of what has no path.
+    pub(super) fn name(&self, number: u64) -> Option<&'a [u8]> {
+        self.up.get(&number)?.first().map(|(_, name)| *name)
+    }
+
+    pub(super) fn path(&self, place: Place<'_>) -> Vec<u8> {
         let (mut directory, name) = place;
         let mut names = vec![name];
         // A directory is placed once, below one that was placed before it.
