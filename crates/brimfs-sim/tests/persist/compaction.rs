@@ -241,6 +241,7 @@ fn content_can_be_read_while_it_moves() {
     };
     let fs = Arc::new(settings.open(&medium).expect("opened"));
     let mut oracle = Oracle::new();
+    let mut first = Vec::new();
     for file in 0..20 {
         let len = [300_000, CHUNK + 50_000][file % 2];
         let bytes = pattern(len, file as u64);
@@ -248,9 +249,11 @@ fn content_can_be_read_while_it_moves() {
         // So that what is read lies between what dies.
         fs.write_slice("/between", &pattern(CHUNK, 1)).unwrap();
         fs.sync().unwrap();
+        if file == 0 {
+            first = segments(&medium);
+        }
         oracle.insert(format!("/{file}"), bytes);
     }
-    let first = segments(&medium);
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for reader in 0..2 {
