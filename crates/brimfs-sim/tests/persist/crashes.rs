@@ -381,6 +381,58 @@ fn every_crash_of_the_first_opening_leaves_nothing_or_an_empty_store() {
     explorer.print("every crash of the first opening");
 }
 
+/// A change through a handle that spans chunks, as the changes of single chunks that it is: it need not be there
+/// whole or not at all, and a commit may come in between because much waits for it.
+fn atomic(op: Op) -> Vec<Op> {
+    let chunk = u64::from(CHUNK);
+    // So much is appended at once, wherever the end is.
+    let most = chunk / 2;
+    let pieces = |at: u64, len: u64| {
+        let mut pieces = Vec::new();
+        let (mut from, end) = (at, at.saturating_add(len));
+        while from < end {
+            let to = end.min((from / most + 1) * most);
+            pieces.push((from, to - from));
+            from = to;
+        }
+        pieces
+    };
+    match op {
+        Op::WriteAt { slot, at, data }
+            if u64::from(data.len) > most || at % chunk + u64::from(data.len) > chunk =>
+        {
+            let piece = |(at, len)| Op::WriteAt {
+                slot,
+                at,
+                data: Data {
+                    len: len as u32,
+                    ..data
+                },
+            };
+            pieces(at, u64::from(data.len))
+                .into_iter()
+                .map(piece)
+                .collect()
+        }
+        Op::Allocate { slot, at, len } if at % chunk + len > chunk && len < 64 * chunk => {
+            let piece = |(at, len)| Op::Allocate { slot, at, len };
+            pieces(at, len).into_iter().map(piece).collect()
+        }
+        Op::PunchHole { slot, at, len } if at % chunk + len > chunk && len < 64 * chunk => {
+            let piece = |(at, len)| Op::PunchHole { slot, at, len };
+            pieces(at, len).into_iter().map(piece).collect()
+        }
+        Op::Append { path, data } => vec![Op::Append {
+            path,
+            data: Data {
+                len: data.len.min(most as u32),
+                ..data
+            },
+        }],
+        op => vec![op],
+    }
+}
+
 /// A world that a seed draws: a long workload, synced now and then, with little memory or much.
 fn world(seed: u64, explorer: &mut Explorer) {
     let mut random = Random::new(seed);
@@ -394,7 +446,7 @@ fn world(seed: u64, explorer: &mut Explorer) {
     };
     let often = 3 + random.below(12);
     let mut steps = Vec::new();
-    for op in sequence(seed, 40) {
+    for op in sequence(seed, 40).into_iter().flat_map(atomic) {
         steps.push(Step::Do(op));
         if random.one_in(often) {
             steps.push(Step::Sync);
