@@ -387,6 +387,10 @@ fn atomic(op: Op) -> Vec<Op> {
     let chunk = u64::from(CHUNK);
     // So much is appended at once, wherever the end is.
     let most = chunk / 2;
+    let at_most = |data: Data| Data {
+        len: data.len.min(most as u32),
+        ..data
+    };
     let pieces = |at: u64, len: u64| {
         let mut pieces = Vec::new();
         let (mut from, end) = (at, at.saturating_add(len));
@@ -424,10 +428,13 @@ fn atomic(op: Op) -> Vec<Op> {
         }
         Op::Append { path, data } => vec![Op::Append {
             path,
-            data: Data {
-                len: data.len.min(most as u32),
-                ..data
-            },
+            data: at_most(data),
+        }],
+        // Where it would go is not known here.
+        Op::Write { slot, data } => vec![Op::WriteAt {
+            slot,
+            at: 0,
+            data: at_most(data),
         }],
         op => vec![op],
     }
