@@ -53,6 +53,8 @@ pub(crate) struct UnitLook<'a> {
     /// The blocks that hold data; 0 for all.
     pub(crate) blocks: u64,
     pub(crate) identity: Identity,
+    /// The name that the chunk has by itself, if it is one: by that it can know a copy while it is all of a file.
+    pub(crate) own: Option<Identity>,
     /// The tier may know a copy by this slot.
     pub(crate) slot: Option<Slot>,
     /// A good copy that the unit knows itself.
@@ -91,6 +93,7 @@ impl Content {
                 len: bytes.len(),
                 blocks: 0,
                 identity: who.identity,
+                own: None,
                 slot,
                 copy: None,
                 patch: None,
@@ -116,6 +119,7 @@ impl Content {
                     version: u64::from(*version),
                     ..who.identity
                 },
+                own: None,
                 // How long the copy is says its extent.
                 copy: Some(Copied {
                     location: *location,
@@ -216,6 +220,7 @@ fn look_chunk(
             len: chunk.data_end(),
             blocks: chunk.holes(),
             identity: name.filter(|_| copy.is_none()).unwrap_or(own),
+            own: Some(own),
             slot,
             copy,
             patch,

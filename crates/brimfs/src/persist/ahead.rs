@@ -11,7 +11,7 @@ use crate::memory::written::{Look, UnitLook};
 use crate::mover::Mover;
 use crate::namespace::inode::{AHEAD, AHEAD_OVER, Inode};
 
-use super::capture::PATCH_PAGES;
+use super::capture::{PATCH_PAGES, name_of};
 use super::staging::{Staged, write};
 use super::{Persistence, keep};
 
@@ -38,6 +38,8 @@ impl Persistence {
         let (Some(changes), Some(mover)) = (self.changes(), self.mover()) else {
             return Ok(());
         };
+        // A commit would write what another thread is writing.
+        let _one_at_a_time = self.ahead.lock();
         let mut batch = Batch::default();
         let batch_bytes = batch_bytes(changes.pending_max()) as usize;
         for node in changes.take_ahead() {
@@ -110,7 +112,7 @@ impl Batch {
             self.staged.push(Staged {
                 node: Arc::downgrade(node),
                 index: unit.index,
-                identity: unit.identity,
+                identity: name_of(unit),
                 start,
                 len: unit.len,
             });

@@ -13,7 +13,7 @@ use crate::memory::tier::Identity;
 use crate::memory::written::{Look, UnitLook};
 use crate::mover::Mover;
 use crate::mover::kept::{extent_of, lasting_id, moved};
-use crate::namespace::inode::{Body, FileType, Inode, NOTED, PERMISSIONS, State};
+use crate::namespace::inode::{AHEAD_OVER, Body, FileType, Inode, NOTED, PERMISSIONS, State};
 use crate::namespace::times::Timestamp;
 use crate::namespace::volume::ROOT;
 
@@ -360,7 +360,10 @@ impl<'a> Capture<'a> {
             index: unit.index,
             len: unit.len,
             blocks: unit.blocks,
-            identity: unit.identity,
+            identity: match place {
+                Place::Staged(_) => name_of(&unit),
+                _ => unit.identity,
+            },
             place,
         })
     }
@@ -417,7 +420,7 @@ impl<'a> Capture<'a> {
         self.staged.push(Staged {
             node: Arc::downgrade(node),
             index: unit.index,
-            identity: unit.identity,
+            identity: name_of(unit),
             start,
             len: unit.len,
         });
@@ -538,6 +541,12 @@ impl<'a> Capture<'a> {
         self.changes.push(Change::Content(number, content));
         Ok(())
     }
+}
+
+/// By which name bytes are written: much of it by that of the chunk, which can know them as a copy then.
+pub(super) fn name_of(unit: &UnitLook<'_>) -> Identity {
+    let own = unit.own.filter(|_| unit.len as u64 > AHEAD_OVER);
+    own.unwrap_or(unit.identity)
 }
 
 /// The most extents in one record.

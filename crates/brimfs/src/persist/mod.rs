@@ -11,7 +11,7 @@
 //! A commit that finds no space changes nothing: all is noted again, and the next one tries once more.
 //! After a failed flush nothing is committed any more.
 //!
-//! Lock order: `core`; the gate; nodes; what lies below them.
+//! Lock order: `core`; `ahead`; the gate; nodes; what lies below them.
 
 mod ahead;
 mod capture;
@@ -130,6 +130,8 @@ pub(crate) struct Persistence {
     /// Content that is in the journal moves to segments when it is more than this, in bytes.
     inline_max: u64,
     core: Mutex<Core>,
+    /// Held by whoever writes ahead.
+    ahead: Mutex<()>,
     /// Commits that closed the gate so far, by number.
     begun: AtomicU64,
     /// The last one of them that is durable.

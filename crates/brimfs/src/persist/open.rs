@@ -111,6 +111,7 @@ pub(crate) fn open(
         read_only,
         inline_max: INLINE_MAX.min(memory_limit / INLINE_SHARE),
         core: Mutex::new(Core::new(None)),
+        ahead: Mutex::new(()),
         begun: AtomicU64::new(0),
         durable: AtomicU64::new(0),
         problem: Mutex::new(None),
