@@ -5,8 +5,9 @@
 
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
-use crate::fs::names::{make_directory, new_directory};
+use crate::fs::names::new_directory;
 use crate::fs::trees::place_in;
+use crate::namespace::changes::Changes;
 use crate::namespace::inode::{FileType, Inode};
 use crate::namespace::path;
 use crate::namespace::resolve;
@@ -26,22 +27,23 @@ pub(crate) fn make_all(root: &Arc<Inode>, path: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// A new directory that has its place in one that is in the tree.
-struct Top {
+/// A new directory, and where it is to be.
+struct New {
     home: Arc<Inode>,
     name: Vec<u8>,
     node: Arc<Inode>,
+    /// Its place is in a directory that is in the tree.
+    is_top: bool,
 }
 
-/// A walk along a path, and what it made beside the tree.
+/// A walk along a path, and what is to be made.
 struct Missing<'a> {
     root: &'a Arc<Inode>,
     at: Arc<Inode>,
     /// How many new directories `at` is the last of; none in the tree.
     depth: usize,
-    tops: Vec<Top>,
-    /// All new directories by place and name, in their order.
-    made: Vec<(Arc<Inode>, Vec<u8>)>,
+    /// All new directories, each behind the one that it is in.
+    made: Vec<New>,
 }
 
 impl<'a> Missing<'a> {
@@ -50,7 +52,6 @@ impl<'a> Missing<'a> {
             root,
             at: root.clone(),
             depth: 0,
-            tops: Vec::new(),
             made: Vec::new(),
         };
         let mut rest = path;
@@ -79,69 +80,61 @@ impl<'a> Missing<'a> {
     }
 
     fn enter(&mut self, name: &[u8]) -> Result<(), Fault> {
-        if let Some(node) = self.top(name) {
+        if let Some(node) = self.made_here(name) {
             self.at = node;
-            self.depth = 1;
+            self.depth += 1;
             return Ok(());
         }
+        // In a new directory nothing is found but that the name can be one.
         match existing(self.root, &self.at, name)? {
-            Some(node) => {
-                self.at = node;
-                self.depth += usize::from(self.depth > 0);
-                Ok(())
-            }
-            None => self.make(name),
+            Some(node) => self.at = node,
+            None => self.make(name)?,
         }
-    }
-
-    /// The new directory of that name where the walk is, if that is in the tree.
-    fn top(&self, name: &[u8]) -> Option<Arc<Inode>> {
-        let is_here = |top: &&Top| Arc::ptr_eq(&top.home, &self.at) && top.name == name;
-        let top = self.tops.iter().filter(|_| self.depth == 0).find(is_here)?;
-        Some(top.node.clone())
-    }
-
-    fn make(&mut self, name: &[u8]) -> Result<(), Fault> {
-        let home = self.at.clone();
-        self.at = match self.depth {
-            0 => {
-                let top = new_directory(&home, MODE)?;
-                // Names in it may be durable before its own is.
-                tree::note_unlinked(&top);
-                top
-            }
-            _ => make_directory(&place_in(&home, name), name, MODE, None)?,
-        };
-        if self.depth == 0 {
-            self.tops.push(Top {
-                home: home.clone(),
-                name: name.to_vec(),
-                node: self.at.clone(),
-            });
-        }
-        self.depth += 1;
-        self.made.push((home, name.to_vec()));
         Ok(())
     }
 
-    /// Puts all that was made into the tree.
+    /// The new directory of that name where the walk is.
+    fn made_here(&self, name: &[u8]) -> Option<Arc<Inode>> {
+        let is_here = |new: &&New| Arc::ptr_eq(&new.home, &self.at) && new.name == name;
+        self.made.iter().find(is_here).map(|new| new.node.clone())
+    }
+
+    fn make(&mut self, name: &[u8]) -> Result<(), Fault> {
+        let node = new_directory(&self.at, MODE)?;
+        self.made.push(New {
+            home: self.at.clone(),
+            name: name.to_vec(),
+            node: node.clone(),
+            is_top: self.depth == 0,
+        });
+        self.at = node;
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Puts all that was made into the tree, as one change: what is in a new directory first.
     fn link(&self) -> Result<(), Fault> {
-        for (number, top) in self.tops.iter().enumerate() {
-            tree::link(&top.home, &top.name, &top.node, None).inspect_err(|_| {
-                if number > 0 {
-                    self.unmake();
-                }
+        let changes = self.root.volume().changes.as_deref();
+        changes.map_or(Ok(()), Changes::check)?;
+        let _pass = changes.map(Changes::enter);
+        let (tops, inner): (Vec<&New>, _) = self.made.iter().partition(|new| new.is_top);
+        let order = || inner.iter().chain(&tops);
+        for (number, new) in order().enumerate() {
+            tree::link(&new.home, &new.name, &new.node, None).inspect_err(|_| {
+                unlink(order().take(number).copied().collect());
             })?;
         }
         Ok(())
     }
+}
 
-    fn unmake(&self) {
-        for (home, name) in self.made.iter().rev() {
-            // Fails if it is not in the tree, or if somebody has put something into it
-            // meanwhile; then it is his now.
-            drop(tree::remove_directory(&place_in(home, name)));
-        }
+/// Takes out of the tree again what was put there.
+fn unlink(linked: Vec<&New>) {
+    let (tops, inner): (Vec<&New>, Vec<&New>) = linked.into_iter().partition(|new| new.is_top);
+    let remove = |new: &New| tree::remove_directory(&place_in(&new.home, &new.name));
+    // Each behind what is in it. Fails if somebody has put something into it meanwhile; then it is his now.
+    for new in inner.into_iter().rev().chain(tops.into_iter().rev()) {
+        drop(remove(new));
     }
 }
 

@@ -349,14 +349,6 @@ fn note_name(directory: &Arc<Inode>, name: &[u8], node: Option<&Arc<Inode>>) {
     }
 }
 
-/// Has the next commit look at a new directory that gets names before it has one.
-pub(crate) fn note_unlinked(directory: &Arc<Inode>) {
-    if let Some(changes) = &directory.volume().changes {
-        let _within = changes.enter();
-        changes.note_node(directory);
-    }
-}
-
 /// Has the next commit look at a node that may be new.
 #[inline]
 fn note_node(node: &Arc<Inode>) {
