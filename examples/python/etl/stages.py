@@ -135,6 +135,7 @@ class Partitioner:
 
     def work(self) -> None:
         """One worker's share; the last one to end tells the next stage that nothing follows."""
+        finished = False
         try:
             self._meter.begin()
             while (numbered := self._blocks.next_block()) is not None:
@@ -146,10 +147,9 @@ class Partitioner:
                     for carrier, lines in carriers.items():
                         self._append((day, carrier), b"".join(lines))
                 self._tracker.block_done(index, ((day, set(c)) for day, c in days.items()))
-            self._leave(finished=True)
-        except BaseException:
-            self._leave(finished=False)
-            raise
+            finished = True
+        finally:
+            self._leave(finished)
 
     def _append(self, partition: Partition, rows: bytes) -> None:
         # Opening for append takes the file's exclusive lock, so that of several workers on one
@@ -169,11 +169,14 @@ class Partitioner:
             self._working -= 1
             last = self._working == 0
         if last:
-            self._blocks.close()
-            if finished:
-                self._tracker.finish()
-            self.released_all = True
-            self.ready.put(None)
+            try:
+                self._blocks.close()
+                if finished:
+                    self._tracker.finish()
+            finally:
+                # Another worker may have failed, and the next stage waits for this all the same.
+                self.released_all = True
+                self.ready.put(None)
 
 
 def arrow_convert(fs: FileSystem, source: str, target: str) -> None:
