@@ -23,6 +23,7 @@ INSTALL_TOOL := CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug \
 	--root $(TOOLS) --target-dir $(CARGO_TARGET_DIR)/tools
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
+FUZZ_VERSION := 0.13.1
 NEXTEST_PROFILE ?= $(if $(CI),ci,default)
 
 # The feature changes every crate above the locks, so it has a target directory of its own.
@@ -35,6 +36,11 @@ SOAK_CASES ?= 50000
 SOAK_IMAGES ?= 1000
 # How often the soak kills a program that writes to a store.
 SOAK_KILLS ?= 5000
+# Where tests keep how many crashes they tried, and how many `make test` must have tried.
+CRASHES := $(CARGO_TARGET_DIR)/tmp/crashes
+CRASH_IMAGES_LEAST := 200000
+# How long `make fuzz` tries each of its targets.
+FUZZ_SECONDS ?= 20
 # The same random cases every time in `make test`; the soak draws its own.
 PROPTEST_RNG_SEED ?= 20240229
 # Passed to the program behind `demo` and `bench`.
@@ -93,12 +99,14 @@ test: ## Runs every test; sets up what is missing
 
 .PHONY: test-rust
 test-rust: $(STAMPS)/nextest $(VENV)/.base ## Unit and integration tests of every crate
+	rm -rf $(CRASHES)
 	export PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED); \
 	if command -v cargo-nextest >/dev/null; then \
 		cargo nextest run --workspace --locked --profile $(NEXTEST_PROFILE); \
 	else \
 		cargo test --workspace --locked --no-fail-fast --lib --bins --tests; \
 	fi
+	.ci/crashes.py $(CRASHES) --least $(CRASH_IMAGES_LEAST)
 
 .PHONY: test-doc
 test-doc: ## The examples in the documentation of the core
@@ -136,10 +144,24 @@ sanitize-thread sanitize-address: sanitize-%:
 mutants: ## Takes away each flush, checksum comparison and barrier: a test must fail
 	.ci/mutants.py $(ARGS)
 
+# The sanitizers and the counters of the fuzzer are options of the compiler that stable ones hide.
+.PHONY: fuzz
+fuzz: $(STAMPS)/fuzz ## Tries arbitrary bytes on what decodes a store, FUZZ_SECONDS for each target
+	for target in $$(sed -n 's/^name = "\(decode_.*\)"/\1/p' fuzz/Cargo.toml); do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --target-dir $(CARGO_TARGET_DIR)/fuzz $$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=2048 -rss_limit_mb=2048 -print_final_stats=1; \
+	done
+
+$(STAMPS)/fuzz:
+	@command -v cargo-fuzz >/dev/null || $(INSTALL_TOOL) cargo-fuzz --version $(FUZZ_VERSION)
+	@mkdir -p $(@D); touch $@
+
 .PHONY: soak
 soak: $(STAMPS)/nextest $(VENV)/.brimfs $(VENV)/.test $(VENV)/.lint $(VENV)/.demo ## Long runs: SOAK_CASES random cases per property
+	rm -rf $(CRASHES)
 	BRIMFS_CASES=$(SOAK_CASES) PROPTEST_CASES=$(SOAK_CASES) BRIMFS_IMAGES=$(SOAK_IMAGES) \
 		cargo nextest run --workspace --locked --profile soak --cargo-profile soak
+	.ci/crashes.py $(CRASHES) --least 1000000
 	BRIMFS_CASES=$(SOAK_CASES) BRIMFS_KILLS=$(SOAK_KILLS) $(PY) -m pytest tests/python --timeout=0
 
 # ---------------------------------------------------------------- lint
@@ -177,12 +199,12 @@ lint-deny: $(STAMPS)/deny ## Licences, sources, duplicates; advisories where rea
 	fi
 
 .PHONY: lint-python
-lint-python: $(VENV)/.lint ## Ruff and mypy over the Python code
+lint-python: $(VENV)/.lint $(VENV)/.test ## Ruff and mypy over the Python code
 	ruff check .
 	mypy
 
 .PHONY: lint-stubs
-lint-stubs: $(VENV)/.lint $(VENV)/.brimfs ## The stubs against the built module
+lint-stubs: $(VENV)/.lint $(VENV)/.test $(VENV)/.brimfs ## The stubs against the built module
 	$(PY) -m mypy.stubtest brimfs \
 		--allowlist tests/python/stubs_allowed.txt --ignore-unused-allowlist
 
@@ -201,6 +223,7 @@ demo: $(VENV)/.brimfs $(VENV)/.demo ## The ETL demo on real data; ARGS="--help" 
 bench: $(VENV)/.brimfs $(VENV)/.bench ## Benchmarks against the peers, Rust then Python
 	cargo run --profile bench --package brimfs-bench --features peers --locked -- $(ARGS)
 	$(PY) benches/python/bench.py $(ARGS)
+	$(PY) benches/python/compat.py
 
 .PHONY: fmt
 fmt: $(VENV)/.lint ## Formats everything

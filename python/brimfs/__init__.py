@@ -24,6 +24,7 @@ from brimfs._brimfs import (
     Budget,
     DirEntry,
     Explanation,
+    ExternalChanges,
     File,
     FileSystem,
     GcReport,
@@ -36,6 +37,7 @@ from brimfs._brimfs import (
 )
 from brimfs._errors import (
     EmptyPath,
+    ExternalChange,
     Forked,
     InvalidPath,
     LockTimeout,
@@ -51,6 +53,8 @@ __all__ = [
     "DirEntry",
     "EmptyPath",
     "Explanation",
+    "ExternalChange",
+    "ExternalChanges",
     "File",
     "FileSystem",
     "Forked",

@@ -11,6 +11,7 @@ from io import UnsupportedOperation
 
 __all__ = [
     "EmptyPath",
+    "ExternalChange",
     "Forked",
     "InvalidPath",
     "LockTimeout",
@@ -70,6 +71,13 @@ class LockTimeout(TimeoutError):
 
 class ReadOnly(OSError):
     """A change of a filesystem that was opened with `read_only=True` (errno EROFS)."""
+
+
+class ExternalChange(OSError):
+    """Somebody else changed a file of the host that a filesystem mirrors (errno ESTALE).
+
+    The message names it. `FileSystem.refresh("reload")` or `refresh("keep")` says who wins.
+    """
 
 
 class StoreInUse(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import brimfs
 from cold import content
@@ -52,4 +53,15 @@ def check(fs: brimfs.FileSystem, reproduce: str) -> int:
     if rest:
         assert count % 4 == 0, reproduce
         assert fs.read_bytes("/temporary") == content(count, size(count)), reproduce
+    return count
+
+
+def check_host(place: Path, reproduce: str) -> int:
+    """How many files of the program the host has: each is whole, whatever became of the others."""
+    count = 0
+    for top in place.glob("[0-9]*"):
+        for file in top.iterdir():
+            number = int(file.name)
+            assert file.read_bytes() == content(number, size(number)), (number, reproduce)
+            count += 1
     return count

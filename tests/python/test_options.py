@@ -250,6 +250,7 @@ def test_everything_is_documented():
         brimfs.Preload,
         brimfs.PreloadReport,
         brimfs.GcReport,
+        brimfs.ExternalChanges,
         brimfs.Explanation,
         brimfs.LogEntry,
     ):

@@ -14,7 +14,7 @@ import pytest
 
 import brimfs
 from cold import audit
-from store_oracle import check
+from store_oracle import check, check_host
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 
@@ -33,8 +33,8 @@ def store(tmp_path):
     return tmp_path / "store"
 
 
-def reopened(store):
-    return brimfs.FileSystem(store, memory_limit=LIMIT)
+def reopened(store, **keywords):
+    return brimfs.FileSystem(store, memory_limit=LIMIT, **keywords)
 
 
 BEGINNING = """
@@ -174,7 +174,9 @@ sys.path.insert(0, {tests!r})
 import brimfs
 from store_oracle import written, put
 
-fs = brimfs.FileSystem({store!r}, memory_limit="16MiB", durability={durability!r})
+fs = brimfs.FileSystem(
+    {store!r}, memory_limit="16MiB", durability={durability!r}, layout={layout!r}
+)
 print("open", flush=True)
 number = {first}
 while True:
@@ -206,7 +208,8 @@ def acknowledged(process, lines, patience):
     return told.decode().split("\n")[:-1]
 
 
-def test_killed_at_any_moment(tmp_path):
+@pytest.mark.parametrize("layout", ["segments", "mirror"])
+def test_killed_at_any_moment(tmp_path, layout):
     """All that was acknowledged is there and whole; what else is there comes right after it."""
     chance = random.Random(SEED)
     done, store = 0, tmp_path / "store"
@@ -216,6 +219,7 @@ def test_killed_at_any_moment(tmp_path):
             tests=os.path.dirname(__file__),
             store=str(store),
             durability=durability,
+            layout=layout,
             first=done,
         )
         process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE)
@@ -225,9 +229,14 @@ def test_killed_at_any_moment(tmp_path):
         process.stdout.close()
         synced = int(told[-1]) if len(told) > 1 else done
         reproduce = f"kill {kill} of BRIMFS_SEED={SEED} ({durability}), {synced} acknowledged"
-        with reopened(store) as fs:
+        if layout == "mirror":
+            check_host(store, reproduce)
+        with reopened(store, layout=layout) as fs:
             done = check(fs, reproduce)
             assert done >= synced, reproduce
             audit(fs)
+            if layout == "mirror":
+                assert not fs.external_changes().lost, reproduce
+                assert check_host(store, reproduce) == done, reproduce
         if done > FILES_MAX:
             done, store = 0, tmp_path / f"store{kill}"

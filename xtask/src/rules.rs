@@ -111,6 +111,8 @@ pub const UNSAFE_FILES: &[&str] = &[
     // Forks, to test what becomes of the thread that spills.
     "crates/brimfs-sim/tests/fork.rs",
     "crates/brimfs-sim/src/drivers/tmpfs.rs",
+    // Counts what the process allocates.
+    "crates/brimfs-sim/tests/decoder_memory.rs",
     // What sanitizers must report.
     "crates/brimfs-sim/tests/sanitizer_canary.rs",
     "crates/brimfs-bench/src/clock.rs",

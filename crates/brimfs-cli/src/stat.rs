@@ -59,9 +59,17 @@ fn node(fs: &FileSystem, path: &[u8], json: bool) -> Result<String, String> {
     };
     let attributes = xattrs.iter().map(|name| text::printable(name));
     let attributes: Vec<String> = attributes.collect();
+    let worth = match known.is_file() {
+        true => Some(worth(fs, path).map_err(|error| error.to_string())?),
+        false => None,
+    };
     if json {
         let mut object = text::object(path, &known, target.as_deref());
         object.insert("attributes".into(), attributes.into());
+        if let Some((priority, pinned)) = worth {
+            object.insert("priority".into(), priority.into());
+            object.insert("pinned".into(), pinned.into());
+        }
         return Ok(text::json_text(&Value::Object(object)));
     }
     let mut rows = vec![("type", text::kind(known.file_type()).to_owned())];
@@ -83,10 +91,19 @@ fn node(fs: &FileSystem, path: &[u8], json: bool) -> Result<String, String> {
         ("accessed", text::precise(known.accessed())),
         ("created", text::precise(known.created())),
     ]);
+    if let Some((priority, pinned)) = worth {
+        let pinned = if pinned { ", pinned" } else { "" };
+        rows.push(("priority", format!("{priority}{pinned}")));
+    }
     if !attributes.is_empty() {
         rows.push(("attributes", attributes.join(", ")));
     }
     Ok(table(&text::printable(path), &rows))
+}
+
+/// The priority of a file, and whether it is pinned.
+fn worth(fs: &FileSystem, path: &[u8]) -> brimfs::Result<(u8, bool)> {
+    Ok((fs.priority(path)?, fs.is_pinned(path)?))
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use brimfs::FileSystem;
+use brimfs::{ErrorKind, FileSystem, Layout};
 
 use crate::Outcome;
 
@@ -14,10 +14,28 @@ pub(crate) fn with(
     store: &Path,
     work: impl FnOnce(&FileSystem) -> io::Result<Outcome>,
 ) -> io::Result<Outcome> {
-    match FileSystem::builder().read_only(true).open(store) {
+    let layout = match is_mirror(store) {
+        true => Layout::Mirror,
+        false => Layout::Segments,
+    };
+    match FileSystem::builder()
+        .read_only(true)
+        .layout(layout)
+        .open(store)
+    {
         Ok(fs) => work(&fs),
+        Err(error) if error.kind() == ErrorKind::Corrupt && layout == Layout::Segments => {
+            let next = format!("`brimfs check {}` says which files are", store.display());
+            Ok(Outcome::failed(format!("{error}; {next}")))
+        }
         Err(error) => Ok(Outcome::failed(error)),
     }
+}
+
+/// Whether a directory is one that a filesystem mirrors.
+fn is_mirror(store: &Path) -> bool {
+    let side = std::fs::symlink_metadata(store.join(".brimfs"));
+    side.is_ok_and(|found| found.is_dir())
 }
 
 /// A path in a store as it was given, or the root.

@@ -10,6 +10,44 @@ use common::{MIB, Store, brimfs, command, failure, noise, said};
 use serde_json::Value;
 
 #[test]
+fn what_is_no_store_is_said_in_the_same_words_by_all() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("file"), "no directory").unwrap();
+    std::fs::create_dir(at("empty")).unwrap();
+    let cases = [
+        ("file", "not a directory"),
+        ("missing", "no such file or directory"),
+        ("empty", "there is no store in this directory"),
+    ];
+    for (name, why) in cases {
+        let (store, out) = (&at(name)[..], &at("out")[..]);
+        for arguments in [
+            &["ls", store][..],
+            &["cat", store, "/a"],
+            &["stat", store, "/a"],
+            &["export", store, out],
+            &["check", store],
+            &["check", "--repair", store],
+        ] {
+            let said = failure(arguments);
+            assert!(said.ends_with(&format!("{why}\n")), "{arguments:?}: {said}");
+            assert!(said.contains(store), "{arguments:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_store_is_an_error_that_says_what_to_do_next() {
+    let store = Store::usual();
+    Store::flip(&store.files("journal-")[0], 4200);
+    let said = failure(&["ls", store.name()]);
+    let next = format!("`brimfs check {}` says which files are", store.name());
+    assert!(said.contains("the stored data is damaged"), "{said}");
+    assert!(said.contains(&next), "{said}");
+}
+
+#[test]
 fn ls_sorts_names_and_leaves_bytes_alone() {
     let store = Store::usual();
     let output = brimfs(&["ls", store.name()]);

@@ -53,6 +53,7 @@ fn own_class(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Forked => Some("Forked"),
         ErrorKind::StoreInUse => Some("StoreInUse"),
         ErrorKind::ReadOnly => Some("ReadOnly"),
+        ErrorKind::ExternalChange => Some("ExternalChange"),
         ErrorKind::BadHandle => Some("UnsupportedOperation"),
         _ => None,
     }

@@ -7,6 +7,7 @@ mod content;
 mod hot;
 pub(crate) mod listing;
 mod meta;
+mod mirror;
 mod names;
 mod open;
 mod options;
@@ -59,6 +60,10 @@ static OPEN: Mutex<Vec<Weak<brimfs::FileSystem>>> = Mutex::new(Vec::new());
 /// durability: when changes become durable in the store: "sync", before the call that makes them returns;
 ///     so many seconds later at most; or "manual", when sync() or close() is called, or memory is short.
 /// read_only: open the store for reading only; every change is a ReadOnly error. Several processes can.
+/// layout: how the filesystem lies in the store: "segments", in files of its own; or "mirror", one plain file for
+///     each file under the same name, beside a hidden directory .brimfs. A mirror opens any tree of files.
+/// on_external_change: what to do where somebody else changed a file of a mirror: "reload" takes the host's
+///     version, "keep" writes memory's over it where memory has it, "raise" is an ExternalChange error.
 /// policy: what leaves memory first: "g2", which alone heeds priorities, "lru", "sieve" or "s3fifo".
 /// priority_boost_threshold: after so many accesses (1 to 255) a file counts one priority higher, to
 ///     at most 8, until it is accessed less. None: never. "g2" only.
@@ -97,13 +102,15 @@ impl FileSystem {
         signature = (
             store=None, *, quota=None, memory_limit=MemoryLimit(None), max_nodes=None, spill_dir=None,
             disk_limit=None, lock_timeout=LockTimeout::Default,
-            durability=Lasting(Durability::default()), read_only=false, policy=Policy(None),
+            durability=Lasting(Durability::default()), layout="segments", read_only=false,
+            on_external_change="reload", policy=Policy(None),
             priority_boost_threshold=BoostThreshold::Default, compression=None, memory_guard="warn",
             operation_log=None, umask=UMASK, budget=None
         ),
         text_signature = "(store=None, *, quota=None, memory_limit=0.8, max_nodes=None, \
                           spill_dir=None, disk_limit=None, lock_timeout=30.0, durability=1.0, \
-                          read_only=False, policy='g2', \
+                          layout='segments', read_only=False, on_external_change='reload', \
+                          policy='g2', \
                           priority_boost_threshold=10, compression=None, memory_guard='warn', \
                           operation_log=None, umask=0o022, budget=None)"
     )]
@@ -118,7 +125,9 @@ impl FileSystem {
         disk_limit: Option<&Bound<'_, PyAny>>,
         lock_timeout: LockTimeout,
         durability: Lasting,
+        layout: &str,
         read_only: bool,
+        on_external_change: &str,
         policy: Policy,
         priority_boost_threshold: BoostThreshold,
         compression: Option<&str>,
@@ -139,6 +148,8 @@ impl FileSystem {
             .lock_timeout(lock_timeout.or(Some(LOCK_TIMEOUT)))
             .durability(durability.0)
             .read_only(read_only)
+            .layout(mirror::layout(layout, place.is_some())?)
+            .on_external_change(mirror::rule(on_external_change)?)
             .memory_guard(options::guard_action(memory_guard)?)
             .umask(options::umask(umask)?);
         if let Some(quota) = quota {

@@ -44,7 +44,7 @@ mod _brimfs {
     #[pymodule_export]
     use crate::preload::Preload;
     #[pymodule_export]
-    use crate::reports::{Explanation, GcReport, PreloadReport};
+    use crate::reports::{Explanation, ExternalChanges, GcReport, PreloadReport};
     #[pymodule_export]
     use crate::stats::Stats;
 

@@ -67,6 +67,43 @@ impl GcReport {
     }
 }
 
+/// What others did with the host's tree that a filesystem mirrors: numbers of files, directories and links.
+#[pyclass(frozen, eq, module = "brimfs")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct ExternalChanges {
+    core: brimfs::ExternalChanges,
+}
+
+impl From<brimfs::ExternalChanges> for ExternalChanges {
+    fn from(core: brimfs::ExternalChanges) -> Self {
+        ExternalChanges { core }
+    }
+}
+
+record!(ExternalChanges, |found, py| {
+    /// Files that had other content or attributes.
+    changed: u64 = found.core.changed,
+    /// Names that were not there before, without those in new directories.
+    added: u64 = found.core.added,
+    /// Names that were there before, without those in directories that went.
+    removed: u64 = found.core.removed,
+    /// Files whose changes in memory were not durable yet and gave way to the host's version.
+    lost: u64 = found.core.lost,
+    /// Sockets, devices and pipes, which are not mirrored, in what was looked at.
+    skipped: u64 = found.core.skipped,
+});
+
+#[pymethods]
+impl ExternalChanges {
+    fn __repr__(&self) -> String {
+        let ExternalChanges { core } = self;
+        format!(
+            "<brimfs.ExternalChanges {} changed, {} added, {} removed, {} lost>",
+            core.changed, core.added, core.removed, core.lost
+        )
+    }
+}
+
 /// What a preload did. Sizes are in bytes; a unit is a small file, or a chunk (at most 1 MiB) of a
 /// larger one.
 #[pyclass(frozen, module = "brimfs")]

@@ -31,11 +31,14 @@
 //! The comparison with tmpfs works below a fresh directory in `/dev/shm` that
 //! it changes its root to. It needs root and says so where it cannot run.
 
+#[cfg(not(feature = "shuttle"))]
+pub mod arbitrary;
 pub mod disk;
 pub mod drivers;
 pub mod medium;
 pub mod model;
 pub mod op;
 pub mod run;
+pub mod tally;
 pub mod tier;
 pub mod workload;

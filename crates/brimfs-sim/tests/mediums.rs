@@ -3,6 +3,7 @@
 #![cfg(all(target_os = "linux", not(feature = "shuttle")))]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -207,7 +208,6 @@ fn a_full_filesystem_is_an_error_of_the_writer_and_nothing_is_lost() {
 }
 
 #[test]
-#[ignore = "the space of removed files may stay with copies that nobody lets go of until something else happens"]
 fn a_filesystem_that_was_full_goes_on_when_files_are_removed() {
     on_each(|mounted| {
         let store = mounted.store();
@@ -223,6 +223,60 @@ fn a_filesystem_that_was_full_goes_on_when_files_are_removed() {
         fs.close().expect("closed");
         check(&store);
         assert_eq!(whole(&open(&store)), accepted / 2);
+    });
+}
+
+/// Takes all that is free, with a file that is given.
+fn fill_up(path: &Path) {
+    let mut file = fs::File::create(path).expect("a file");
+    let mut len = MIB as usize;
+    while len >= 4096 {
+        let written = file.write_all(&vec![1; len]).and_then(|()| file.sync_all());
+        if written.is_err() {
+            len /= 2;
+        }
+    }
+}
+
+#[test]
+fn what_was_accepted_is_durable_though_others_fill_the_disk() {
+    on_each(|mounted| {
+        let store = mounted.store();
+        let others = mounted.at.join("others");
+        let fs = open(&store);
+        let mut next = 0;
+        for round in 0..4 {
+            for _ in 0..12 {
+                put(&fs, next).expect("there is space");
+                next += 1;
+            }
+            fill_up(&others);
+            fs.sync()
+                .unwrap_or_else(|error| panic!("round {round}: {error}"));
+            // What is little may fit still.
+            let refused = put(&fs, next).err().map(|error| error.kind());
+            let is_fair = refused.is_none_or(|kind| kind == ErrorKind::DiskFull);
+            assert!(is_fair, "{refused:?}");
+            next = whole(&fs);
+            fs.sync()
+                .unwrap_or_else(|error| panic!("round {round}, once more: {error}"));
+            if round % 2 == 1 {
+                fs::remove_file(&others).expect("removed");
+            } else {
+                fs::write(&others, b"").expect("emptied");
+            }
+        }
+        fill_up(&others);
+        fs.close().expect("closed");
+        // A full disk is opened too, and emptied.
+        let fs = open(&store);
+        assert_eq!(whole(&fs), next);
+        for number in next / 2..next {
+            fs.remove_file(format!("/{number}")).expect("removed");
+        }
+        fs.close().expect("closed");
+        check(&store);
+        assert_eq!(whole(&open(&store)), next / 2);
     });
 }
 

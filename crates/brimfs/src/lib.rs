@@ -53,8 +53,8 @@ pub use namespace::tree::RenameMode;
 pub use namespace::walk::{DirEntry, DirEntryRef, ReadDir, Walk, WalkEntry};
 pub use options::Builder;
 pub use persist::{
-    CheckProgress, CheckReport, CheckStep, Durability, Loss, Problem, RepairReport, check_store,
-    repair_store,
+    CheckProgress, CheckReport, CheckStep, Durability, ExternalChanges, Layout, Loss,
+    OnExternalChange, Problem, RepairReport, check_store, repair_store,
 };
 pub use policy::{PolicyKind, UnknownPolicy};
 
@@ -92,7 +92,12 @@ pub mod face {
         };
         pub use crate::io::real::RealDisk;
         pub use crate::io::real_directory::{LOCK_FILE, Opening, RealDirectory};
+        pub use crate::io::real_tree::open_tree;
         pub use crate::io::spill_directory::{SPILL_DIRECTORY_VARIABLE, SpillDirectory, find};
+        pub use crate::io::tree::{
+            Attributes, Listed, Moment, SIDE, Tree, TreeFile, TreeKind, TreeStat, is_plain_path,
+            join, split,
+        };
     }
 
     /// The journal of a persistent store.

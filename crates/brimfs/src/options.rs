@@ -1,7 +1,6 @@
 //! How a filesystem is built: every limit has a name.
 
 use std::any::Any;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,12 +12,14 @@ use crate::handle::wait::Wait;
 use crate::io::directory::Directory;
 use crate::io::disk::Disk;
 use crate::io::real_directory::{Opening, RealDirectory};
+use crate::io::real_tree::open_tree;
+use crate::io::tree::Tree;
 use crate::memory::budget::{Budget, WeakBudget};
 use crate::memory::guard::{self, GuardAction};
 use crate::memory::ledger::UNLIMITED;
 use crate::mover::{Mover, SpillPlace, TierSettings};
 use crate::namespace::log::LogSettings;
-use crate::persist::{Durability, Plan};
+use crate::persist::{Durability, Layout, OnExternalChange, Plan, Side, no_directory};
 use crate::policy::PolicyKind;
 
 #[allow(unused_imports, reason = "the documentation links to it")]
@@ -63,6 +64,8 @@ pub struct Builder {
     log: Option<LogSettings>,
     durability: Durability,
     is_read_only: bool,
+    layout: Layout,
+    on_external_change: OnExternalChange,
 }
 
 /// What a filesystem is made of, checked.
@@ -93,6 +96,8 @@ impl Default for Builder {
             log: None,
             durability: Durability::default(),
             is_read_only: false,
+            layout: Layout::default(),
+            on_external_change: OnExternalChange::default(),
         }
     }
 }
@@ -190,6 +195,35 @@ impl Builder {
     /// Every change fails with [`ErrorKind::ReadOnly`].
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.is_read_only = read_only;
+        self
+    }
+
+    /// How a filesystem lies in the directory that it is opened on. Default: [`Layout::Segments`]. What is there must have
+    /// that layout; for [`Layout::Mirror`] any tree of files will do.
+    ///
+    /// ```
+    /// # let place = std::env::temp_dir().join(format!("brimfs-doc-mirror-{}", std::process::id()));
+    /// # let place = place.as_path();
+    /// std::fs::create_dir_all(place.join("raw"))?;
+    /// std::fs::write(place.join("raw/a.csv"), "id,name")?;
+    /// let fs = brimfs::FileSystem::builder().layout(brimfs::Layout::Mirror).open(place)?;
+    /// assert_eq!(fs.read("/raw/a.csv")?, "id,name");
+    /// fs.write("/raw/b.csv", "id")?;
+    /// fs.close()?;
+    /// assert_eq!(std::fs::read(place.join("raw/b.csv"))?, b"id");
+    /// # drop(fs);
+    /// # std::fs::remove_dir_all(place)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// What to do where somebody else changed a file of the host that is mirrored. Default:
+    /// [`OnExternalChange::Reload`]. Of no effect for [`Layout::Segments`].
+    pub fn on_external_change(mut self, rule: OnExternalChange) -> Self {
+        self.on_external_change = rule;
         self
     }
 
@@ -302,10 +336,17 @@ impl Builder {
             false => Opening::Create,
         };
         let name = path.as_os_str().as_encoded_bytes();
+        if self.layout == Layout::Mirror {
+            let opened = open_tree(path, opening == Opening::Create);
+            return opened
+                .map_err(|error| no_directory(error, Opening::Create))
+                .and_then(|tree| self.open_mirror(Arc::from(tree)))
+                .map_err(|fault| fault.at("open the mirror", name));
+        }
         let opened = RealDirectory::open(path, opening);
         opened
             .map_err(|error| no_directory(error, opening))
-            .and_then(|directory| self.open_store(Arc::new(directory)))
+            .and_then(|directory| self.open_store(Arc::new(directory), None))
             .map_err(|fault| fault.at("open the store", name))
     }
 
@@ -315,11 +356,31 @@ impl Builder {
     /// As [`Builder::open`].
     #[doc(hidden)]
     pub fn open_in(self, directory: Arc<dyn Directory>) -> Result<FileSystem> {
-        self.open_store(directory)
+        self.open_store(directory, None)
             .map_err(|fault| fault.during("open a store"))
     }
 
-    fn open_store(mut self, directory: Arc<dyn Directory>) -> Result<FileSystem, Fault> {
+    /// As [`Builder::open`] of a mirror, of a tree that is not the host's, as simulations do.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    #[doc(hidden)]
+    pub fn open_tree(self, tree: Arc<dyn Tree>) -> Result<FileSystem> {
+        self.open_mirror(tree)
+            .map_err(|fault| fault.during("open a mirror"))
+    }
+
+    fn open_mirror(self, tree: Arc<dyn Tree>) -> Result<FileSystem, Fault> {
+        let directory = Plan::side_directory(&*tree, self.is_read_only)?;
+        let rule = self.on_external_change;
+        self.open_store(directory, Some(Side { tree, rule }))
+    }
+
+    fn open_store(
+        mut self,
+        directory: Arc<dyn Directory>,
+        mirror: Option<Side>,
+    ) -> Result<FileSystem, Fault> {
         let invalid = |text: &str| Fault::text(ErrorKind::InvalidArgument, text);
         let Some(tier) = self.spill.take() else {
             return Err(invalid("what is kept in a directory spills to it, always"));
@@ -350,6 +411,7 @@ impl Builder {
             read_only,
             tier,
             budget,
+            mirror,
         };
         FileSystem::kept_in(plan, settings)
     }
@@ -403,23 +465,6 @@ impl Builder {
             guard: self.guard,
             log: self.log,
         })
-    }
-}
-
-/// Why there is no directory to open, in the words of a filesystem.
-#[cold]
-fn no_directory(error: io::Error, opening: Opening) -> Fault {
-    match error.kind() {
-        io::ErrorKind::NotFound if opening == Opening::Create => {
-            let text = "the directory that it is to be made in";
-            Fault::text(ErrorKind::NotFound, text)
-        }
-        io::ErrorKind::NotFound => ErrorKind::NotFound.into(),
-        io::ErrorKind::InvalidInput => ErrorKind::NulInPath.into(),
-        io::ErrorKind::NotADirectory => ErrorKind::NotADirectory.into(),
-        io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly.into(),
-        io::ErrorKind::PermissionDenied => Fault::text(ErrorKind::NotPermitted, error.to_string()),
-        _ => Fault::disk(error),
     }
 }
 

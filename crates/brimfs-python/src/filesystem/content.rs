@@ -15,6 +15,9 @@ use crate::gil::{self, HELD_BYTES_MAX};
 use crate::path::PathArg;
 use crate::raw::objects::{Arg, writable};
 
+/// So often the length of a file may turn out to be another one while it is read.
+const LENGTHS: usize = 4;
+
 #[pymethods]
 impl FileSystem {
     /// Write the bytes-like data at the end of a file, which is created if it is missing.
@@ -151,21 +154,42 @@ impl FileSystem {
         if let Ok(Looked::Object(object)) = core.look(node, Wait::Now, |stored| look(py, stored)) {
             return Ok(Some(object));
         }
-        let Ok(len) = usize::try_from(file.len()) else {
-            return Ok(None);
-        };
-        let content = new_bytes(py, len, |room| {
-            gil::detached(py, || {
-                let read = core.read_node(node, 0, writable(room), wait);
-                drop(file);
-                read
-            })
-        });
-        match content {
-            Ok(content) => Ok(Some(content)),
-            Err(Filled::NoMemory) => Ok(None),
-            Err(Filled::Error(fault)) => Err(fault),
+        let content = self.read_exactly(py, node, file.len());
+        gil::detached(py, || drop(file));
+        content
+    }
+
+    /// Reads all of a file that had this length a moment ago. Others may change a mirrored one meanwhile.
+    fn read_exactly<'py>(
+        &self,
+        py: Python<'py>,
+        node: &Node,
+        mut len: u64,
+    ) -> Result<Option<Bound<'py, PyAny>>, Fault> {
+        let (core, wait) = (&self.core, self.core.default_wait());
+        for _ in 0..LENGTHS {
+            let Ok(room) = usize::try_from(len) else {
+                return Ok(None);
+            };
+            let content = new_bytes(py, room, |room| {
+                let room = writable(room);
+                gil::detached(py, || match core.read_node_exactly(node, room, wait)? {
+                    Ok(()) => Ok(room.len()),
+                    Err(other) => {
+                        len = other;
+                        Ok(0)
+                    }
+                })
+            });
+            match content {
+                Ok(content) if len == room as u64 => return Ok(Some(content)),
+                Ok(_) => {}
+                Err(Filled::NoMemory) => return Ok(None),
+                Err(Filled::Error(fault)) => return Err(fault),
+            }
         }
+        let text = "others keep changing the file while it is read";
+        Err(Fault::text(ErrorKind::ExternalChange, text))
     }
 
     /// Makes `data` the content of a file.

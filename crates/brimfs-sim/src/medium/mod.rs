@@ -255,6 +255,12 @@ impl Medium {
         self.world.lock().capacity = capacity;
     }
 
+    /// Bytes that all files together have.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.world.lock().used()
+    }
+
     /// Refuses every change, as a medium does that is mounted so.
     pub fn set_read_only(&self, read_only: bool) {
         self.world.lock().read_only = read_only;

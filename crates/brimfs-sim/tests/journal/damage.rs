@@ -357,6 +357,18 @@ fn frames_that_are_exchanged_or_missing_are_noticed() {
         "the last is missing",
     );
     hurt(&|bytes| bytes.truncate(footer), "the footer is missing");
+    for counted in [48, 56] {
+        // Whole, and about another image.
+        let change = |bytes: &mut Vec<u8>| {
+            let frame = &mut bytes[footer..footer + 4096];
+            frame[counted] ^= 1;
+            let payload = crc32c::crc32c(&frame[48..64]);
+            frame[28..32].copy_from_slice(&payload.to_le_bytes());
+            let header = crc32c::crc32c(&frame[..44]);
+            frame[44..48].copy_from_slice(&header.to_le_bytes());
+        };
+        hurt(&change, "the footer counted something else");
+    }
 }
 
 #[test]
@@ -377,4 +389,62 @@ fn damage_before_a_group_that_was_written_later_is_no_interrupted_append() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn what_others_left_behind_the_last_group_proves_nothing() {
+    let mut user = User::new(&Medium::new(), OPTIONS);
+    user.open().expect("a disk that works");
+    for step in [Step::Append(10), Step::Sync] {
+        user.step(step).expect("a disk that works");
+    }
+    let (medium, promise) = (user.medium.fork(), user.promise.clone());
+    for _ in 0..3 {
+        user.step(Step::Append(10)).expect("a disk that works");
+        user.step(Step::Sync).expect("a disk that works");
+    }
+    let name = medium.names().remove(0);
+    // Written when group 3 was durable, of this store and file: group 2 was acknowledged, and is gone.
+    let own = user.medium.raw(&name)[4 * 4096..5 * 4096].to_vec();
+    let with = |block: &[u8]| {
+        let hurt = medium.fork();
+        hurt.damage(&name, |bytes| {
+            bytes.resize(bytes.len().max(3 * 4096), 0);
+            bytes[2 * 4096..3 * 4096].copy_from_slice(block);
+        });
+        hurt
+    };
+    assert!(refused(&with(&own), &promise, &|| "its own group".into()));
+    // The identity, and the number of the file.
+    for at in [8, 24] {
+        let mut foreign = own.clone();
+        foreign[at] ^= 3;
+        let checksum = crc32c::crc32c(&foreign[..76]);
+        foreign[76..80].copy_from_slice(&checksum.to_le_bytes());
+        let what = || format!("the group of another, by byte {at}");
+        assert!(!refused(&with(&foreign), &promise, &what), "{}", what());
+    }
+}
+
+#[test]
+fn a_new_file_that_shows_the_header_of_another_is_one_that_nobody_finished() {
+    let (medium, promise) = closed();
+    let last = medium.names().pop().expect("files");
+    let number = u64::from_str_radix(&last["journal-".len()..], 16).expect("a number");
+    let header = medium.raw(&last)[..4096].to_vec();
+    let next = format!("journal-{:016x}", number + 1);
+    drop(medium.create(&next).expect("created"));
+    medium.damage(&next, |bytes| *bytes = header);
+    assert!(!refused(&medium, &promise, &|| "a block of another".into()));
+}
+
+#[test]
+fn a_checkpoint_under_the_name_of_another_is_none() {
+    let (medium, promise) = closed();
+    let name = medium.names().remove(0);
+    let group = u64::from_str_radix(&name["checkpoint-".len()..], 16).expect("a number");
+    medium
+        .rename(&name, &format!("checkpoint-{:016x}", group - 1))
+        .expect("renamed");
+    assert!(refused(&medium, &promise, &|| "an older name".into()));
 }

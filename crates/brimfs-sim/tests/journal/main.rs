@@ -8,6 +8,9 @@ mod damage;
 mod faults;
 mod world;
 
+/// Where the numbers of crashes are kept.
+const TALLIES: &str = env!("CARGO_TARGET_TMPDIR");
+
 /// `name` from the environment, or `usual`.
 fn number(name: &str, usual: u64) -> u64 {
     let set = std::env::var(name).ok().and_then(|text| text.parse().ok());

@@ -1,11 +1,11 @@
-//! Stores that no writer wrote: bytes that are no records and no journal. They are an error, and nothing panics.
+//! Stores that no writer wrote: what is said in `brimfs_sim::arbitrary` holds of random bytes. `fuzz/` tries more.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use brimfs::face::disk::Directory;
-use brimfs::face::journal::Records;
 use brimfs::face::{check_directory, repair_directory};
+use brimfs_sim::arbitrary;
 use brimfs_sim::medium::{Medium, Random};
 
 use super::number;
@@ -28,6 +28,14 @@ fn bytes(random: &mut Random, len: u64) -> Vec<u8> {
     (0..len).map(|_| random.number() as u8).collect()
 }
 
+/// Gives random bytes to a function, `usual` times.
+fn holds(test: &str, usual: u64, of: fn(&[u8])) {
+    cases(test, usual, |random| {
+        let len = random.below(600);
+        of(&bytes(random, len));
+    });
+}
+
 #[test]
 fn arbitrary_bytes_are_records_or_an_error() {
     cases("arbitrary_bytes_are_records", 20_000, |random| {
@@ -36,10 +44,32 @@ fn arbitrary_bytes_are_records_or_an_error() {
         if let Some(kind) = bytes.first_mut() {
             *kind = 0x80 + random.below(20) as u8;
         }
-        // Each record takes two bytes at least, so this ends.
-        let found = Records::new(&bytes).take_while(Result::is_ok).count();
-        assert!(found <= bytes.len() / 2);
+        arbitrary::records(&bytes);
     });
+}
+
+#[test]
+fn journals_that_make_no_sense_are_refused_or_repaired() {
+    holds("journals_that_make_no_sense", 400, arbitrary::journal);
+}
+
+#[test]
+fn checkpoints_that_make_no_sense_are_refused_or_repaired() {
+    holds(
+        "checkpoints_that_make_no_sense",
+        1000,
+        arbitrary::checkpoint,
+    );
+}
+
+#[test]
+fn segments_that_make_no_sense_are_refused_or_repaired() {
+    holds("segments_that_make_no_sense", 150, arbitrary::segments);
+}
+
+#[test]
+fn directories_of_anything_are_refused_or_repaired() {
+    holds("directories_of_anything", 400, arbitrary::store);
 }
 
 #[test]

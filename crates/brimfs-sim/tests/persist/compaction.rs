@@ -346,7 +346,9 @@ fn every_crash_of_a_compaction_leaves_a_prefix() {
     assert!(moved.count() >= 2, "{first:?} became {left:?}");
     let mut explorer = Explorer::new(5, 1, 24);
     explorer.explore(TINY, &life, 0, &|| "compaction".to_owned());
-    explorer.print("every crash of a compaction");
+    explorer
+        .tally
+        .finish(super::TALLIES, "filesystem, every crash of a compaction");
     let fs = TINY.open(&medium.fork()).expect("opened");
     let last = tree(&fs).expect("a tree");
     assert!(life.history.last() == Some(&last));

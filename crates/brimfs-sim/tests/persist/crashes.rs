@@ -1,16 +1,17 @@
 //! The power goes off after every call of the disk, and again while the store is opened.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use brimfs::{Durability, FileSystem};
 use brimfs_sim::medium::{Disorder, Image, Medium, Random};
 use brimfs_sim::op::{Data, Op, Raw, RenameHow, XattrHow};
 use brimfs_sim::run::sequence;
+use brimfs_sim::tally::Tally;
 
-use super::number;
 use super::tree::tree;
 use super::world::{Life, ROOMY, Settings, Step, check, found, live, past};
+use super::{TALLIES, number};
 
 const CHUNK: u32 = 1 << 20;
 
@@ -18,11 +19,7 @@ const CHUNK: u32 = 1 << 20;
 #[derive(Default)]
 pub(super) struct Explorer {
     seen: HashSet<(u64, usize, usize)>,
-    images: u64,
-    after_sync: u64,
-    second: u64,
-    /// How many images by the steps that might have survived and the steps that did.
-    counts: BTreeMap<(usize, usize), u64>,
+    pub(super) tally: Tally,
     random: Random,
     /// Images of one moment, for each disorder.
     samples: usize,
@@ -94,12 +91,7 @@ impl Explorer {
             panic!("{}: {text}", case());
         }
         let (first, last) = life.allowed(call);
-        self.images += 1;
-        self.after_sync += u64::from(first > 0);
-        *self
-            .counts
-            .entry((last - first, place - first))
-            .or_default() += 1;
+        self.tally.note(first > 0, place - first, last - first);
         if !self.random.one_in(self.sparse) {
             return;
         }
@@ -168,28 +160,8 @@ impl Explorer {
             if !(may_be_old && is_old || may_be_new && found == worked || is_between) {
                 panic!("{}:\n{}", case(), found.difference(before));
             }
-            self.second += 1;
+            self.tally.second += 1;
         }
-    }
-
-    pub(super) fn print(&self, test: &str) {
-        let synced = 100 * self.after_sync / self.images.max(1);
-        println!(
-            "{test}: {} images, {synced} % after a sync, {} second crashes",
-            self.images, self.second
-        );
-        for ((open, survived), count) in &self.counts {
-            println!("  {survived} of {open} steps that were not durable survived: {count}");
-        }
-    }
-
-    /// So many images at least, nine of ten of them after a sync.
-    fn check_enough(&self, least: u64) {
-        let (images, after_sync) = (self.images, self.after_sync);
-        assert!(
-            images >= least && after_sync * 10 >= images * 9,
-            "{images} images of {least}, {after_sync} of them after a sync"
-        );
     }
 }
 
@@ -351,11 +323,15 @@ fn samples() -> usize {
 fn every_crash_of_every_short_workload_leaves_a_prefix() {
     let mut explorer = Explorer::new(1, samples(), 64);
     short_workloads(&mut explorer, ROOMY);
-    explorer.print("every crash of every short workload");
-    explorer.check_enough(number("BRIMFS_IMAGES", 64) * 500);
-    let of_two = |survived| explorer.counts.get(&(2, survived)).copied();
+    explorer
+        .tally
+        .finish(TALLIES, "filesystem, every crash of every short workload");
+    explorer
+        .tally
+        .check_enough(number("BRIMFS_IMAGES", 64) * 500);
+    let of_two = |survived| explorer.tally.count(survived, 2);
     assert!(
-        of_two(0) > Some(100) && of_two(2) > Some(100),
+        of_two(0) > 100 && of_two(2) > 100,
         "a step and its sync survive not at all and whole"
     );
 }
@@ -368,8 +344,13 @@ fn every_crash_of_every_short_workload_whose_calls_are_durable_leaves_a_prefix()
     };
     let mut explorer = Explorer::new(2, samples(), 64);
     short_workloads(&mut explorer, settings);
-    explorer.print("every crash of every short workload whose calls are durable");
-    explorer.check_enough(number("BRIMFS_IMAGES", 64) * 500);
+    explorer.tally.finish(
+        TALLIES,
+        "filesystem, every crash of every short workload whose calls are durable",
+    );
+    explorer
+        .tally
+        .check_enough(number("BRIMFS_IMAGES", 64) * 500);
 }
 
 #[test]
@@ -378,7 +359,9 @@ fn every_crash_of_the_first_opening_leaves_nothing_or_an_empty_store() {
     let steps = [write("/a", 1, 100), Step::Sync, Step::Close];
     let life = live(ROOMY, &Medium::new(), &[], &steps);
     explorer.explore(ROOMY, &life, 0, &|| "a new store".to_owned());
-    explorer.print("every crash of the first opening");
+    explorer
+        .tally
+        .finish(TALLIES, "filesystem, every crash of the first opening");
 }
 
 /// A change through a handle that spans chunks, as the changes of single chunks that it is: it need not be there
@@ -489,5 +472,7 @@ fn sampled_crashes_of_long_workloads_leave_a_prefix() {
             );
         }
     }
-    explorer.print("sampled crashes of long workloads");
+    explorer
+        .tally
+        .finish(TALLIES, "filesystem, sampled crashes of long workloads");
 }

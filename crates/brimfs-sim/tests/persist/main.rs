@@ -11,6 +11,7 @@ mod damage;
 mod durable_calls;
 mod faults;
 mod fixtures;
+mod full;
 mod model;
 mod pressure;
 mod refused;
@@ -19,6 +20,9 @@ mod repair;
 mod threads;
 mod tree;
 mod world;
+
+/// Where the numbers of crashes are kept.
+const TALLIES: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// `name` from the environment, or `usual`.
 fn number(name: &str, usual: u64) -> u64 {

@@ -101,7 +101,8 @@ fn what_commits_know_of_files_is_charged_to_the_memory_limit() {
     let fs = open(&medium);
     let used = |fs: &FileSystem| fs.stats().resident;
     let before = used(&fs);
-    let volatile = FileSystem::builder().spill(false).build().unwrap();
+    let volatile = FileSystem::builder().memory_limit(MEMORY).spill(false);
+    let volatile = volatile.build().unwrap();
     let fill = |fs: &FileSystem| {
         let before = used(fs);
         for number in 0..FILES {

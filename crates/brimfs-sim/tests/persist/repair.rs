@@ -113,7 +113,7 @@ fn hurt(medium: &Medium, random: &mut Random) -> String {
     let names: Vec<String> = medium
         .names()
         .into_iter()
-        .filter(|name| name != "lock")
+        .filter(|name| name != "lock" && name != "reserve")
         .collect();
     for _ in 0..random.below(3) + 1 {
         let name = &names[random.below(names.len() as u64) as usize];
@@ -262,7 +262,7 @@ fn kept(before: &Medium, after: &Medium, report: &RepairReport) {
         let goes_on = name.starts_with("journal-") && !report.before.journal_damaged;
         match found {
             None => panic!("{name} is gone"),
-            Some(_) if goes_on || name == "lock" => {}
+            Some(_) if goes_on || name == "lock" || name == "reserve" => {}
             Some(found) => assert!(after.raw(found) == before.raw(&name), "{name} has changed"),
         }
     }

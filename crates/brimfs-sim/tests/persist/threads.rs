@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use brimfs::{Durability, FileSystem};
 use brimfs_sim::medium::{Image, Medium, Random};
+use brimfs_sim::tally::Tally;
 
 use super::number;
 use super::world::{ROOMY, Settings};
@@ -128,7 +129,10 @@ fn worlds(settings: Settings, usual: u64, test: &str) {
     let images: u64 = (first..first + cases)
         .map(|seed| world(seed, settings))
         .sum();
-    println!("{test}: {cases} runs, {images} crashes after a sync");
+    println!("{test}: {cases} runs");
+    let mut tally = Tally::default();
+    (0..images).for_each(|_| tally.image(true));
+    tally.finish(super::TALLIES, test);
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn a_crash_after_a_sync_leaves_of_each_thread_a_prefix_that_has_what_was_synced(
         disk: None,
         ..ROOMY
     };
-    worlds(settings, 10, "threads and syncs");
+    worlds(settings, 10, "filesystem, threads and syncs");
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn threads_whose_calls_are_durable_commit_together() {
         disk: None,
         ..ROOMY
     };
-    worlds(settings, 3, "threads whose calls are durable");
+    worlds(settings, 3, "filesystem, threads whose calls are durable");
 }
 
 #[test]
@@ -157,7 +161,7 @@ fn threads_and_the_clerk_and_little_memory_leave_prefixes() {
         durability: Durability::Interval(Duration::from_millis(3)),
         disk: None,
     };
-    worlds(settings, 5, "threads and the clerk");
+    worlds(settings, 5, "filesystem, threads and the clerk");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use brimfs::face::Fault;
 use brimfs_sim::medium::{Disorder, Image, Medium, Random};
+use brimfs_sim::tally::Tally;
 
 use crate::owner::{Owner, Wanted, check, extents, open, text};
 
@@ -135,18 +136,10 @@ fn run(steps: &[Step], stop: Option<u64>) -> Owner {
     owner
 }
 
-#[derive(Default)]
-struct Explored {
-    images: u64,
-    /// Images of a disk on which something was committed.
-    after_sync: u64,
-    again: u64,
-}
-
 struct Explorer {
     random: Random,
     samples: usize,
-    explored: Explored,
+    tally: Tally,
 }
 
 impl Explorer {
@@ -179,8 +172,7 @@ impl Explorer {
                 false => self.samples,
             };
             for (image, after) in self.images(&owner.medium, samples) {
-                self.explored.images += 1;
-                self.explored.after_sync += u64::from(!owner.committed.is_empty());
+                self.tally.image(!owner.committed.is_empty());
                 let case = || format!("{}, {image:?}", case());
                 if self.random.one_in(24) {
                     self.next_life(&after, &owner.committed, &case);
@@ -209,7 +201,7 @@ impl Explorer {
         for stop in now..=whole.calls() {
             let (last, committed, _) = live(Some(stop));
             for (image, after) in self.images(&last, 3) {
-                self.explored.again += 1;
+                self.tally.second += 1;
                 found(&after, &committed, &|| {
                     format!("{}; then off before call {stop}, {image:?}", case())
                 });
@@ -238,19 +230,16 @@ fn whatever_was_durable_outlives_every_crash() {
     let mut explorer = Explorer {
         random: Random::new(1),
         samples,
-        explored: Explored::default(),
+        tally: Tally::default(),
     };
     for steps in WORKLOADS {
         explorer.workload(steps);
     }
-    let Explored {
-        images,
-        after_sync,
-        again,
-    } = explorer.explored;
-    let synced = 100 * after_sync / images.max(1);
-    println!("{images} images, {synced} % after a sync, {again} of second crashes");
+    let tally = explorer.tally;
+    tally.finish(env!("CARGO_TARGET_TMPDIR"), "segments, every crash");
     // Where few are tried the first ones, of which there is always one, count for more.
-    assert!(samples < 64 || after_sync * 10 >= images * 9);
-    assert!(again > images);
+    if samples >= 64 {
+        tally.check_enough(1);
+    }
+    assert!(tally.second > tally.images);
 }

@@ -113,6 +113,8 @@ kinds! {
     InvalidData => EILSEQ, "invalid data";
     /// Bytes came back from a disk that are not those that were written.
     Corrupt => EIO, "the stored data is damaged";
+    /// Somebody else changed, replaced or removed a file of the host that a filesystem mirrors.
+    ExternalChange => ESTALE, "somebody else changed the file on the host";
     /// The host's operating system reported an error.
     Io => EIO, "input/output error";
 }
@@ -349,6 +351,8 @@ impl Error {
         let kind = self.kind().text();
         match &self.0.fault.detail {
             Detail::None => kind.to_owned(),
+            // It says what is missing.
+            Detail::Text(text) if self.kind() == ErrorKind::NotFound => text.to_string(),
             Detail::Text(text) => format!("{kind}: {text}"),
             Detail::Source(source) => format!("{kind}: {source}"),
             Detail::Miss(_) => format!("{kind}: the content is in the cold tier"),

@@ -95,6 +95,10 @@ impl<'a> Missing<'a> {
 
     /// The new directory of that name where the walk is.
     fn made_here(&self, name: &[u8]) -> Option<Arc<Inode>> {
+        let is_empty = |last: &New| Arc::ptr_eq(&last.node, &self.at);
+        if self.made.last().is_some_and(is_empty) {
+            return None;
+        }
         let is_here = |new: &&New| Arc::ptr_eq(&new.home, &self.at) && new.name == name;
         self.made.iter().find(is_here).map(|new| new.node.clone())
     }
@@ -115,7 +119,7 @@ impl<'a> Missing<'a> {
     /// Puts all that was made into the tree, as one change: what is in a new directory first.
     fn link(&self) -> Result<(), Fault> {
         let changes = self.root.volume().changes.as_deref();
-        changes.map_or(Ok(()), Changes::check)?;
+        changes.map_or(Ok(()), |changes| changes.check_changes(self.made.len()))?;
         let _pass = changes.map(Changes::enter);
         let (tops, inner): (Vec<&New>, _) = self.made.iter().partition(|new| new.is_top);
         let order = || inner.iter().chain(&tops);

@@ -44,7 +44,7 @@ use crate::namespace::inode::{FileType, Inode};
 use crate::namespace::log::{Call, Log, LogEntry};
 use crate::namespace::volume::Volume;
 use crate::options::{Builder, Settings};
-use crate::persist::{self, Persistence, Plan};
+use crate::persist::{self, ExternalChanges, OnExternalChange, Persistence, Plan};
 
 /// A filesystem in memory.
 ///
@@ -403,6 +403,33 @@ impl FileSystem {
                 None => Ok(()),
             })
             .map_err(|fault| fault.during("sync"))
+    }
+
+    /// Looks for what others did with the tree of the host that is mirrored, and takes it in as
+    /// [`Builder::on_external_change`](crate::Builder::on_external_change) says, or as `rule` does for this once. Makes everything
+    /// durable that was done before. Does nothing for other filesystems.
+    ///
+    /// O(names) calls of the host. Nothing can be changed meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ExternalChange`] under [`OnExternalChange::Raise`](crate::OnExternalChange::Raise), naming the first
+    /// difference; as [`FileSystem::sync`].
+    pub fn refresh(&self, rule: Option<OnExternalChange>) -> Result<ExternalChanges> {
+        let volume = self.volume();
+        volume
+            .check()
+            .and_then(|()| match &self.shared.persistence {
+                Some(persistence) => persistence.refresh(rule),
+                None => Ok(ExternalChanges::default()),
+            })
+            .map_err(|fault| fault.during("refresh"))
+    }
+
+    /// What others did with the tree of the host that is mirrored, as far as it was noticed since the filesystem was opened.
+    #[must_use]
+    pub fn external_changes(&self) -> ExternalChanges {
+        let persistence = self.shared.persistence.as_ref();
+        persistence.map_or_else(ExternalChanges::default, |kept| kept.external_changes())
     }
 
     /// Closes the filesystem and frees its content, after it was made durable if it is kept in a directory. Every later

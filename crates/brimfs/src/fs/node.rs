@@ -238,6 +238,19 @@ impl FileSystem {
         self.counted(Operation::Read, || node.0.read_content(offset, to))
     }
 
+    /// Reads the whole content of a file under a shared file lock, if `to` is as long as that; else says how long
+    /// it is. The length may change though the lock is held where the file mirrors one that others change.
+    pub fn read_node_exactly(
+        &self,
+        node: &Node,
+        to: &mut [u8],
+        wait: Wait,
+    ) -> Result<Result<(), u64>, Fault> {
+        self.volume().check()?;
+        let _locked = Locked::new(&node.0, Mode::Shared, wait)?;
+        self.counted(Operation::Read, || node.0.read_exactly(to))
+    }
+
     /// Replaces the content of a file.
     #[inline]
     pub fn write_node(&self, node: &Node, source: Source<'_>, wait: Wait) -> Result<(), Fault> {

@@ -18,7 +18,7 @@ use crate::memory::content::Content;
 use crate::memory::fresh::Fresh;
 use crate::memory::shared::Shared;
 use crate::memory::small::with_reclaim;
-use crate::namespace::inode::{Body, FileType, Inode, PERMISSIONS};
+use crate::namespace::inode::{Body, FileType, Inode, NOTED, PERMISSIONS};
 use crate::namespace::path::AsPath;
 use crate::namespace::priority::check_priority;
 use crate::namespace::resolve::{self, Place};
@@ -125,21 +125,25 @@ pub(crate) fn copy_path(
     wait: Wait,
 ) -> Result<u64, Fault> {
     let source = file(root, from)?;
-    let (shared, traits) = share(&source, wait)?;
+    let Copied {
+        shared,
+        traits,
+        cost,
+    } = share(&source, wait)?;
     let len = shared.len();
     loop {
         let target = match file_spot(root, to)? {
             Spot::Taken(node) if Arc::ptr_eq(&source, &node) => return Ok(len),
             Spot::Taken(node) => {
                 let _locked = Locked::new(&node, Mode::Exclusive, wait)?;
-                node.share_content(shared)?;
+                node.share_content(shared, cost)?;
                 node.note_copy_of(&source);
                 return Ok(len);
             }
             Spot::Free(target) => target,
         };
         let node = copied_file(&target.place.directory, &source, shared.clone(), traits)?;
-        match target.link(&node, to) {
+        match target.link_for(&node, to, cost) {
             // Somebody else was faster.
             Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
             result => return result.map(|()| len),
@@ -152,6 +156,14 @@ pub(crate) fn copy_path(
 struct Traits {
     mode: u32,
     priority: u8,
+}
+
+/// What a copy is made of.
+struct Copied {
+    shared: Shared,
+    traits: Traits,
+    /// What a commit writes of the copy's content at the most, in bytes.
+    cost: u64,
 }
 
 /// A new file with shared content and the traits of what it was copied from.
@@ -176,13 +188,17 @@ pub(crate) fn copy_into(
     source: &Arc<Inode>,
     wait: Wait,
 ) -> Result<(), Fault> {
-    let (shared, traits) = share(source, wait)?;
+    let Copied {
+        shared,
+        traits,
+        cost,
+    } = share(source, wait)?;
     let node = copied_file(&place.directory, source, shared, traits)?;
-    tree::link(&place.directory, name, &node, None)
+    tree::link_for(&place.directory, name, &node, None, cost)
 }
 
 /// A reference to a file's content, and what goes with it.
-fn share(source: &Arc<Inode>, wait: Wait) -> Result<(Shared, Traits), Fault> {
+fn share(source: &Arc<Inode>, wait: Wait) -> Result<Copied, Fault> {
     let _locked = Locked::new(source, Mode::Shared, wait)?;
     retry(source, wait, || {
         let mut state = source.write_quietly();
@@ -192,7 +208,15 @@ fn share(source: &Arc<Inode>, wait: Wait) -> Result<(Shared, Traits), Fault> {
         };
         let shared = node::content_mut(&mut state)?.share(source.account())?;
         source.track(&mut state, 0, 1);
-        Ok((shared, traits))
+        let cost = match &source.volume().changes {
+            Some(_) => shared.cost_of_copy(state.mode & NOTED == 0),
+            None => 0,
+        };
+        Ok(Copied {
+            shared,
+            traits,
+            cost,
+        })
     })
 }
 

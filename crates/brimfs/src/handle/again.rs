@@ -20,10 +20,18 @@ use crate::namespace::inode::Inode;
 /// So often a tier may claim to have helped, and others be faster, before the operation is written
 /// through or given up.
 const TURNS: usize = 256;
+/// So often others may change a file while it is taken in.
+pub(crate) const RELOADS: usize = 3;
 /// So often what is cold may be looked for in vain.
 const LOOKS: usize = 1 << 16;
 /// What one call asks the tier for at the most, in bytes.
 const BATCH_BYTES: usize = 8 << 20;
+
+/// How much was read, and how long the content was at that moment.
+pub(crate) struct Seen {
+    pub(crate) count: usize,
+    pub(crate) len: u64,
+}
 
 /// Parts of a range that are cold, by where they begin in it.
 type Parts = SmallVec<[Missing; 2]>;
@@ -59,6 +67,48 @@ pub(crate) fn retry_resident<R>(
     }
 }
 
+/// What to say of a file that is never the same twice.
+#[cold]
+pub(crate) fn never_the_same() -> Fault {
+    Fault::text(
+        ErrorKind::ExternalChange,
+        "others keep changing the file while it is read",
+    )
+}
+
+/// Runs an operation on a file, and again if somebody else changed the host's file that it mirrors and that was taken in.
+#[inline]
+pub(crate) fn reloading<R>(
+    node: &Arc<Inode>,
+    mut attempt: impl FnMut() -> Result<R, Fault>,
+) -> Result<R, Fault> {
+    match attempt() {
+        Err(fault) if fault.kind() == ErrorKind::ExternalChange => {
+            reload_slowly(node, fault, &mut attempt)
+        }
+        done => done,
+    }
+}
+
+#[cold]
+fn reload_slowly<R>(
+    node: &Arc<Inode>,
+    mut fault: Fault,
+    attempt: &mut dyn FnMut() -> Result<R, Fault>,
+) -> Result<R, Fault> {
+    let Some(changes) = &node.volume().changes else {
+        return Err(fault);
+    };
+    for _ in 0..RELOADS {
+        long_wait(|| changes.reload(node, fault))?;
+        fault = match attempt() {
+            Err(fault) if fault.kind() == ErrorKind::ExternalChange => fault,
+            done => return done,
+        };
+    }
+    Err(fault)
+}
+
 /// What else to try where no memory can be had, or no content be kept long enough.
 type Otherwise<R> =
     fn(&Arc<Inode>, Fault, &mut dyn FnMut() -> Result<R, Fault>) -> Result<R, Fault>;
@@ -71,6 +121,7 @@ fn retry_slowly<R>(
     attempt: &mut dyn FnMut() -> Result<R, Fault>,
     otherwise: Otherwise<R>,
 ) -> Result<R, Fault> {
+    let mut reloads = 0;
     for turn in 0..TURNS {
         if turn > 0 {
             // Somebody else is in the way, or faster.
@@ -79,6 +130,13 @@ fn retry_slowly<R>(
         match help(node, wait, fault) {
             Err(fault) if fault.short_of_memory().is_some() => {
                 return otherwise(node, fault, attempt);
+            }
+            Err(fault) if fault.kind() == ErrorKind::ExternalChange && reloads < RELOADS => {
+                reloads += 1;
+                match &node.volume().changes {
+                    Some(changes) => long_wait(|| changes.reload(node, fault))?,
+                    None => return Err(fault),
+                }
             }
             Err(fault) => return Err(fault),
             Ok(()) => {}
@@ -245,9 +303,9 @@ fn read_cold(node: &Arc<Inode>, parts: &mut [ColdPart<'_>]) -> Result<(), Fault>
 }
 
 impl Inode {
-    /// Reads content of which something is cold. What it sees is of one moment.
+    /// Reads content of which something is cold. What it sees is of one moment, the length too.
     #[cold]
-    pub(crate) fn read_cold(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
+    pub(crate) fn read_cold(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<Seen, Fault> {
         let mut failed: Option<(Cold, Fault)> = None;
         for _ in 0..LOOKS {
             let (cold, len) = {
@@ -255,15 +313,17 @@ impl Inode {
                 let content = content(&state)?;
                 if let Some(shared) = content.shared() {
                     drop(state);
-                    return read_shared(self, &shared, offset, to);
+                    let len = shared.len();
+                    let count = read_shared(self, &shared, offset, to)?;
+                    return Ok(Seen { count, len });
                 }
+                let len = content.len();
                 match content.read(offset, to) {
                     Err(fault) if fault.missing().is_some() => {}
-                    done => return done,
+                    done => return done.map(|count| Seen { count, len }),
                 }
-                drop(state);
-                let len = self.read().content().map_or(0, |content| content.len());
-                (Residents::cold(&**self, 0), len)
+                // Whoever takes in what others did may change the length between two locks.
+                (content.cold(0, self.who(&state).identity), len)
             };
             let Some(cold) = cold else { continue };
             if let Some((_, fault)) = failed.take_if(|(before, _)| *before == cold) {
@@ -279,7 +339,7 @@ impl Inode {
             match part.result {
                 Some(Err(fault)) => failed = Some((cold, fault)),
                 None if count > 0 => thread::yield_now(),
-                _ => return Ok(count),
+                _ => return Ok(Seen { count, len }),
             }
         }
         Err(gave_up())

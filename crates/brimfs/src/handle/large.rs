@@ -138,7 +138,7 @@ impl Inode {
         len: usize,
         change: impl FnOnce(&mut Table) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let mut state = self.change()?;
+        let mut state = self.change_range(offset, len as u64)?;
         change(content_mut(&mut state)?.table_mut(self.account())?)?;
         self.content_changed(&mut state, offset, len as u64);
         Ok(())

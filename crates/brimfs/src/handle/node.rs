@@ -1,6 +1,6 @@
 //! What can be done to a file's content, given its node and, where that matters, its file lock.
 
-use bytes::Bytes;
+mod whole;
 
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
@@ -17,7 +17,7 @@ use crate::memory::foreign::Foreign;
 use crate::memory::fresh::{Fresh, private_copy};
 use crate::memory::shared::{Pinned, Shared};
 use crate::memory::small::with_reclaim;
-use crate::namespace::inode::{Inode, State};
+use crate::namespace::inode::{Inode, State, ToCome, Writing};
 
 /// The file lock, held for the length of a call.
 pub(crate) struct Locked<'a> {
@@ -82,6 +82,12 @@ fn not_a_file(is_directory: bool) -> Fault {
     }
 }
 
+/// What a change of so many bytes of the content from `offset` on has a commit write, at the most.
+fn cost_of_change(state: &State, to_come: ToCome, offset: u64, len: u64) -> u64 {
+    let change = |content: &Content| content.cost_of_change(offset, len, to_come.epoch);
+    state.cost_of_noting(to_come) + state.content().map_or(0, change)
+}
+
 impl Inode {
     /// Notes a read, once per change and day.
     #[inline]
@@ -96,7 +102,7 @@ impl Inode {
         let mut state = self.write_quietly();
         if state.times.access_due(now) {
             state.times.note_access(now);
-            self.note(&mut state);
+            self.note_if_room(&mut state);
         }
     }
 
@@ -129,6 +135,11 @@ impl Inode {
         offset: u64,
         to: &mut [u8],
     ) -> Result<usize, Fault> {
+        again::reloading(self, || self.read_content_once(offset, to))
+    }
+
+    #[inline]
+    fn read_content_once(self: &Arc<Self>, offset: u64, to: &mut [u8]) -> Result<usize, Fault> {
         if to.len() > BUF_MAX
             && let Some(shared) = self.large_content()?
         {
@@ -150,7 +161,9 @@ impl Inode {
             self.mark_accessed();
         }
         match read {
-            Err(fault) if fault.missing().is_some() => self.read_cold(offset, to),
+            Err(fault) if fault.missing().is_some() => {
+                self.read_cold(offset, to).map(|seen| seen.count)
+            }
             read => read,
         }
     }
@@ -197,77 +210,6 @@ impl Inode {
         drop(state);
         let locked = Locked::new(self, Mode::Shared, wait)?;
         Ok((Some(locked), self.read()))
-    }
-
-    /// The whole content: adopted buffers by reference, anything else in one copy.
-    pub(crate) fn read_whole(self: &Arc<Self>, wait: Wait) -> Result<Bytes, Fault> {
-        let (locked, state) = self.read_shared(wait)?;
-        let kept = content(&state)?;
-        let due = self.note_access(&state);
-        kept.touch(|| self.account());
-        let found = kept.with_owner(|owner| match (owner, kept) {
-            (Some(Owner::Rust(bytes)), _) => Some(bytes.clone()),
-            (Some(_), _) | (None, Content::Foreign(..)) => None,
-            (None, kept) => match kept.dense() {
-                Ok(Some(bytes)) if bytes.len() <= BUF_MAX => Some(Bytes::copy_from_slice(&bytes)),
-                _ => None,
-            },
-        });
-        drop(state);
-        if due {
-            self.mark_accessed();
-        }
-        match found {
-            Some(bytes) => Ok(bytes),
-            None => {
-                // Nothing was seen yet that another look could contradict.
-                let _locked = match locked {
-                    Some(locked) => locked,
-                    None => Locked::new(self, Mode::Shared, wait)?,
-                };
-                self.read_whole_locked()
-            }
-        }
-    }
-
-    /// The shared file lock is held.
-    fn read_whole_locked(self: &Arc<Self>) -> Result<Bytes, Fault> {
-        let account = self.account();
-        let read = retry(self, Wait::Forever, || {
-            let mut state = self.write_quietly();
-            let content = content_mut(&mut state)?;
-            if let Content::Cold { .. } = content {
-                return Ok(Err(content.len()));
-            }
-            let shared = content.share(account)?;
-            // An adopted buffer of another runtime is handed out as a view of it.
-            let is_foreign = |owner: Option<&Owner>| matches!(owner, Some(Owner::Foreign(_)));
-            let may_stay = account.budget.check_overdraft().is_ok();
-            let view = match may_stay && content.with_owner(is_foreign) {
-                true => Pinned::new(content, account, &self.volume().views),
-                false => None,
-            };
-            self.track(&mut state, 0, 1);
-            Ok(Ok((shared, view)))
-        })?;
-        let len = match &read {
-            Ok((_, Some(_))) => 0,
-            Ok((shared, None)) => shared.len(),
-            Err(len) => *len,
-        };
-        let len = usize::try_from(len).map_err(|_| ErrorKind::OutOfMemory)?;
-        let mut bytes = Vec::new();
-        bytes
-            .try_reserve_exact(len)
-            .map_err(|_| ErrorKind::OutOfMemory)?;
-        bytes.resize(len, 0);
-        let count = match read {
-            Ok((_, Some(pinned))) => return Ok(Bytes::from_owner(View::new(pinned))),
-            Ok((shared, None)) => again::read_shared(self, &shared, 0, &mut bytes)?,
-            Err(_) => self.read_cold(0, &mut bytes)?,
-        };
-        bytes.truncate(count);
-        Ok(Bytes::from(bytes))
     }
 
     /// Replaces the whole content under an exclusive file lock.
@@ -323,10 +265,29 @@ impl Inode {
         Ok(None)
     }
 
+    /// The state, to change a range of the content.
+    #[inline]
+    pub(crate) fn change_range(
+        self: &Arc<Self>,
+        offset: u64,
+        len: u64,
+    ) -> Result<Writing<'_>, Fault> {
+        self.change_for(|state, to_come| cost_of_change(state, to_come, offset, len))
+    }
+
+    /// The state, to append so many bytes.
+    fn change_end(self: &Arc<Self>, len: u64) -> Result<Writing<'_>, Fault> {
+        self.change_for(|state, to_come| {
+            let end = state.content().map_or(0, Content::len);
+            cost_of_change(state, to_come, end, len)
+        })
+    }
+
     pub(crate) fn install_content(self: &Arc<Self>, mut fresh: Fresh<'_>) -> Result<(), Fault> {
         // Given back last, when what was made with it can go.
         let _loan = fresh.loan.take();
-        let mut state = self.change()?;
+        let cost = fresh.content.cost_when_new();
+        let mut state = self.change_for(|_, _| cost)?;
         let content = content_mut(&mut state)?;
         content.install(fresh)?;
         let len = content.len();
@@ -336,10 +297,10 @@ impl Inode {
         Ok(())
     }
 
-    /// Replaces the content by a reference to that of another file.
-    pub(crate) fn share_content(self: &Arc<Self>, shared: Shared) -> Result<(), Fault> {
+    /// Replaces the content by a reference to that of another file, of which a commit writes so much at the most.
+    pub(crate) fn share_content(self: &Arc<Self>, shared: Shared, cost: u64) -> Result<(), Fault> {
         let account = self.account();
-        let mut state = self.change()?;
+        let mut state = self.change_for(|_, _| cost)?;
         let content = content_mut(&mut state)?;
         content.install(Fresh::empty(account))?;
         *content = shared.into_content();
@@ -357,7 +318,7 @@ impl Inode {
 
     #[inline]
     fn write_once(self: &Arc<Self>, offset: u64, from: &[u8]) -> Result<(), Fault> {
-        let mut state = self.change()?;
+        let mut state = self.change_range(offset, from.len() as u64)?;
         content_mut(&mut state)?.write(offset, from, self.account())?;
         if !from.is_empty() {
             self.content_changed(&mut state, offset, from.len() as u64);
@@ -382,7 +343,7 @@ impl Inode {
             return self.append_in_pieces(from);
         }
         retry(self, Wait::Forever, || {
-            let mut state = self.change()?;
+            let mut state = self.change_end(from.len() as u64)?;
             let content = content_mut(&mut state)?;
             let end = content.len();
             content.write(end, from, self.account())?;
@@ -397,7 +358,7 @@ impl Inode {
     fn append_in_pieces(self: &Arc<Self>, from: &[u8]) -> Result<u64, Fault> {
         let len = from.len() as u64;
         let start = retry(self, Wait::Forever, || {
-            let mut state = self.change()?;
+            let mut state = self.change_end(1)?;
             let content = content_mut(&mut state)?;
             let start = content.len();
             let end = start.checked_add(len).ok_or(ErrorKind::FileTooLarge)?;
@@ -432,7 +393,7 @@ impl Inode {
             let mut state = self.change()?;
             content_mut(&mut state)?.table_mut(account).map(drop)
         })?;
-        let mut state = self.change()?;
+        let mut state = self.change_range(offset, len)?;
         content_mut(&mut state)?.write_adopted(offset, owner, charge, account)?;
         self.content_changed(&mut state, offset, len);
         Ok(())
@@ -447,7 +408,7 @@ impl Inode {
     }
 
     pub(crate) fn allocate_once(self: &Arc<Self>, offset: u64, len: u64) -> Result<(), Fault> {
-        let mut state = self.change()?;
+        let mut state = self.change_range(offset, len)?;
         let content = content_mut(&mut state)?;
         let grows = offset + len > content.len();
         let before = content.allocated();
@@ -455,12 +416,14 @@ impl Inode {
         let fills_holes = content.allocated() != before;
         if grows {
             self.content_changed(&mut state, offset, len);
-        } else if fills_holes {
+            return Ok(());
+        }
+        if fills_holes {
             // The bytes are the same, but which blocks hold data is a part of the content.
             state.content_restored();
-            self.track(&mut state, offset, len);
             self.note_content(&mut state, len);
         }
+        self.track(&mut state, offset, len);
         Ok(())
     }
 
@@ -480,7 +443,11 @@ impl Inode {
     }
 
     fn punch_once(self: &Arc<Self>, offset: u64, len: u64) -> Result<(), Fault> {
-        let mut state = self.change()?;
+        // Bytes change in the chunks at both ends only.
+        let last = (offset + len).saturating_sub(1);
+        let mut state = self.change_for(|state, to_come| {
+            cost_of_change(state, to_come, offset, 1) + cost_of_change(state, to_come, last, 1)
+        })?;
         content_mut(&mut state)?.punch(offset, len, self.account())?;
         state.content_changed(clock::wall_nanos());
         self.track(&mut state, offset, len);
@@ -497,7 +464,7 @@ impl Inode {
 
     pub(crate) fn set_content_len(self: &Arc<Self>, len: u64) -> Result<(), Fault> {
         retry(self, Wait::Forever, || {
-            let mut state = self.change()?;
+            let mut state = self.change_range(len.saturating_sub(1), 1)?;
             let content = content_mut(&mut state)?;
             if content.len() != len {
                 content.set_len(len, self.account())?;

@@ -332,6 +332,13 @@ impl Target {
         let path = self.direct.then_some((path, home.epoch));
         tree::link(&home.directory, &home.name, node, path)
     }
+
+    /// As [`Target::link`], of a node of whose content a commit writes so many bytes at the most.
+    pub(crate) fn link_for(&self, node: &Arc<Inode>, path: &[u8], cost: u64) -> Result<(), Fault> {
+        let home = &self.place;
+        let path = self.direct.then_some((path, home.epoch));
+        tree::link_for(&home.directory, &home.name, node, path, cost)
+    }
 }
 
 /// Looks where `path` leads, to the place of a dangling symbolic link too.

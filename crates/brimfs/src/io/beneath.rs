@@ -6,7 +6,7 @@
 #[cfg(not(target_os = "linux"))]
 pub(super) use by_path::Beneath;
 #[cfg(target_os = "linux")]
-pub(super) use linux::Beneath;
+pub(super) use linux::{Beneath, names_of};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -30,6 +30,11 @@ mod linux {
             let mut options = File::options();
             options.read(true).custom_flags(libc::O_DIRECTORY);
             options.open(path).map(Beneath)
+        }
+
+        /// Beneath a directory that is open already.
+        pub(in super::super) fn over(directory: File) -> Self {
+            Beneath(directory)
         }
 
         pub(in super::super) fn create(&self, name: &str) -> io::Result<File> {
@@ -82,28 +87,33 @@ mod linux {
         }
 
         pub(in super::super) fn list(&self) -> io::Result<Vec<OsString>> {
-            // A stream of its own: a duplicate would share the place in the directory.
-            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
-            // SAFETY: the descriptor is open and the name ends with NUL.
-            let found = unsafe { libc::openat(self.0.as_raw_fd(), c".".as_ptr(), flags) };
-            if found < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            // SAFETY: the call gave a new descriptor, which nobody else has.
-            let listed = unsafe { File::from_raw_fd(found) };
-            let mut stream = Stream::new(listed)?;
-            let mut names = Vec::new();
-            while let Some(name) = stream.next()? {
-                if !matches!(name.as_slice(), b"." | b"..") {
-                    names.push(OsString::from_vec(name));
-                }
-            }
-            Ok(names)
+            names_of(&self.0)
         }
 
         pub(in super::super) fn place(&self) -> io::Result<crate::io::disk::Place> {
             crate::io::real::probe_file(&self.0)
         }
+    }
+
+    /// The names in an open directory.
+    pub(in super::super) fn names_of(directory: &File) -> io::Result<Vec<OsString>> {
+        // A stream of its own: a duplicate would share the place in the directory.
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        // SAFETY: the descriptor is open and the name ends with NUL.
+        let found = unsafe { libc::openat(directory.as_raw_fd(), c".".as_ptr(), flags) };
+        if found < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call gave a new descriptor, which nobody else has.
+        let listed = unsafe { File::from_raw_fd(found) };
+        let mut stream = Stream::new(listed)?;
+        let mut names = Vec::new();
+        while let Some(name) = stream.next()? {
+            if !matches!(name.as_slice(), b"." | b"..") {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        Ok(names)
     }
 
     struct Stream(*mut libc::DIR);

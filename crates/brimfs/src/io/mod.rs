@@ -7,4 +7,6 @@ pub(crate) mod host_memory;
 pub(crate) mod log_file;
 pub mod real;
 pub mod real_directory;
+pub mod real_tree;
 pub mod spill_directory;
+pub mod tree;

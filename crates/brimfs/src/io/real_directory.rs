@@ -48,6 +48,12 @@ impl RealDirectory {
         })
     }
 
+    /// A directory that is open already.
+    #[cfg(target_os = "linux")]
+    pub(super) fn within(beneath: Beneath, read_only: bool) -> Self {
+        RealDirectory { beneath, read_only }
+    }
+
     fn check_writable(&self) -> io::Result<()> {
         if self.read_only {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());

@@ -332,6 +332,11 @@ pub(super) fn checkpoint_name(group: u64) -> String {
     format!("{CHECKPOINT_PREFIX}{group:016x}")
 }
 
+/// Whether a file of this name belongs to a journal.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    journal_number(name).is_some() || checkpoint_group(name).is_some()
+}
+
 /// The number in the name of a journal file.
 pub(super) fn journal_number(name: &str) -> Option<u64> {
     number(name.strip_prefix(JOURNAL_PREFIX)?).filter(|number| is_number(*number))
@@ -510,6 +515,32 @@ mod tests {
             let mut bytes = group.encode();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(GroupHeader::decode(&bytes), None, "bit {bit}");
+        }
+        let checkpoint = CheckpointHeader {
+            identity,
+            position: Position {
+                group: 2,
+                file: 1,
+                offset: 2 * BLOCK,
+                chain: 5,
+            },
+        };
+        for bit in 0..FILE_HEADER * 8 {
+            let mut bytes = checkpoint.encode();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(CheckpointHeader::decode(&bytes).is_err(), "bit {bit}");
+        }
+        let frame = FrameHeader {
+            kind: FrameKind::Records,
+            index: 1,
+            checkpoint: 5,
+            len: 10,
+            payload: 6,
+        };
+        for bit in 0..FRAME_HEADER * 8 {
+            let mut bytes = frame.encode();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(FrameHeader::decode(&bytes), None, "bit {bit}");
         }
     }
 

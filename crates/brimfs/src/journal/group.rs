@@ -1,6 +1,6 @@
 //! A group that is being put together: everything that becomes durable at once.
 
-use super::record::Record;
+use super::record::{Record, Records};
 use crate::base::error::Fault;
 
 /// Records in the order in which they are to be applied. Costs their encoded bytes in memory.
@@ -27,6 +27,12 @@ impl Group {
     /// Adds all records of another group. O(their bytes).
     pub fn append(&mut self, other: &Group) {
         self.payload.extend_from_slice(&other.payload);
+    }
+
+    /// The records, in their order.
+    #[must_use]
+    pub fn records(&self) -> Records<'_> {
+        Records::new(&self.payload)
     }
 
     /// Bytes of payload, for [`Writer::reserve`](super::Writer::reserve).

@@ -21,11 +21,12 @@ use std::io;
 use crate::base::error::{ErrorKind, Fault};
 
 pub use checkpoint::{CheckpointWriter, Covered};
+pub(crate) use format::is_file_name;
 pub use format::{BLOCK, FORMAT, GROUP_BYTES_MAX, Identity, Position, RECORD_BYTES_MAX};
 pub use group::Group;
 pub use record::{
-    Content, Counters, Extent, ExtentIter, Extents, Moved, Node, NodeKind, RESERVED_KINDS, Record,
-    RecordError, Records, Segment, Time, XattrIter, Xattrs,
+    Content, Counters, Extent, ExtentIter, Extents, HostStamp, Moved, Node, NodeKind,
+    RESERVED_KINDS, Record, RecordError, Records, Redo, Segment, Time, XattrIter, Xattrs,
 };
 pub use recovery::{Recovered, Visitor, recover};
 pub use salvage::{Piece, Salvaged, salvage};

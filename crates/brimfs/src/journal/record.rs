@@ -32,6 +32,10 @@ mod kind {
     pub(super) const SEGMENT_GONE: u8 = CRITICAL | 9;
     pub(super) const COUNTERS: u8 = CRITICAL | 10;
     pub(super) const MOVED: u8 = CRITICAL | 11;
+    pub(super) const SEEN: u8 = CRITICAL | 12;
+    pub(super) const SUMS: u8 = CRITICAL | 13;
+    pub(super) const REDO: u8 = CRITICAL | 14;
+    pub(super) const APPLIED: u8 = CRITICAL | 15;
     /// Kept free: several groups that count together.
     pub(super) const TRANSACTION: u8 = CRITICAL | 16;
     /// Kept free: a snapshot that persists.
@@ -244,6 +248,26 @@ pub enum Record<'a> {
     },
     /// What to go on counting from.
     Counters(Counters),
+    /// What was last seen of the host file that mirrors a file. Sums that were known before are not any more.
+    Seen {
+        /// Number of the file's node.
+        node: u64,
+        /// What it was.
+        stamp: HostStamp,
+    },
+    /// Checksums of blocks of a host file that was seen.
+    Sums {
+        /// Number of the file's node.
+        node: u64,
+        /// Number of the first block.
+        first: u64,
+        /// Four bytes for each block.
+        sums: &'a [u8],
+    },
+    /// The group is not true before this was done to the host's tree.
+    Redo(Redo<'a>),
+    /// Every step of earlier groups was done.
+    Applied,
     /// The same content lies elsewhere.
     Moved(Moved),
 }
@@ -316,6 +340,10 @@ impl Record<'_> {
             Record::Segment(_) => kind::SEGMENT,
             Record::SegmentGone { .. } => kind::SEGMENT_GONE,
             Record::Counters(_) => kind::COUNTERS,
+            Record::Seen { .. } => kind::SEEN,
+            Record::Sums { .. } => kind::SUMS,
+            Record::Redo(_) => kind::REDO,
+            Record::Applied => kind::APPLIED,
             Record::Moved(_) => kind::MOVED,
         }
     }
@@ -363,6 +391,18 @@ impl Record<'_> {
                 put_number(out, counters.next_node);
                 put_number(out, counters.next_segment);
             }
+            Record::Seen { node, stamp } => {
+                put_number(out, node);
+                return stamp.put(out);
+            }
+            Record::Sums { node, first, sums } => {
+                check_sums(sums)?;
+                put_number(out, node);
+                put_number(out, first);
+                out.extend_from_slice(sums);
+            }
+            Record::Redo(redo) => return redo.put(out),
+            Record::Applied => {}
             Record::Moved(moved) => {
                 check_range(moved.offset, 0)?;
                 let Moved {
@@ -413,6 +453,10 @@ impl<'a> Record<'a> {
             kind::SEGMENT => take_segment(&mut fields),
             kind::SEGMENT_GONE => fields.number().map(|number| Record::SegmentGone { number }),
             kind::COUNTERS => take_counters(&mut fields),
+            kind::SEEN => take_seen(&mut fields),
+            kind::SUMS => take_sums(&mut fields),
+            kind::REDO => Redo::take(&mut fields).map(Record::Redo),
+            kind::APPLIED => Ok(Record::Applied),
             kind::MOVED => take_moved(&mut fields),
             unknown if unknown & CRITICAL != 0 => return Err(RecordError::Unknown { kind }),
             _ => return Ok(None),
@@ -506,8 +550,11 @@ fn check_range(offset: u64, len: u64) -> Result<(), BadField> {
     }
 }
 
+mod mirror;
 mod parts;
 
+pub use mirror::{HostStamp, Redo};
+use mirror::{check_sums, take_seen, take_sums};
 pub use parts::{ExtentIter, Extents, XattrIter, Xattrs};
 
 /// Reads the records of a verified payload one after the other. The kinds that need not be known are

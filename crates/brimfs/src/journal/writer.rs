@@ -116,8 +116,11 @@ impl Writer {
         options: Options,
     ) -> Result<Self, Fault> {
         for stray in &found.strays {
-            let removed = directory.remove(stray);
-            removed.map_err(|error| context("removing", stray, error))?;
+            match directory.remove(stray) {
+                // Gone since an attempt before, which found no space.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|error| context("removing", stray, error))?,
+            }
         }
         // What a process that died has left in the page cache was recovered and is not durable yet, nor are
         // the names that it gave.
@@ -144,7 +147,11 @@ impl Writer {
             poison: None,
             buffer: Aligned::new(options.step().min(BUFFER_MAX) as usize),
         };
-        writer.extend(0, FIRST + BLOCK + CLOSING)?;
+        if let Err(fault) = writer.extend(0, FIRST + BLOCK + CLOSING) {
+            // Whoever finds space for it tries again.
+            let _ = writer.directory.remove(&journal_name(number));
+            return Err(fault);
+        }
         writer.write_file_header()?;
         if let Some(before) = before {
             writer.write_mark(&*before, found.tail)?;
@@ -229,7 +236,6 @@ impl Writer {
     /// [`Io`](ErrorKind::Io) as [`Writer::append`] and [`Writer::sync`]. Never for lack of space: on a full
     /// disk the last file is left out.
     pub fn close(mut self) -> Result<(), Fault> {
-        self.check_poison()?;
         self.sync()?;
         self.put(GroupKind::Closing, &[])?;
         self.options = Options {

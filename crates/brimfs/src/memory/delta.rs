@@ -125,6 +125,22 @@ impl Chunk {
         look(&hold, identity, copy, patch)
     }
 
+    /// Whether a good copy of it is known.
+    pub(super) fn knows_copy(&self) -> bool {
+        let hold = self.body.lock();
+        let tracked = hold.tracked.as_ref();
+        tracked.is_some_and(|tracked| tracked.stored.is_some())
+    }
+
+    /// Whether all of the chunk counts for this commit already; from now on it does. The inode's lock is held for
+    /// writing.
+    pub(super) fn counts_for(&self, commit: u32) -> bool {
+        match &mut self.body.write().tracked {
+            Some(tracked) => std::mem::replace(&mut tracked.counted, commit) == commit,
+            None => false,
+        }
+    }
+
     /// A commit has in hand what changed of the chunk since the last one. The inode's lock is held for writing.
     pub(crate) fn take_patch(&self) {
         if let Some(tracked) = &mut self.body.write().tracked {
@@ -172,6 +188,16 @@ impl Chunk {
         }
     }
 
+    /// A name for the bytes of a chunk that has none yet.
+    pub(crate) fn fresh_identity(index: u64) -> Identity {
+        Identity {
+            owner: Identity::CHUNK_OWNER | NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+            // A name only: what tells chunks apart is the serial number.
+            index: index as u32,
+            version: 1,
+        }
+    }
+
     /// A chunk that is cold from the start. Takes its quota.
     pub(crate) fn cold_from(form: ColdForm, account: &Arc<Account>) -> Result<Self, Fault> {
         let ColdForm {
@@ -197,6 +223,7 @@ impl Chunk {
                 len: len as u32,
             }),
             delta: Delta::default(),
+            counted: 0,
         }));
         Ok(chunk)
     }

@@ -6,6 +6,7 @@ pub(crate) mod account;
 pub(crate) mod budget;
 pub(crate) mod chunk;
 pub(crate) mod content;
+pub(crate) mod cost;
 pub(crate) mod delta;
 mod draw;
 pub(crate) mod foreign;

@@ -47,6 +47,8 @@ pub(crate) struct Tracked {
     /// A cold copy: all the chunk has while it is cold, and what makes it clean while it is not.
     pub(super) stored: Option<Stored>,
     pub(super) delta: Delta,
+    /// The commit to come for which all of the chunk counts; 0 for none.
+    pub(super) counted: u32,
 }
 
 /// A cold copy. What lies in blocks without data, or beyond `data_end`, is none of the content.
@@ -69,6 +71,7 @@ impl Tracked {
             slot: None,
             stored: None,
             delta: Delta::default(),
+            counted: 0,
         })
     }
 

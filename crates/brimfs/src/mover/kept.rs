@@ -8,7 +8,7 @@ use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
 use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::Budget;
-use crate::memory::tier::{Identity, Location, Slot, Unit};
+use crate::memory::tier::{Identity, Location, Residents, Slot, Unit};
 
 use super::settings::TierSettings;
 use super::{Mover, location, split, write_through};
@@ -89,6 +89,34 @@ impl Mover {
         }
         let ticket = self.tickets.lock().take(unit, extent.len(), is_part);
         Some(location(ticket, extent))
+    }
+
+    /// A copy that no unit came to know is given up.
+    pub(crate) fn forget_unused(&self, location: Location) {
+        self.forget_location(location);
+    }
+
+    /// The copy that a unit knows lies elsewhere from now on, if it still knows that one.
+    pub(crate) fn swing_copy(
+        &self,
+        holder: &Arc<dyn Residents>,
+        index: u64,
+        old: Location,
+        extent: Extent,
+        is_part: bool,
+    ) {
+        let unit = Unit {
+            holder: Arc::downgrade(holder),
+            index,
+        };
+        let Some(new) = self.locate(unit, extent, is_part) else {
+            return;
+        };
+        let gone = match holder.relocate(index, old, new) {
+            true => old,
+            false => new,
+        };
+        self.forget_location(gone);
     }
 
     /// What the tables of whoever commits take, in bytes, is charged with the mover's own, as far as there is room.

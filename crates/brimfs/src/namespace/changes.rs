@@ -9,6 +9,7 @@
 //! directory. Nodes are noted once, by reference; what they are is looked at when the gate is
 //! closed. Knows nothing of disks.
 
+mod owed;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
 
@@ -26,11 +27,17 @@ use crate::base::sync::{
 };
 use crate::journal::{Group, Record};
 use crate::namespace::inode::Inode;
+use crate::namespace::volume::ROOT;
+
+pub(crate) use owed::CHANGE;
+use owed::Owed;
 
 /// Threads that change different directories note it in different shards.
 const SHARDS: u64 = 16;
 /// What a node that was noted counts for, beside its content, in bytes.
 const NODE_BYTES: u64 = 256;
+/// What a record of a name takes beside it, or one that says that a node is no more, in bytes.
+const NAME_BYTES: u64 = 32;
 /// How long a thread that waits for a commit sleeps between two looks.
 const NAP: Duration = Duration::from_millis(1);
 
@@ -44,6 +51,17 @@ pub(crate) trait Commits: Send + Sync {
 
     /// Fails if nothing may be changed: for ever, or because the disk is full and, as `is_full` says, so is memory.
     fn check(&self, is_full: bool) -> Result<(), Fault>;
+
+    /// Finds space of the disk, so that `cost` bytes more have room beside all that waits.
+    fn make_room(&self, cost: u64) -> Result<(), Fault>;
+
+    /// Takes in what others did with a file of the host that a node mirrors.
+    ///
+    /// # Errors
+    /// `fault` where that is not to be.
+    fn reload(&self, _node: &Arc<Inode>, fault: Fault) -> Result<(), Fault> {
+        Err(fault)
+    }
 
     /// Whether each call is to be durable when it returns.
     fn is_each_call_durable(&self) -> bool;
@@ -105,9 +123,14 @@ pub(crate) struct Changes {
     pending: AtomicU64,
     /// So much may wait for a commit. One is asked for when half of it does.
     pending_max: u64,
+    owed: Owed,
     commits: OnceLock<Weak<dyn Commits>>,
     /// Nothing is noted any more.
     is_over: AtomicBool,
+    /// A name in the root that nobody may use.
+    reserved: Option<&'static [u8]>,
+    /// No node can get a second name.
+    has_no_links: bool,
 }
 
 impl Changes {
@@ -118,8 +141,53 @@ impl Changes {
             shards: std::array::from_fn(|_| Mutex::default()),
             pending: AtomicU64::new(0),
             pending_max,
+            owed: Owed::new(),
             commits: OnceLock::new(),
             is_over: AtomicBool::new(false),
+            reserved: None,
+            has_no_links: false,
+        }
+    }
+
+    /// The same, for a medium on which no node can have two names.
+    pub(crate) fn without_links(self, has_no_links: bool) -> Self {
+        Changes {
+            has_no_links,
+            ..self
+        }
+    }
+
+    /// Fails where no node can get a second name.
+    pub(crate) fn check_link(&self) -> Result<(), Fault> {
+        if self.has_no_links {
+            let text = "the host's filesystem, which is mirrored, has no hard links";
+            return Err(Fault::text(ErrorKind::NotPermitted, text));
+        }
+        Ok(())
+    }
+
+    /// The same, with a name in the root that nothing can get.
+    pub(crate) fn reserving(self, reserved: Option<&'static [u8]>) -> Self {
+        Changes { reserved, ..self }
+    }
+
+    /// Fails for a name in the root that is reserved.
+    pub(crate) fn check_name(&self, directory: u64, name: &[u8]) -> Result<(), Fault> {
+        if directory == ROOT && self.reserved == Some(name) {
+            let text = "the name is that of the directory for side data";
+            return Err(Fault::text(ErrorKind::NotPermitted, text));
+        }
+        Ok(())
+    }
+
+    /// Takes in what others did with a file of the host that a node mirrors.
+    ///
+    /// # Errors
+    /// `fault` where that is not to be; those of a commit.
+    pub(crate) fn reload(&self, node: &Arc<Inode>, fault: Fault) -> Result<(), Fault> {
+        match self.commits() {
+            Some(commits) => commits.reload(node, fault),
+            None => Err(fault),
         }
     }
 
@@ -145,13 +213,123 @@ impl Changes {
         }
     }
 
+    /// As [`Changes::check`], for so many changes without content: fails too if the disk has no room for them.
+    #[inline]
+    pub(crate) fn check_changes(&self, count: usize) -> Result<(), Fault> {
+        self.check()?;
+        let cost = CHANGE.saturating_mul(count as u64);
+        match self.has_room(cost) || here().depth > 0 {
+            true => Ok(()),
+            false => self.make_room(cost),
+        }
+    }
+
     /// Fails if nothing may be removed. Where only space is missing everything may: that is what gives it back.
     #[inline]
     pub(crate) fn check_removal(&self) -> Result<(), Fault> {
+        let Some(commits) = self.commits() else {
+            return self.check();
+        };
+        commits.check(false)?;
+        if !self.has_room(CHANGE) && here().depth == 0 {
+            // Little by little, so that it needs little space itself. What is in the way does not stop it.
+            let _ = certain_wait(|| commits.make_room(CHANGE));
+        }
+        Ok(())
+    }
+
+    /// Waits until there is room for so much more.
+    #[cold]
+    pub(crate) fn make_room(&self, cost: u64) -> Result<(), Fault> {
         match self.commits() {
-            Some(commits) => commits.check(false),
+            Some(commits) => certain_wait(|| commits.make_room(cost)),
             None => self.check(),
         }
+    }
+
+    /// Has so much wait for a commit, on the disk, if there is room. Within the gate. Where the thread was within it
+    /// before it cannot be refused any more, and was asked about then.
+    #[inline]
+    pub(crate) fn try_owe(&self, cost: u64) -> bool {
+        if here().depth > 1 {
+            self.owe(cost);
+            return true;
+        }
+        let is_owed = self.owed.try_add(cost);
+        if is_owed {
+            self.look_ahead(cost);
+        }
+        is_owed
+    }
+
+    /// Whether there is room for so much more.
+    pub(crate) fn has_room(&self, cost: u64) -> bool {
+        self.owed.has_room(cost)
+    }
+
+    /// As [`Changes::try_owe`], for what is little and cannot be refused.
+    #[inline]
+    pub(crate) fn owe(&self, cost: u64) {
+        self.owed.add(cost);
+        self.look_ahead(cost);
+    }
+
+    /// Calls for more room before there is none.
+    #[inline]
+    fn look_ahead(&self, cost: u64) {
+        let (waiting, due) = (self.owed.waiting(), self.owed.room() / 4 * 3);
+        if waiting >= due
+            && waiting - due < cost
+            && let Some(commits) = self.commits()
+        {
+            commits.call();
+        }
+    }
+
+    /// What so much content takes on the disk, at the most.
+    #[inline]
+    pub(crate) fn on_disk(&self, content: u64) -> u64 {
+        self.owed.on_disk(content)
+    }
+
+    /// The commit to come, for those who mark what counted for it. Within the gate.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.owed.epoch()
+    }
+
+    /// What waits for a commit and is in the hand of one, on the disk.
+    pub(crate) fn owed(&self) -> u64 {
+        self.owed.total()
+    }
+
+    /// What waits for a commit and is in the hand of none.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.owed.waiting()
+    }
+
+    /// The space that is kept for that.
+    pub(crate) fn room(&self) -> u64 {
+        self.owed.room()
+    }
+
+    /// Says how much space is kept; not less than was promised to what waits.
+    pub(crate) fn set_room(&self, room: u64) {
+        self.owed.set_room(room);
+    }
+
+    /// Says what bytes of content take on the disk, in 1024ths.
+    pub(crate) fn set_share(&self, share: u64) {
+        self.owed.set_share(share);
+    }
+
+    /// Takes so much of the space that is kept, if nothing needs it.
+    pub(crate) fn withdraw(&self, bytes: u64) -> bool {
+        self.owed.withdraw(bytes)
+    }
+
+    /// What was taken last is durable.
+    pub(crate) fn settle_owed(&self) {
+        self.owed.settle();
     }
 
     /// Makes everything durable that was done before.
@@ -301,6 +479,7 @@ impl Changes {
         let noted = shard.names.push(&record);
         debug_assert!(noted.is_ok(), "a name of 1 to 255 bytes fits a record");
         drop(shard);
+        self.owe(name.len() as u64 + NAME_BYTES);
         self.note_pending(name.len() as u64);
     }
 
@@ -308,6 +487,7 @@ impl Changes {
     pub(crate) fn note_gone(&self, number: u64) {
         if !self.is_over.load(Ordering::Acquire) {
             self.shard(number).lock().gone.push(number);
+            self.owe(NAME_BYTES);
         }
     }
 
@@ -342,6 +522,7 @@ impl Changes {
         (first.names, first.nodes, first.gone) = (names, nodes, gone);
         drop(first);
         self.pending.store(self.pending_max, Ordering::Relaxed);
+        self.owed.put_back();
     }
 }
 
@@ -405,6 +586,7 @@ impl Closed<'_> {
             batch.gone.append(&mut shard.gone);
         }
         self.changes.pending.store(0, Ordering::Relaxed);
+        self.changes.owed.take();
         batch
     }
 }

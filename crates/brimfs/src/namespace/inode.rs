@@ -15,7 +15,8 @@ use crate::base::sync::atomic::{AtomicU32, Ordering};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::memory::account::Account;
 use crate::memory::content::Content;
-use crate::namespace::changes::{Changes, Pass};
+use crate::memory::cost::NODE_RECORD;
+use crate::namespace::changes::{CHANGE, Changes, Pass};
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
 use crate::namespace::times::Times;
 use crate::namespace::volume::{HIDDEN, Volume};
@@ -36,6 +37,9 @@ pub(crate) const HAS_FAR_TIMES: u16 = 1 << 13;
 pub(crate) const NOTED: u16 = 1 << 14;
 /// The file is among those of which content is written ahead.
 pub(crate) const AHEAD: u16 = 1 << 15;
+
+/// What a record in a segment takes beside content, in bytes.
+const SEGMENT_RECORD: u64 = 128;
 
 /// Content of more than so many bytes is written ahead of a commit.
 pub(crate) const AHEAD_OVER: u64 = 64 << 10;
@@ -164,6 +168,15 @@ impl State {
         }
     }
 
+    /// What a commit may have to write of content that is written as a whole, if it was not going to look at it.
+    #[inline]
+    pub(crate) fn cost_of_noting(&self, to_come: ToCome) -> u64 {
+        match self.content() {
+            Some(content) if to_come.is_first => content.cost_when_noted(),
+            _ => 0,
+        }
+    }
+
     /// Notes that the content changed.
     #[inline]
     pub(crate) fn content_changed(&mut self, now: i64) {
@@ -209,6 +222,15 @@ impl State {
         let bit = if pinned { ContentStamp::PINNED } else { 0 };
         self.stamp.replace(ContentStamp::PINNED, bit);
     }
+}
+
+/// What there is to know of the commit to come for whoever says what it has to write because of a change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToCome {
+    /// Its number.
+    pub(crate) epoch: u32,
+    /// It was not going to look at the node.
+    pub(crate) is_first: bool,
 }
 
 /// See the module's documentation.
@@ -288,10 +310,78 @@ impl Inode {
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly); what a disk says that takes no more changes.
     #[inline]
     pub(crate) fn change(self: &Arc<Self>) -> Result<Writing<'_>, Fault> {
-        if let Some(changes) = &self.volume.changes {
+        self.change_for(|state, to_come| state.cost_of_noting(to_come))
+    }
+
+    /// As [`Inode::change`], of content too: `cost` says how much of it that has a commit write at the most, in
+    /// bytes. Refused if the disk may have no space for that.
+    ///
+    /// # Errors
+    /// As [`Inode::change`]; [`DiskFull`](crate::ErrorKind::DiskFull), [`DiskLimit`](crate::ErrorKind::DiskLimit).
+    #[inline]
+    pub(crate) fn change_for(
+        self: &Arc<Self>,
+        cost: impl Fn(&State, ToCome) -> u64,
+    ) -> Result<Writing<'_>, Fault> {
+        let Some(changes) = self.volume.changes.as_deref() else {
+            return Ok(self.write());
+        };
+        loop {
             changes.check()?;
+            let pass = changes.enter();
+            let mut state = self.state.write();
+            let to_come = ToCome {
+                epoch: changes.epoch(),
+                is_first: state.mode & NOTED == 0,
+            };
+            let owed = changes.on_disk(cost(&state, to_come)) + self.cost_of_record(&state);
+            if changes.try_owe(owed + SEGMENT_RECORD) {
+                self.note_owed(&mut state, changes);
+                return Ok(Writing {
+                    state,
+                    _pass: Some(pass),
+                });
+            }
+            drop(state);
+            drop(pass);
+            changes.make_room(owed + CHANGE)?;
         }
-        Ok(self.write())
+    }
+
+    /// What a commit writes of a node that is to get its first name, in bytes.
+    pub(crate) fn cost_when_new(&self) -> u64 {
+        let state = self.read();
+        let body = match &state.body {
+            Body::File(content) => content.cost_when_new(),
+            Body::Symlink(target) => target.len() as u64,
+            Body::Directory(_) => 0,
+        };
+        NODE_RECORD + body
+    }
+
+    /// What a commit writes of the node beside content, if it was not going to look at it.
+    fn cost_of_record(&self, state: &State) -> u64 {
+        if state.mode & NOTED != 0 || self.number() == HIDDEN {
+            return 0;
+        }
+        let target = match &state.body {
+            Body::Symlink(target) => target.len() as u64,
+            _ => 0,
+        };
+        let extra = match state.mode & HAS_XATTRS {
+            0 => 0,
+            _ => self.volume.extras.footprint(self.number()),
+        };
+        NODE_RECORD + target + extra
+    }
+
+    /// The same with content that it may have to write because of that.
+    fn cost_of_noting(&self, state: &State, changes: &Changes) -> u64 {
+        let to_come = ToCome {
+            epoch: changes.epoch(),
+            is_first: state.mode & NOTED == 0,
+        };
+        self.cost_of_record(state) + changes.on_disk(state.cost_of_noting(to_come))
     }
 
     /// As [`Inode::change`], to remove a name: a full disk does not refuse that.
@@ -345,10 +435,28 @@ impl Inode {
     /// must be none that belongs together with others.
     #[cold]
     pub(crate) fn note(self: &Arc<Self>, state: &mut State) {
-        let is_noted = state.mode & NOTED != 0 || self.number() == HIDDEN;
+        if let Some(changes) = &self.volume.changes {
+            let cost = self.cost_of_noting(state, changes);
+            self.note_owed(state, changes);
+            // Later: should a commit begin in between, it counts for the next one, which may meet more changes.
+            changes.owe(cost);
+        }
+    }
+
+    /// As [`Inode::note`], for what nobody misses: only if the disk has room for it.
+    #[cold]
+    pub(crate) fn note_if_room(self: &Arc<Self>, state: &mut State) {
         if let Some(changes) = &self.volume.changes
-            && !is_noted
+            && changes.has_room(self.cost_of_noting(state, changes))
         {
+            self.note(state);
+        }
+    }
+
+    /// As [`Inode::note`], where the space is kept for it already.
+    #[inline]
+    fn note_owed(self: &Arc<Self>, state: &mut State, changes: &Changes) {
+        if state.mode & NOTED == 0 && self.number() != HIDDEN {
             state.mode |= NOTED;
             changes.note_node(self);
         }

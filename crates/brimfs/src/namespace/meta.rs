@@ -259,8 +259,8 @@ impl Inode {
             ));
         }
         let volume = self.volume();
-        let mut state = self.change()?;
         let more = (name.len() + value.len()) as u64;
+        let mut state = self.change_for(|state, to_come| state.cost_of_noting(to_come) + more)?;
         let set = |extra: &mut Extra| {
             match (extra.xattrs.contains_key(name), mode) {
                 (true, XattrMode::Create) => return Err(ErrorKind::AlreadyExists.into()),

@@ -94,6 +94,11 @@ impl Extras {
         result.map(|value| (value, left))
     }
 
+    /// What is kept of a node, in bytes, about.
+    pub(crate) fn footprint(&self, number: u64) -> u64 {
+        self.read(number, Extra::footprint).unwrap_or(0)
+    }
+
     /// Memory that all extras are charged for.
     pub(crate) fn charged(&self) -> u64 {
         let table = self.table.lock();
@@ -273,6 +278,11 @@ impl Volume {
     /// The next new node has this number at least.
     pub(crate) fn go_on_from(&self, number: u64) {
         self.next_number.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// A number that no node had before.
+    pub(crate) fn take_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The smallest number that no node ever had.

@@ -38,6 +38,11 @@ impl Persistence {
         let (Some(changes), Some(mover)) = (self.changes(), self.mover()) else {
             return Ok(());
         };
+        if self.mirror.is_some() {
+            // Its commits write whole files; a copy in a segment would be written twice.
+            drop(changes.take_ahead());
+            return Ok(());
+        }
         // A commit would write what another thread is writing.
         let _one_at_a_time = self.ahead.lock();
         let mut batch = Batch::default();

@@ -18,6 +18,7 @@ use crate::namespace::times::Timestamp;
 use crate::namespace::volume::ROOT;
 
 use super::known::{Content, Known, Units};
+use super::reserve::Reserve;
 use super::staging::{Fresh, Staged, write};
 
 /// Content of a commit that has no more than this to write goes with its records, in bytes.
@@ -31,6 +32,9 @@ const PATCHES_MAX: u32 = 256;
 pub(super) fn stage_bytes(pending_max: u64) -> u64 {
     pending_max / 2
 }
+
+/// What is asked for beside content where the disk is short, for headers and padding, in bytes.
+const FLUSH_BYTES: u64 = 64 << 10;
 
 /// Where the bytes of a unit lie, or will.
 #[derive(Clone, Copy)]
@@ -97,6 +101,8 @@ pub(super) struct Capture<'a> {
     mover: &'a Mover,
     segments: &'a Arc<Store>,
     known: &'a Known,
+    /// The space that was promised; none where more is written than that.
+    pub(super) promised: Option<&'a mut Reserve>,
     pub(super) group: Group,
     pub(super) changes: Vec<Change>,
     /// Nodes that were looked at. Nothing here keeps one that is removed: what it took is free at once.
@@ -149,12 +155,14 @@ impl<'a> Capture<'a> {
         mover: &'a Mover,
         segments: &'a Arc<Store>,
         known: &'a Known,
+        promised: Option<&'a mut Reserve>,
         stage_bytes: usize,
     ) -> Self {
         Capture {
             mover,
             segments,
             known,
+            promised,
             group: Group::new(),
             changes: Vec::new(),
             nodes: Vec::new(),
@@ -204,7 +212,7 @@ impl<'a> Capture<'a> {
             }
             return Ok(());
         }
-        self.record(&node, &state)?;
+        node_record(&mut self.group, &node, &state)?;
         self.changes.push(Change::Node(number));
         if node.kind() == FileType::File
             && (self.all_to_segments
@@ -223,44 +231,6 @@ impl<'a> Capture<'a> {
             self.changes.push(Change::Gone(number));
         }
         Ok(())
-    }
-
-    fn record(&mut self, node: &Arc<Inode>, state: &State) -> Result<(), Fault> {
-        let known = node.describe(state);
-        let time = |time: Timestamp| Time {
-            seconds: time.seconds,
-            nanos: time.nanos,
-        };
-        let xattrs = node.xattrs_of(state);
-        let pairs: Vec<(&[u8], &[u8])> = xattrs
-            .iter()
-            .map(|(name, value)| (&name[..], &value[..]))
-            .collect();
-        self.group.push(&Record::Node(Node {
-            number: node.number(),
-            kind: match node.kind() {
-                FileType::File => NodeKind::File,
-                FileType::Directory => NodeKind::Directory,
-                FileType::Symlink => NodeKind::Symlink,
-            },
-            mode: u32::from(state.mode & PERMISSIONS),
-            uid: known.uid(),
-            gid: known.gid(),
-            links: u64::from(state.links),
-            accessed: time(known.accessed()),
-            modified: time(known.modified()),
-            changed: time(known.changed()),
-            created: time(known.created()),
-            len: state.content().map_or(0, |content| content.len()),
-            priority: state.priority(),
-            pinned: state.has_pin(),
-            accesses: 0,
-            xattrs: Xattrs::new(&pairs),
-            target: match &state.body {
-                Body::Symlink(target) => target,
-                _ => &[],
-            },
-        }))
     }
 
     fn content(&mut self, node: &Arc<Inode>, state: &mut State) -> Result<(), Fault> {
@@ -429,7 +399,13 @@ impl<'a> Capture<'a> {
 
     /// Writes all that was copied aside. Nobody needs it to be durable yet.
     fn flush(&mut self) -> Result<(), Fault> {
-        let written = write(self.segments, &self.buffer, &mut self.staged)?;
+        let bytes = self.buffer.len() as u64 + FLUSH_BYTES;
+        let staged = &mut self.staged;
+        let mut write = || write(self.segments, &self.buffer, staged);
+        let written = match &mut self.promised {
+            Some(reserve) => reserve.spend(bytes, write),
+            None => write(),
+        }?;
         self.held.extend(written.iter().map(|fresh| fresh.extent));
         self.fresh.extend(written);
         self.buffer.clear();
@@ -541,6 +517,49 @@ impl<'a> Capture<'a> {
         self.changes.push(Change::Content(number, content));
         Ok(())
     }
+}
+
+/// Appends the record of a node.
+pub(super) fn node_record(
+    group: &mut Group,
+    node: &Arc<Inode>,
+    state: &State,
+) -> Result<(), Fault> {
+    let known = node.describe(state);
+    let time = |time: Timestamp| Time {
+        seconds: time.seconds,
+        nanos: time.nanos,
+    };
+    let xattrs = node.xattrs_of(state);
+    let pairs: Vec<(&[u8], &[u8])> = xattrs
+        .iter()
+        .map(|(name, value)| (&name[..], &value[..]))
+        .collect();
+    group.push(&Record::Node(Node {
+        number: node.number(),
+        kind: match node.kind() {
+            FileType::File => NodeKind::File,
+            FileType::Directory => NodeKind::Directory,
+            FileType::Symlink => NodeKind::Symlink,
+        },
+        mode: u32::from(state.mode & PERMISSIONS),
+        uid: known.uid(),
+        gid: known.gid(),
+        links: u64::from(state.links),
+        accessed: time(known.accessed()),
+        modified: time(known.modified()),
+        changed: time(known.changed()),
+        created: time(known.created()),
+        len: state.content().map_or(0, |content| content.len()),
+        priority: state.priority(),
+        pinned: state.has_pin(),
+        accesses: 0,
+        xattrs: Xattrs::new(&pairs),
+        target: match &state.body {
+            Body::Symlink(target) => target,
+            _ => &[],
+        },
+    }))
 }
 
 /// By which name bytes are written: much of it by that of the chunk, which can know them as a copy then.

@@ -3,9 +3,57 @@
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
 use crate::io::directory::Directory;
-use crate::journal::{self, CheckpointWriter, Counters, Extents, Record, Writer, Xattrs};
+use crate::journal::{self, CheckpointWriter, Counters, Extents, Record, Writer, Xattrs, recover};
 
+use super::Persistence;
 use super::image::{About, Entry, Image};
+use super::mirror::{Mirror, Seen};
+
+/// A checkpoint is written when the groups since the last one are more than this, and more than that
+/// checkpoint, in bytes.
+const CHECKPOINT_LEAST: u64 = 64 << 20;
+/// On a small disk the journal has less, one part in so many.
+const CHECKPOINT_SHARE: u64 = 16;
+
+impl Persistence {
+    pub(super) fn checkpoint_least(&self) -> u64 {
+        CHECKPOINT_LEAST.min(self.capacity / CHECKPOINT_SHARE)
+    }
+
+    /// Writes a checkpoint if the journal has become long. Commits wait meanwhile, changes do not.
+    ///
+    /// # Errors
+    /// Those of the disk and of reading the journal; the store is as it was.
+    pub(super) fn checkpoint_if_due(&self) -> Result<(), Fault> {
+        let mut core = self.core.lock();
+        if self.mirror.as_ref().is_some_and(Mirror::has_undone) {
+            return Ok(());
+        }
+        let Some(writer) = core
+            .writer
+            .as_ref()
+            .filter(|_| core.is_checkpoint_due(self.checkpoint_least()))
+        else {
+            return Ok(());
+        };
+        let mut image = Image::default();
+        let read = recover(&*self.directory, &mut image);
+        let written = read.and_then(|_| write(&image, &self.directory, writer));
+        match written {
+            Ok(bytes) => {
+                core.appended = 0;
+                core.checkpoint_bytes = bytes;
+                core.checkpoint_vain = 0;
+                Ok(())
+            }
+            Err(fault) => {
+                // All is read again for the next one: not before there is more to gain.
+                core.checkpoint_vain = core.appended;
+                Err(fault)
+            }
+        }
+    }
+}
 
 /// Writes what the journal says up to the writer's last durable group, and removes what that covers. Returns
 /// how long it is, in bytes.
@@ -23,26 +71,35 @@ pub(super) fn write(
         next_node: image.next_node,
         next_segment: 0,
     }))?;
-    for (number, node) in &image.nodes {
+    for (number, node) in image.nodes.iter() {
         if let Some(about) = &node.about {
-            push_node(&mut checkpoint, *number, about)?;
+            push_node(&mut checkpoint, number, about)?;
         }
         if !node.extents.is_empty() {
             for (place, some) in node.extents.chunks(super::capture::EXTENTS_MAX).enumerate() {
                 checkpoint.push(&Record::Content(journal::Content {
-                    node: *number,
+                    node: number,
                     whole: place == 0,
                     extents: Extents::new(some),
                 }))?;
             }
         }
-        for (offset, bytes) in &node.patches {
+        for (offset, bytes) in node.patches.iter() {
             checkpoint.push(&Record::Inline {
-                node: *number,
-                offset: *offset,
+                node: number,
+                offset,
                 bytes,
             })?;
         }
+    }
+    for (number, seen) in &image.seen {
+        push_seen(&mut checkpoint, *number, seen)?;
+    }
+    if image.is_mirror {
+        checkpoint.push(&Record::Applied)?;
+    }
+    for step in &image.steps {
+        checkpoint.push(&Record::Redo(step.as_redo()))?;
     }
     for (directory, names) in &image.directories {
         let mut names: Vec<(&[u8], Entry)> = names
@@ -61,6 +118,19 @@ pub(super) fn write(
     let bytes = checkpoint.len();
     checkpoint.finish()?.remove()?;
     Ok(bytes)
+}
+
+fn push_seen(checkpoint: &mut CheckpointWriter, node: u64, seen: &Seen) -> Result<(), Fault> {
+    let stamp = seen.stamp;
+    checkpoint.push(&Record::Seen { node, stamp })?;
+    for (first, sums) in seen.parts() {
+        checkpoint.push(&Record::Sums {
+            node,
+            first,
+            sums: &sums,
+        })?;
+    }
+    Ok(())
 }
 
 fn push_node(checkpoint: &mut CheckpointWriter, number: u64, about: &About) -> Result<(), Fault> {

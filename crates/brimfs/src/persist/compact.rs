@@ -11,6 +11,7 @@ use crate::journal::{Group, Moved, Record};
 use crate::memory::chunk::CHUNK;
 use crate::mover::{Keeper, Moves};
 
+use super::reserve::{JOURNAL_BYTES, is_short_of_disk};
 use super::{Core, Persistence};
 
 /// What is copied while commits wait, in bytes, about.
@@ -72,7 +73,7 @@ impl Persistence {
         if core.vain > 0 && stats.dead_bytes < core.vain + segment {
             return false;
         }
-        is_mostly_dead(&stats, segment) || self.segments.has_many_short()
+        is_mostly_dead(&stats, segment, self.capacity) || self.segments.has_many_short()
     }
 
     /// Commits, and compacts when the disk is short.
@@ -80,7 +81,7 @@ impl Persistence {
         for _ in 0..COMMITS_MAX {
             let done = self.commit_locked(core);
             match done {
-                Err(fault) if is_short_of_disk(&fault) && self.make_room(core) => {}
+                Err(fault) if is_short_of_disk(&fault) && self.give_space_back(core) => {}
                 done => return done,
             }
         }
@@ -88,7 +89,7 @@ impl Persistence {
     }
 
     /// Gives space back whatever that costs. Whether some came back.
-    fn make_room(&self, core: &mut Core) -> bool {
+    pub(super) fn give_space_back(&self, core: &mut Core) -> bool {
         if self.give_back(core) {
             return true;
         }
@@ -124,7 +125,13 @@ impl Persistence {
             return Ok(false);
         };
         let budget = ROUND.min(self.segments.segment_bytes());
-        let (moves, done) = mover.move_records(&self.segments, budget);
+        let (mut moves, mut done) = mover.move_records(&self.segments, budget);
+        while moves.is_empty()
+            && done.as_ref().is_err_and(is_short_of_disk)
+            && self.lend(core, budget)
+        {
+            (moves, done) = mover.move_records(&self.segments, budget);
+        }
         if moves.is_empty() {
             return done.map(|()| false);
         }
@@ -133,6 +140,7 @@ impl Persistence {
             mover.swing(&self.segments, &moves);
         }
         moves.release(&self.segments);
+        self.settle_room(core);
         kept.map(|()| true)
     }
 
@@ -201,7 +209,8 @@ impl Persistence {
             }))?;
         }
         let writer = core.writer.as_mut().ok_or(ErrorKind::Closed)?;
-        writer.reserve(group.len())?;
+        core.reserve
+            .spend(group.len() + JOURNAL_BYTES, || writer.reserve(group.len()))?;
         self.segments.sync()?;
         *is_said = true;
         writer.append(&group)?;
@@ -211,15 +220,11 @@ impl Persistence {
     }
 }
 
-fn is_mostly_dead(stats: &StoreStats, segment: u64) -> bool {
-    let least = DEAD_LEAST.min(stats.disk_limit / DEAD_LEAST_SHARE);
+fn is_mostly_dead(stats: &StoreStats, segment: u64, capacity: u64) -> bool {
+    let least = DEAD_LEAST.min(capacity / DEAD_LEAST_SHARE);
     let is_pressed = stats.disk_bytes + 2 * segment > stats.disk_limit;
     let is_much = stats.dead_bytes >= least && stats.dead_bytes >= stats.live_bytes / DEAD_SHARE;
     is_much || is_pressed && stats.dead_bytes >= segment
-}
-
-fn is_short_of_disk(fault: &Fault) -> bool {
-    matches!(fault.kind(), ErrorKind::DiskLimit | ErrorKind::DiskFull)
 }
 
 impl Keeper for Persistence {

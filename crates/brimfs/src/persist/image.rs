@@ -1,9 +1,11 @@
 //! What a journal says, gathered: nodes, names and where content lies. Believes nothing about how they fit together.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+use smallvec::SmallVec;
 
 use crate::base::error::Fault;
 use crate::journal::{Content, Extent, Moved, NodeKind, Record, Time, Visitor};
@@ -12,6 +14,8 @@ use crate::memory::delta::PAGE;
 use crate::namespace::restored::XattrPairs;
 
 use super::corrupt;
+use super::mirror::{Seen, Step};
+use super::numbers::Numbers;
 
 /// A node as its last record has it, and its content.
 #[derive(Debug, Default)]
@@ -20,8 +24,50 @@ pub(super) struct Node {
     pub(super) about: Option<About>,
     /// In the order of the file, one at each offset.
     pub(super) extents: Vec<Extent>,
-    /// Bytes that take precedence over extents, by where they begin.
-    pub(super) patches: BTreeMap<u64, Box<[u8]>>,
+    /// Bytes that take precedence over extents.
+    pub(super) patches: Patches,
+}
+
+/// Pieces of content by where they begin, in that order. Small files have one and no more, so that one takes no table.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Patches(SmallVec<[(u64, Box<[u8]>); 1]>);
+
+impl Patches {
+    fn find(&self, offset: u64) -> Result<usize, usize> {
+        match self.0.last() {
+            Some((last, _)) if *last < offset => Err(self.0.len()),
+            _ => self.0.binary_search_by_key(&offset, |(offset, _)| *offset),
+        }
+    }
+
+    /// A piece takes the place of the one that begins where it does.
+    fn insert(&mut self, offset: u64, bytes: Box<[u8]>) {
+        match self.find(offset) {
+            Ok(at) => self.0[at].1 = bytes,
+            Err(at) => self.0.insert(at, (offset, bytes)),
+        }
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        self.0.retain(|(offset, _)| keep(*offset));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.0.iter().map(|(offset, bytes)| (*offset, &bytes[..]))
+    }
+
+    /// Those that begin in a range.
+    pub(super) fn range(&self, range: Range<u64>) -> impl Iterator<Item = (u64, &[u8])> {
+        let start = self.find(range.start).unwrap_or_else(|at| at);
+        self.0[start..]
+            .iter()
+            .take_while(move |(offset, _)| *offset < range.end)
+            .map(|(offset, bytes)| (*offset, &bytes[..]))
+    }
 }
 
 #[derive(Debug)]
@@ -51,17 +97,54 @@ pub(super) type Names = HashMap<Box<[u8]>, Entry, FixedState>;
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Image {
-    pub(super) nodes: HashMap<u64, Node, FixedState>,
+    pub(super) nodes: Numbers<Node>,
     pub(super) directories: HashMap<u64, Names, FixedState>,
+    /// What was last seen of host files, by the numbers of the nodes that they mirror.
+    pub(super) seen: HashMap<u64, Seen, FixedState>,
+    /// What may not have been done with the host's tree.
+    pub(super) steps: Vec<Step>,
+    /// Something was said that only a mirror says.
+    pub(super) is_mirror: bool,
     /// The smallest number that no node ever had.
     pub(super) next_node: u64,
     serial: u64,
 }
 
+/// The greatest number of a node: in memory there are no bits for more.
+pub(super) const NODE_MAX: u64 = (1 << 61) - 1;
+
 impl Image {
+    /// What is wrong with numbers if `last` is the greatest, each with the node that has it, if it is one's. 0 is the number of
+    /// nodes that nobody finds.
+    pub(super) fn bad_numbers(&self, last: u64) -> impl Iterator<Item = (Option<u64>, String)> {
+        let numbers = self.nodes.iter().map(|(number, _)| number);
+        let bad = numbers.filter(move |number| !(1..=last).contains(number));
+        let next = (self.next_node > last).then_some(self.next_node);
+        let of_node = |number| {
+            (
+                Some(number),
+                format!("no node can have the number {number}"),
+            )
+        };
+        let of_next = |number| (None, format!("no next node can have the number {number}"));
+        bad.map(of_node).chain(next.map(of_next))
+    }
+
     fn node(&mut self, number: u64) -> &mut Node {
         self.next_node = self.next_node.max(number.saturating_add(1));
-        self.nodes.entry(number).or_default()
+        self.nodes.get_or_insert_with(number, Node::default)
+    }
+
+    fn entry(&mut self, directory: u64, name: &[u8], child: u64) {
+        self.serial += 1;
+        let serial = self.serial;
+        let names = self.directories.entry(directory).or_default();
+        match names.entry_ref(name) {
+            EntryRef::Occupied(mut known) => known.get_mut().child = child,
+            EntryRef::Vacant(place) => {
+                place.insert_with_key(name.into(), Entry { child, serial });
+            }
+        }
     }
 
     fn content(&mut self, content: Content<'_>) {
@@ -78,7 +161,7 @@ impl Image {
         }
         // What lies over an extent stays as long as that one does.
         let extents = &node.extents;
-        node.patches.retain(|offset, _| {
+        node.patches.retain(|offset| {
             let chunk = offset / CHUNK as u64 * CHUNK as u64;
             match (find(&before, chunk), find(extents, chunk)) {
                 (Ok(old), Ok(new)) => before[old] == extents[new],
@@ -90,7 +173,7 @@ impl Image {
 
 impl Image {
     fn moved(&mut self, moved: Moved) -> Result<(), Fault> {
-        let node = self.nodes.get_mut(&moved.node);
+        let node = self.nodes.get_mut(moved.node);
         let extents = node.map(|node| &mut node.extents);
         let extent = extents.and_then(|extents| {
             let at = find(extents, moved.offset).ok()?;
@@ -111,6 +194,30 @@ impl Image {
 
 fn find(extents: &[Extent], offset: u64) -> Result<usize, usize> {
     extents.binary_search_by_key(&offset, |extent| extent.offset)
+}
+
+impl Image {
+    fn entry_gone(&mut self, directory: u64, name: &[u8]) {
+        if let Some(names) = self.directories.get_mut(&directory) {
+            names.remove(name);
+            if names.is_empty() {
+                self.directories.remove(&directory);
+            }
+        }
+    }
+
+    fn inline(&mut self, node: u64, offset: u64, bytes: &[u8]) {
+        let node = self.node(node);
+        if node.extents.is_empty() {
+            node.patches.insert(offset, bytes.into());
+            return;
+        }
+        // Page by page, so that what is written later replaces what was there.
+        for (page, bytes) in bytes.chunks(PAGE).enumerate() {
+            let offset = offset.saturating_add((page * PAGE) as u64);
+            node.patches.insert(offset, bytes.into());
+        }
+    }
 }
 
 impl Visitor for Image {
@@ -139,57 +246,47 @@ impl Visitor for Image {
             }
             Record::NodeGone { number } => {
                 self.directories.remove(&number);
-                self.nodes.remove(&number);
+                self.nodes.remove(number);
+                self.seen.remove(&number);
             }
             Record::Entry {
                 directory,
                 name,
                 child,
-            } => {
-                self.serial += 1;
-                let entry = Entry {
-                    child,
-                    serial: self.serial,
-                };
-                let names = self.directories.entry(directory).or_default();
-                match names.get_mut(name) {
-                    Some(known) => known.child = child,
-                    None => drop(names.insert(name.into(), entry)),
-                }
-            }
-            Record::EntryGone { directory, name } => {
-                if let Some(names) = self.directories.get_mut(&directory) {
-                    names.remove(name);
-                    if names.is_empty() {
-                        self.directories.remove(&directory);
-                    }
-                }
-            }
+            } => self.entry(directory, name, child),
+            Record::EntryGone { directory, name } => self.entry_gone(directory, name),
             Record::Content(content) => self.content(content),
             Record::Inline {
                 node,
                 offset,
                 bytes,
-            } => {
-                let node = self.node(node);
-                if node.extents.is_empty() {
-                    node.patches.insert(offset, bytes.into());
-                } else {
-                    // Page by page, so that what is written later replaces what was there.
-                    for (page, bytes) in bytes.chunks(PAGE).enumerate() {
-                        let offset = offset.saturating_add((page * PAGE) as u64);
-                        node.patches.insert(offset, bytes.into());
-                    }
-                }
-            }
+            } => self.inline(node, offset, bytes),
             Record::Hole { node, offset, len } => {
                 let gone = offset..offset.saturating_add(len);
                 let node = self.node(node);
                 node.extents.retain(|extent| !gone.contains(&extent.offset));
-                node.patches.retain(|offset, _| !gone.contains(offset));
+                node.patches.retain(|offset| !gone.contains(&offset));
             }
             Record::Counters(counters) => {
                 self.next_node = self.next_node.max(counters.next_node);
+            }
+            Record::Seen { node, stamp } => {
+                let sums = Vec::new();
+                self.is_mirror = true;
+                self.seen.insert(node, Seen { stamp, sums });
+            }
+            Record::Sums { node, first, sums } => {
+                if let Some(seen) = self.seen.get_mut(&node) {
+                    seen.put_sums(first, sums);
+                }
+            }
+            Record::Redo(redo) => {
+                self.is_mirror = true;
+                self.steps.push(redo.into());
+            }
+            Record::Applied => {
+                self.is_mirror = true;
+                self.steps.clear();
             }
             Record::Moved(moved) => self.moved(moved)?,
             // What segments there are is known by what lies in them.

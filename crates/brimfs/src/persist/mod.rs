@@ -20,8 +20,12 @@ mod checkpoint;
 mod compact;
 mod image;
 mod known;
+mod mirror;
+mod numbers;
 mod open;
+mod reserve;
 mod restore;
+mod room;
 mod staging;
 
 use std::fmt;
@@ -34,7 +38,7 @@ use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak, thread};
 use crate::cold::segment::{Extent, Store};
 use crate::io::directory::{Directory, DirectoryLock};
-use crate::journal::{Counters, Group, Record, Writer, recover};
+use crate::journal::{Counters, Group, Record, Writer};
 use crate::memory::content::Content;
 use crate::memory::delta::Kept;
 use crate::memory::tier::Tier;
@@ -44,19 +48,19 @@ use crate::namespace::inode::{Inode, NOTED};
 use crate::namespace::volume::Volume;
 
 use capture::{Capture, Change, Inlined};
-use image::Image;
 use known::Known;
+use mirror::Mirror;
+use reserve::{JOURNAL_BYTES, Reserve, is_short_of_disk};
+use room::Shares;
 use staging::Fresh;
 
 pub use check::{
     CheckProgress, CheckReport, CheckStep, Loss, Problem, RepairReport, check_directory,
     check_store, repair_directory, repair_store,
 };
-pub(crate) use open::{Plan, open};
-
-/// A checkpoint is written when the groups since the last one are more than this, and more than that
-/// checkpoint, in bytes.
-const CHECKPOINT_LEAST: u64 = 64 << 20;
+pub(crate) use mirror::Side;
+pub use mirror::{ExternalChanges, Layout, OnExternalChange};
+pub(crate) use open::{Plan, no_directory, open};
 
 /// When changes become durable.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,14 +100,22 @@ struct Core {
     /// Bytes of groups since the last checkpoint, and that one's.
     appended: u64,
     checkpoint_bytes: u64,
+    /// Bytes of groups when a checkpoint failed last; 0 if none did since one was written.
+    checkpoint_vain: u64,
+    /// Space on the disk for what was accepted and is not durable yet.
+    reserve: Reserve,
+    /// How much of it was needed lately, in bytes.
+    needed: u64,
+    /// The commit that failed last had content to move from the journal to segments, for which there was no space.
+    is_moving_vain: bool,
     /// Dead space when compaction could not give it back, in bytes; 0 if it could.
     vain: u64,
 }
 
 impl Core {
-    fn new(writer: Option<Writer>) -> Self {
+    fn new(reserve: Reserve) -> Self {
         Core {
-            writer,
+            writer: None,
             known: Known::default(),
             nameless: Vec::new(),
             freed: Vec::new(),
@@ -111,12 +123,27 @@ impl Core {
             inline_bytes: 0,
             appended: 0,
             checkpoint_bytes: 0,
+            checkpoint_vain: 0,
+            reserve,
+            needed: 0,
+            is_moving_vain: false,
             vain: 0,
         }
     }
 
-    fn is_checkpoint_due(&self) -> bool {
-        self.appended > CHECKPOINT_LEAST.max(self.checkpoint_bytes)
+    /// Content went with the records, and what did before may have moved.
+    fn note_inlined(&mut self, is_moved: bool, inlined: Vec<Inlined>, bytes: u64) {
+        if is_moved {
+            self.inlined.clear();
+            self.inline_bytes = 0;
+        }
+        self.inlined.extend(inlined);
+        self.inline_bytes += bytes;
+    }
+
+    fn is_checkpoint_due(&self, least: u64) -> bool {
+        let again = self.checkpoint_vain + least / 8;
+        self.appended > least.max(self.checkpoint_bytes).max(again)
     }
 }
 
@@ -127,6 +154,9 @@ pub(crate) struct Persistence {
     volume: Arc<Volume>,
     durability: Durability,
     read_only: bool,
+    /// Bytes that the disk has, or the disk limit if that is less.
+    capacity: u64,
+    shares: Shares,
     /// Content that is in the journal moves to segments when it is more than this, in bytes.
     inline_max: u64,
     core: Mutex<Core>,
@@ -141,6 +171,9 @@ pub(crate) struct Persistence {
     has_failed: AtomicBool,
     called: AtomicBool,
     clerk: Mutex<Option<(thread::Thread, u32)>>,
+    /// Of the mirror layout.
+    mirror: Option<Mirror>,
+    root: Weak<Inode>,
     /// Held as long as the directory is in use.
     lock: Mutex<Option<Box<dyn DirectoryLock>>>,
 }
@@ -172,7 +205,7 @@ impl Persistence {
         }
         let done = self.commit_making_room(&mut core);
         self.note_problem(done.as_ref().err());
-        if core.is_checkpoint_due() || self.is_compaction_due(&core) {
+        if core.is_checkpoint_due(self.checkpoint_least()) || self.is_compaction_due(&core) {
             self.wake_clerk();
         }
         done
@@ -198,6 +231,20 @@ impl Persistence {
     }
 
     fn commit_locked(&self, core: &mut Core) -> Result<(), Fault> {
+        if let Some(mirror) = &self.mirror {
+            return self
+                .commit_mirror(core, mirror, mirror.rule(), None)
+                .map(drop);
+        }
+        let done = self.commit_once(core);
+        if core.is_moving_vain && done.as_ref().is_err_and(is_short_of_disk) {
+            // What waits has its room; moving content out of the journal may take more.
+            return self.commit_once(core);
+        }
+        done
+    }
+
+    fn commit_once(&self, core: &mut Core) -> Result<(), Fault> {
         let (Some(changes), Some(mover)) = (self.changes(), self.mover()) else {
             return Ok(());
         };
@@ -209,14 +256,17 @@ impl Persistence {
         let closed = changes.close();
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let batch = closed.take();
+        core.needed = core.needed.max(changes.owed());
         if batch.is_empty() && core.nameless.is_empty() {
             drop(closed);
+            changes.settle_owed();
             self.durable.store(number, Ordering::Release);
             return Ok(());
         }
         let stage_bytes = capture::stage_bytes(changes.pending_max()) as usize;
-        let mut capture = Capture::new(mover, &self.segments, &core.known, stage_bytes);
-        let is_moved = core.inline_bytes > self.inline_max;
+        let is_moved = core.inline_bytes > self.inline_max && !core.is_moving_vain;
+        let promised = (!is_moved).then_some(&mut core.reserve);
+        let mut capture = Capture::new(mover, &self.segments, &core.known, promised, stage_bytes);
         let moved = match is_moved {
             true => capture.move_to_segments(&core.inlined),
             false => Ok(()),
@@ -226,8 +276,13 @@ impl Persistence {
         drop(closed);
         let mut is_said = false;
         let done = looked.and_then(|()| capture.finish()).and_then(|()| {
-            let writer = &mut core.writer;
-            self.say(writer, &mut capture, &batch, next_node, &mut is_said)
+            self.say(
+                &mut core.writer,
+                &mut capture,
+                &batch,
+                next_node,
+                &mut is_said,
+            )
         });
         let Capture {
             changes: news,
@@ -243,31 +298,27 @@ impl Persistence {
             Ok(()) => {
                 self.durable.store(number, Ordering::Release);
                 core.nameless.clear();
-                if is_moved {
-                    core.inlined.clear();
-                    core.inline_bytes = 0;
-                }
-                core.inlined.extend(inlined);
-                core.inline_bytes += inline_bytes;
+                core.note_inlined(is_moved, inlined, inline_bytes);
                 core.appended += group.len();
                 self.settle(core, news);
                 for fresh in &fresh {
                     keep(mover, fresh);
                 }
+                core.is_moving_vain = false;
+                // Before anything is accepted for the room that was used up.
+                self.settle_room(core);
+                changes.settle_owed();
                 Ok(())
             }
             Err(fault) => {
                 // A group that the journal was given may be durable, whatever the disk says: what it refers to stays
                 // until the store is opened anew.
-                if !is_said {
-                    for extent in held {
-                        self.segments.release(extent);
-                    }
-                }
-                for inlined in inlined {
-                    inlined.forget_patches();
-                }
+                let held = if is_said { Vec::new() } else { held };
+                self.release_all(held);
+                inlined.iter().for_each(Inlined::forget_patches);
                 self.put_back(changes, batch, nodes);
+                core.is_moving_vain = is_moved && is_short_of_disk(&fault);
+                self.settle_room(core);
                 Err(fault)
             }
         }
@@ -303,14 +354,23 @@ impl Persistence {
         let writer = writer.as_mut().ok_or(ErrorKind::Closed)?;
         let group: &mut Group = &mut capture.group;
         group.append(&batch.names);
+        if group.is_empty() {
+            // Nodes came and went, or were refused.
+            return Ok(());
+        }
         group.push(&Record::Counters(Counters {
             next_node,
             next_segment: 0,
         }))?;
         // A full disk is noticed before anything is flushed.
-        writer.reserve(group.len())?;
+        let (len, need) = (group.len(), group.len() + JOURNAL_BYTES);
+        match &mut capture.promised {
+            Some(reserve) => reserve.spend(need, || writer.reserve(len))?,
+            None => writer.reserve(len)?,
+        }
         self.segments.sync()?;
         *is_said = true;
+        let group: &Group = &capture.group;
         writer.append(group)?;
         writer.sync().map(drop)
     }
@@ -325,13 +385,17 @@ impl Persistence {
                 Change::Gone(number) => core.known.remove(number, &mut freed),
             }
         }
-        for extent in freed.drain(..) {
-            self.segments.release(extent);
-        }
+        self.release_all(freed.drain(..));
         core.freed = freed;
         core.known.shrink();
         if let Some(mover) = self.mover() {
             mover.charge_tables(core.known.footprint());
+        }
+    }
+
+    fn release_all(&self, extents: impl IntoIterator<Item = Extent>) {
+        for extent in extents {
+            self.segments.release(extent);
         }
     }
 
@@ -360,6 +424,14 @@ impl Persistence {
             return Ok(());
         }
         let done = self.commit_making_room(&mut core);
+        let spare = core
+            .reserve
+            .len()
+            .saturating_sub(self.base() + self.shares.least);
+        if spare > 0 {
+            // What is kept for moving records is what the next opening begins with.
+            core.reserve.give_up(spare);
+        }
         let closed = match core.writer.take() {
             Some(writer) if done.is_ok() => self.segments.close().and_then(|()| writer.close()),
             _ => Ok(()),
@@ -370,23 +442,6 @@ impl Persistence {
         drop(self.lock.lock().take());
         self.wake_clerk();
         done.and(closed)
-    }
-
-    /// Writes a checkpoint if the journal has become long. Commits wait meanwhile, changes do not.
-    ///
-    /// # Errors
-    /// Those of the disk and of reading the journal; the store is as it was.
-    fn checkpoint_if_due(&self) -> Result<(), Fault> {
-        let mut core = self.core.lock();
-        let Some(writer) = core.writer.as_ref().filter(|_| core.is_checkpoint_due()) else {
-            return Ok(());
-        };
-        let mut image = Image::default();
-        recover(&*self.directory, &mut image)?;
-        let written = checkpoint::write(&image, &self.directory, writer)?;
-        core.appended = 0;
-        core.checkpoint_bytes = written;
-        Ok(())
     }
 
     /// Writes content ahead of a commit, and says whether so little is left that none is needed.
@@ -472,7 +527,9 @@ fn work(persistence: &Weak<Persistence>, interval: Duration) {
         if persistence.volume.born != fork::generation() {
             return;
         }
-        let is_commit_due = clock::monotonic() >= due || !persistence.is_writing_ahead_enough();
+        let is_commit_due = clock::monotonic() >= due
+            || !persistence.is_room_ahead()
+            || !persistence.is_writing_ahead_enough();
         // Who asks for durability hears of errors; the next round tries again.
         if is_commit_due {
             drop(persistence.commit());
@@ -506,7 +563,12 @@ impl Commits for Persistence {
         if !self.has_failed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let is_short = |kind| matches!(kind, ErrorKind::DiskFull | ErrorKind::DiskLimit);
+        let is_short = |kind| {
+            matches!(
+                kind,
+                ErrorKind::DiskFull | ErrorKind::DiskLimit | ErrorKind::ExternalChange
+            )
+        };
         let kind = self.problem.lock().as_ref().map(|problem| problem.0);
         match kind.is_some_and(is_short) {
             // What waits finds room in memory still.
@@ -514,6 +576,14 @@ impl Commits for Persistence {
             true => self.commit(),
             false => self.refusal(),
         }
+    }
+
+    fn make_room(&self, cost: u64) -> Result<(), Fault> {
+        self.find_room(cost)
+    }
+
+    fn reload(&self, node: &Arc<Inode>, fault: Fault) -> Result<(), Fault> {
+        Persistence::reload(self, node, fault)
     }
 
     fn is_each_call_durable(&self) -> bool {

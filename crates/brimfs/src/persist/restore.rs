@@ -1,14 +1,12 @@
 //! The tree of an image: nodes, names and content that is cold, checked as they are put together.
 
-use std::collections::BTreeMap;
-
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 #[allow(unused_imports, reason = "the documentation links to it")]
 use crate::base::error::ErrorKind;
 use crate::base::error::Fault;
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, Weak};
 use crate::cold::segment::Extent;
 use crate::journal::{self, NodeKind, Time};
 use crate::memory::chunk::{CHUNK, Chunk};
@@ -24,8 +22,9 @@ use crate::namespace::times::Timestamp;
 use crate::namespace::volume::{ROOT, Volume};
 
 use super::corrupt;
-use super::image::{About, Entry, Image, Node};
+use super::image::{About, Entry, Image, NODE_MAX, Names, Node, Patches};
 use super::known::{self, Known, Units};
+use super::numbers::Numbers;
 
 /// One extent that was read, as the segment store and memory know it.
 pub(super) struct Placed {
@@ -48,9 +47,9 @@ pub(super) struct Form {
 /// [`ErrorKind::Corrupt`] for an extent that can lie nowhere.
 pub(super) fn live(image: &Image) -> Result<Vec<Extent>, Fault> {
     let mut live = Vec::new();
-    for (number, node) in &image.nodes {
+    for (number, node) in image.nodes.iter() {
         for extent in &node.extents {
-            live.push(extent_of(*number, extent)?);
+            live.push(extent_of(number, extent)?);
         }
     }
     Ok(live)
@@ -89,6 +88,9 @@ pub(super) fn restore(
     root: &Arc<Inode>,
     mover: &Mover,
 ) -> Result<Tree, Fault> {
+    if let Some((_, text)) = image.bad_numbers(NODE_MAX).next() {
+        return Err(corrupt(text));
+    }
     let volume = root.volume();
     let mut tree = Tree {
         known: Known::default(),
@@ -96,7 +98,7 @@ pub(super) fn restore(
         patched: Vec::new(),
     };
     volume.go_on_from(image.next_node);
-    let Some(about) = image.nodes.remove(&ROOT).and_then(|node| node.about) else {
+    let Some(about) = image.nodes.remove(ROOT).and_then(|node| node.about) else {
         // A store that was made and nothing more.
         return match image.nodes.is_empty() {
             true => Ok(tree),
@@ -106,58 +108,39 @@ pub(super) fn restore(
     if about.kind != NodeKind::Directory {
         return Err(corrupt("the root is no directory".into()));
     }
+    let Image {
+        nodes, directories, ..
+    } = image;
     let mut builder = Builder {
-        image: &mut image,
+        directories,
+        nodes: Numbers::default(),
         volume,
         mover,
-        files: BTreeMap::new(),
         shared: shared(live),
-        patched: Vec::new(),
-        known: &mut tree.known,
+        tree: &mut tree,
     };
     builder.traits(root, &about)?;
-    builder.known.add(ROOT);
-    let mut open = vec![root.clone()];
-    while let Some(directory) = open.pop() {
-        builder.fill(&directory, &mut open)?;
-    }
-    tree.patched = builder.patched;
-    for (number, node) in image.nodes.drain() {
-        // As if a commit had had them: the next one says that they are gone.
-        tree.nameless.push(number);
-        let units = node.extents.iter().map(|extent| {
-            let index = extent.offset / CHUNK as u64;
-            Ok((index, extent_of(number, extent)?))
-        });
-        let content = known::Content {
-            generation: 0,
-            units: units.collect::<Result<_, Fault>>()?,
-        };
-        tree.known.replace(number, content, &mut Vec::new());
-    }
-    // A directory that is removed is empty, so what is left has lost the name that led to it.
-    match image.directories.keys().min() {
-        Some(number) => Err(corrupt(format!(
-            "directory {number} has names in it, and no path leads to it or it is none"
-        ))),
-        None => Ok(tree),
-    }
+    builder.tree.known.add(ROOT);
+    builder.nodes(nodes)?;
+    builder.names(root)?;
+    Ok(tree)
 }
 
+/// Nodes are made in the order of their numbers, in which they lie in memory; names are given afterwards.
 struct Builder<'a> {
-    image: &'a mut Image,
+    /// Names that no node got yet.
+    directories: HashMap<u64, Names, FixedState>,
+    /// All nodes with a name, but the root.
+    nodes: Numbers<Arc<Inode>>,
     volume: &'a Arc<Volume>,
     mover: &'a Mover,
-    /// Files that may have more names.
-    files: BTreeMap<u64, Arc<Inode>>,
     /// Chunks of more than one file, once they are there.
     shared: Shared,
-    patched: Vec<Patched>,
-    known: &'a mut Known,
+    tree: &'a mut Tree,
 }
 
 /// A file, and bytes that take precedence over what it has.
-pub(super) type Patched = (Arc<Inode>, BTreeMap<u64, Box<[u8]>>);
+pub(super) type Patched = (Arc<Inode>, Patches);
 
 /// Chunks of more than one file, and the first file.
 type Shared = HashMap<Extent, Option<(Arc<Chunk>, Arc<Inode>)>, FixedState>;
@@ -170,87 +153,148 @@ fn shared(mut live: Vec<Extent>) -> Shared {
 }
 
 impl Builder<'_> {
-    fn fill(&mut self, directory: &Arc<Inode>, open: &mut Vec<Arc<Inode>>) -> Result<(), Fault> {
-        let number = directory.number();
-        let Some(names) = self.image.directories.remove(&number) else {
-            return Ok(());
-        };
-        let mut names: Vec<(Box<[u8]>, Entry)> = names.into_iter().collect();
-        names.sort_unstable_by_key(|(_, entry)| entry.serial);
-        for (name, entry) in names {
-            check_name(number, &name)?;
-            let child = self.child(directory, entry.child, &name)?;
-            let budget = &directory.account().budget;
-            let mut state = directory.write_quietly();
-            if let Some(map) = state.directory_mut() {
-                map.reserve(&name, budget)?;
-                map.insert(&name, child.clone());
-                if child.is_directory() {
-                    map.subdirectories += 1;
-                    state.links += 1;
+    fn nodes(&mut self, nodes: Numbers<Node>) -> Result<(), Fault> {
+        let names = self.directories.values().flat_map(Names::values);
+        let mut children: Vec<u64> = names.map(|entry| entry.child).collect();
+        children.sort_unstable();
+        let mut children = &children[..];
+        for (number, node) in nodes.into_sorted() {
+            // Those of numbers that no node has come to light when names are given.
+            let before = children.iter().take_while(|child| **child < number);
+            children = &children[before.count()..];
+            match children
+                .iter()
+                .take_while(|child| **child == number)
+                .count()
+            {
+                0 => self.nameless(number, &node)?,
+                names => {
+                    let node = self.node(number, node, names)?;
+                    self.nodes.insert(number, node);
                 }
-            }
-            drop(state);
-            if child.is_directory() {
-                open.push(child);
             }
         }
         Ok(())
     }
 
-    fn child(
-        &mut self,
-        parent: &Arc<Inode>,
-        number: u64,
-        name: &[u8],
-    ) -> Result<Arc<Inode>, Fault> {
-        if let Some(file) = self.files.get(&number) {
-            file.write_quietly().links += 1;
-            return Ok(file.clone());
-        }
-        let place = || {
-            let name = String::from_utf8_lossy(name);
-            format!("the name {name:?} in directory {}", parent.number())
-        };
-        let Some(node) = self.image.nodes.remove(&number) else {
-            return Err(corrupt(format!(
-                "{} leads to node {number}, which is not there or has another name already",
-                place()
-            )));
-        };
+    /// Makes a node that has so many names.
+    fn node(&mut self, number: u64, node: Node, names: usize) -> Result<Arc<Inode>, Fault> {
         let Some(about) = node.about.as_ref() else {
             return Err(corrupt(format!(
                 "{} leads to node {number}, of which only content is known",
-                place()
+                self.name_of(number)
             )));
         };
-        let (body, units) = match about.kind {
-            NodeKind::Directory => {
-                let directory = Directory::new(Arc::downgrade(parent));
-                (Body::Directory(Box::new(directory)), None)
+        let body = match about.kind {
+            NodeKind::Directory if names > 1 => {
+                return Err(corrupt(format!(
+                    "{} leads to directory {number}, which has another name already",
+                    self.name_of(number)
+                )));
             }
-            NodeKind::Symlink => (Body::Symlink(about.target.clone()), None),
-            NodeKind::File => (Body::File(Content::Empty), Some(())),
+            NodeKind::Directory => Body::Directory(Box::new(Directory::new(Weak::new()))),
+            NodeKind::Symlink => Body::Symlink(about.target.clone()),
+            NodeKind::File => Body::File(Content::Empty),
         };
         let inode = self.volume.restore_node(body, number)?;
         self.traits(&inode, about)?;
-        match units {
-            Some(()) => {
-                let len = about.len;
-                let content = self.content(&inode, node, len)?;
-                let generation = inode.read().generation();
-                let known = known::Content {
-                    generation,
-                    units: content,
-                };
-                self.known.replace(number, known, &mut Vec::new());
-            }
-            None => self.known.add(number),
+        if about.kind == NodeKind::File {
+            let len = about.len;
+            let units = self.content(&inode, node, len)?;
+            let generation = inode.read().generation();
+            let content = known::Content { generation, units };
+            self.tree.known.replace(number, content, &mut Vec::new());
+        } else {
+            self.tree.known.add(number);
         }
-        if !inode.is_directory() {
-            self.files.insert(number, inode.clone());
+        if names > 1 {
+            inode.write_quietly().links = names as u32;
         }
         Ok(inode)
+    }
+
+    /// A name that leads to a node, for a message. O(names).
+    fn name_of(&self, number: u64) -> String {
+        let names = self.directories.iter().flat_map(|(directory, names)| {
+            let names = names.iter().filter(|(_, entry)| entry.child == number);
+            names.map(|(name, _)| (*directory, name))
+        });
+        // The same each time, and for a directory the later one.
+        match names.max() {
+            Some((directory, name)) => format!(
+                "the name {:?} in directory {directory}",
+                String::from_utf8_lossy(name)
+            ),
+            None => "no name".to_owned(),
+        }
+    }
+
+    /// What no name leads to counts as if a commit had had it: the next one says that it is gone.
+    fn nameless(&mut self, number: u64, node: &Node) -> Result<(), Fault> {
+        let units = node.extents.iter().map(|extent| {
+            let index = extent.offset / CHUNK as u64;
+            Ok((index, extent_of(number, extent)?))
+        });
+        let content = known::Content {
+            generation: 0,
+            units: units.collect::<Result<_, Fault>>()?,
+        };
+        self.tree.nameless.push(number);
+        self.tree.known.replace(number, content, &mut Vec::new());
+        Ok(())
+    }
+
+    fn names(&mut self, root: &Arc<Inode>) -> Result<(), Fault> {
+        let mut open = vec![root.clone()];
+        while let Some(directory) = open.pop() {
+            let Some(names) = self.directories.remove(&directory.number()) else {
+                continue;
+            };
+            let below = self.fill(&directory, names)?;
+            for child in &below {
+                if let Some(map) = child.write_quietly().directory_mut() {
+                    map.parent = Arc::downgrade(&directory);
+                }
+            }
+            open.extend(below);
+        }
+        // A directory that is removed is empty, so what is left has lost the name that led to it.
+        match self.directories.keys().min() {
+            Some(number) => Err(corrupt(format!(
+                "directory {number} has names in it, and no path leads to it or it is none"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives a directory its names; returns the directories among them.
+    fn fill(&self, directory: &Arc<Inode>, names: Names) -> Result<Vec<Arc<Inode>>, Fault> {
+        let number = directory.number();
+        let budget = &directory.account().budget;
+        let mut below = Vec::new();
+        let mut names: Vec<(Box<[u8]>, Entry)> = names.into_iter().collect();
+        names.sort_unstable_by_key(|(_, entry)| entry.serial);
+        let mut state = directory.write_quietly();
+        for (name, entry) in names {
+            check_name(number, &name)?;
+            let Some(child) = self.nodes.get(entry.child) else {
+                return Err(corrupt(format!(
+                    "the name {:?} in directory {number} leads to node {}, which is not there",
+                    String::from_utf8_lossy(&name),
+                    entry.child
+                )));
+            };
+            if let Some(map) = state.directory_mut() {
+                map.reserve(&name, budget)?;
+                map.insert(&name, child.clone());
+                if child.is_directory() {
+                    map.subdirectories += 1;
+                    below.push(child.clone());
+                }
+            }
+        }
+        state.links += below.len() as u32;
+        Ok(below)
     }
 
     /// Sets everything but names and content.
@@ -274,13 +318,17 @@ impl Builder<'_> {
         let number = node.number();
         let account = node.account();
         if image.extents.is_empty() {
-            let stored: u64 = image.patches.values().map(|bytes| bytes.len() as u64).sum();
+            let stored: u64 = image
+                .patches
+                .iter()
+                .map(|(_, bytes)| bytes.len() as u64)
+                .sum();
             let is_little = stored <= NEVER_MAX as u64;
             let mut state = node.write_quietly();
             if let Body::File(content) = &mut state.body {
                 if is_little {
-                    for (offset, bytes) in &image.patches {
-                        content.write(*offset, bytes, account)?;
+                    for (offset, bytes) in image.patches.iter() {
+                        content.write(offset, bytes, account)?;
                     }
                 }
                 if is_little || stored != len {
@@ -290,7 +338,7 @@ impl Builder<'_> {
             state.set_generation(1);
             drop(state);
             if !is_little {
-                self.patched.push((node.clone(), image.patches));
+                self.tree.patched.push((node.clone(), image.patches));
             }
             return Ok(Units::new());
         }
@@ -324,7 +372,7 @@ impl Builder<'_> {
         state.set_generation(generation);
         drop(state);
         if !image.patches.is_empty() {
-            self.patched.push((node.clone(), image.patches));
+            self.tree.patched.push((node.clone(), image.patches));
         }
         Ok(units)
     }
@@ -379,8 +427,15 @@ impl Placed {
     /// Whether this is all of a file, under the file's own name.
     pub(super) fn is_whole(&self, number: u64, len: u64) -> bool {
         let is_dense = Chunk::blocks_of(0, self.form.data_end) == Some(self.form.blocks);
+        let Identity {
+            owner,
+            index,
+            version,
+        } = self.form.identity;
+        // A small file keeps no more than this of the name of its content.
+        let is_own = (owner, index) == (number, 0) && u32::try_from(version).is_ok();
         !self.form.identity.is_chunk()
-            && self.form.identity.owner == number
+            && is_own
             && self.index == 0
             && is_dense
             && self.form.data_end as u64 == len

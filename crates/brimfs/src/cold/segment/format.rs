@@ -25,8 +25,11 @@ pub(super) const FIRST: u64 = ALIGNMENT as u64;
 pub const SEGMENT_BYTES_MAX: u64 = UNIT as u64 * (1 << UNIT_BITS);
 /// The block number that stands for the header.
 pub(super) const HEADER_BLOCK: u32 = u32::MAX;
-/// The largest serial number of a segment.
-pub(super) const SERIAL_MAX: u32 = (1 << 31) - 1;
+/// The largest serial number of a segment; those above are files of the host.
+pub(super) const SERIAL_MAX: u32 = HOST_FILE - 1;
+/// Set where the serial number is that of a file of the host, and the place the number of its chunk.
+const HOST_FILE: u32 = 1 << 30;
+const SERIAL_BITS: u32 = (1 << 31) - 1;
 
 const UNIT_BITS: u32 = 28;
 const MAGIC: [u8; 2] = *b"bs";
@@ -54,7 +57,7 @@ pub struct Extent([u32; 3]);
 impl Extent {
     /// Serial number in 31 bits, unit in 28, occupied units in 17, length less one in 20.
     pub(super) fn new(serial: u32, unit: u32, len: usize, units: u32) -> Self {
-        debug_assert!(serial <= SERIAL_MAX && unit >> UNIT_BITS == 0);
+        debug_assert!(serial <= SERIAL_BITS && unit >> UNIT_BITS == 0);
         debug_assert!((1..=RECORD_MAX).contains(&len) && units >> 17 == 0);
         let less = (len - 1) as u32;
         Extent([
@@ -62,6 +65,25 @@ impl Extent {
             unit | (less & 0xf) << UNIT_BITS,
             (units & 0xffff) | (less >> 4) << 16,
         ])
+    }
+
+    /// `len` bytes of a chunk of a file of the host; nothing for a chunk beyond 2^28.
+    pub(crate) fn of_host_file(file: u32, chunk: u64, len: usize) -> Option<Self> {
+        let unit = u32::try_from(chunk).ok()?;
+        let fits = file < HOST_FILE && unit >> UNIT_BITS == 0 && (1..=RECORD_MAX).contains(&len);
+        fits.then(|| Extent::new(file | HOST_FILE, unit, len, 0))
+    }
+
+    /// The number of the host's file that the bytes lie in, and where in it they begin.
+    pub(crate) fn host_file(self) -> Option<(u32, u64)> {
+        let serial = self.serial();
+        let is_host = serial & HOST_FILE != 0;
+        is_host.then(|| {
+            (
+                serial & !HOST_FILE,
+                u64::from(self.unit()) * RECORD_MAX as u64,
+            )
+        })
     }
 
     /// The extent as three numbers, to be kept by somebody who does not know what they mean.
@@ -78,7 +100,7 @@ impl Extent {
 
     /// Serial number of the segment.
     pub(super) fn serial(self) -> u32 {
-        self.0[0] & SERIAL_MAX
+        self.0[0] & SERIAL_BITS
     }
 
     /// Place of the record in the segment, in units.
@@ -236,6 +258,19 @@ mod tests {
     fn an_extent_takes_twelve_bytes() {
         assert_eq!(size_of::<Extent>(), 12);
         assert!(plain_units(RECORD_MAX, SEALS) >> 17 == 0);
+    }
+
+    #[test]
+    fn an_extent_of_a_host_file_is_no_other() {
+        let last = (1 << UNIT_BITS) - 1;
+        for (file, chunk, len) in [(0, 0, 1), (7, 3, 100), (SERIAL_MAX, last, RECORD_MAX)] {
+            let extent = Extent::of_host_file(file, chunk, len).expect("it fits");
+            assert_eq!(extent.host_file(), Some((file, chunk * RECORD_MAX as u64)));
+            assert_eq!((extent.len(), extent.stored_bytes()), (len, 0));
+        }
+        assert_eq!(Extent::of_host_file(SERIAL_MAX + 1, 0, 1), None);
+        assert_eq!(Extent::of_host_file(0, last + 1, 1), None);
+        assert_eq!(Extent::new(SERIAL_MAX, 1, 1, 9).host_file(), None);
     }
 
     proptest! {

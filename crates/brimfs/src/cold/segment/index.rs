@@ -252,6 +252,11 @@ impl Index {
         self.used - FIRST - self.live_bytes - self.pending_bytes
     }
 
+    /// End of the last batch, in bytes.
+    pub(super) fn end(&self) -> u64 {
+        self.used
+    }
+
     /// Bytes in which records and dead space lie.
     pub(super) fn filled(&self) -> u64 {
         self.used - FIRST

@@ -35,8 +35,9 @@ use hashbrown::HashMap;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::base::sync::{Arc, Mutex, RwLock};
+use crate::cold::host_files::HostFiles;
 use crate::io::directory::Directory;
-use crate::io::disk::Disk;
+use crate::io::disk::{ALIGNMENT, Disk};
 
 pub(crate) use file_header::{file_header, serial_of};
 pub use format::{BLOCK, Extent, Id, RECORD_MAX, SEGMENT_BYTES_MAX};
@@ -93,6 +94,8 @@ pub struct Store {
     table: RwLock<Table>,
     compacting: Mutex<()>,
     counters: Counters,
+    /// Content that lies in files of the host.
+    host_files: Option<Arc<HostFiles>>,
 }
 
 impl Store {
@@ -180,7 +183,20 @@ impl Store {
             table: RwLock::new(Table::default()),
             compacting: Mutex::new(()),
             counters: Counters::default(),
+            host_files: None,
         })
+    }
+
+    /// The same store, through which files of the host are read too.
+    pub(crate) fn beside(mut self, host_files: Arc<HostFiles>) -> Self {
+        self.host_files = Some(host_files);
+        self
+    }
+
+    /// The host's files, if the extent lies in one of them.
+    fn host_file(&self, extent: Extent) -> Option<(&HostFiles, u32, u64)> {
+        let (file, base) = extent.host_file()?;
+        Some((self.host_files.as_deref()?, file, base))
     }
 
     /// Writes a batch and says where each record lies, in the order of `records`. All or nothing.
@@ -234,6 +250,9 @@ impl Store {
     /// O(log n) in the records of the segment. Up to three references take no memory.
     #[must_use]
     pub fn retain(&self, extent: Extent) -> bool {
+        if let Some((files, file, _)) = self.host_file(extent) {
+            return files.retain(file);
+        }
         let segment = self.find(extent.serial());
         segment.is_some_and(|segment| segment.index().retain(extent))
     }
@@ -246,6 +265,9 @@ impl Store {
     /// crash. A file that cannot be removed is counted ([`StoreStats::leftover_files`]) and tried again with the
     /// next one.
     pub fn release(&self, extent: Extent) -> bool {
+        if let Some((files, file, _)) = self.host_file(extent) {
+            return files.release(file);
+        }
         let Some(segment) = self.find(extent.serial()) else {
             return false;
         };
@@ -326,10 +348,49 @@ impl Store {
         }
     }
 
+    /// Takes bytes of the disk limit that are not the store's, for whoever keeps them on the disk elsewhere.
+    ///
+    /// # Errors
+    /// [`DiskLimit`](crate::ErrorKind::DiskLimit) if there is no room.
+    pub fn set_aside(&self, bytes: u64) -> Result<(), Fault> {
+        self.space.set_aside(bytes, self.ceiling(Purpose::Spill))
+    }
+
+    /// Gives bytes back that were set aside.
+    pub fn give_aside(&self, bytes: u64) {
+        self.space.give_aside(bytes);
+    }
+
+    /// Gives space back that is reserved ahead in the segment that is being filled.
+    pub fn trim(&self) {
+        // Nothing is being appended while the lock is held that did not get its place before.
+        let tail = self.tail.lock();
+        if let Some(active) = &tail.active {
+            let end = active.index().end();
+            active.file.cut(end);
+        }
+    }
+
+    /// The most that so much content takes on the disk when it is appended in whatever batches of a buffer or more, in
+    /// 1024ths of it.
+    #[must_use]
+    pub fn share_of_content(&self) -> u64 {
+        // Of two runs that follow each other at least a buffer is full, and each may be padded by a page; seals take 4
+        // bytes of 16 KiB, a header and its padding less than the 1024th part that is left.
+        let padding = (2 * ALIGNMENT as u64 * 1024).div_ceil(self.buffers.size() as u64);
+        1024 + padding + 2
+    }
+
     /// Size of a segment, in bytes.
     #[must_use]
     pub fn segment_bytes(&self) -> u64 {
         self.segment_bytes
+    }
+
+    /// Bytes that are reserved on disk, as [`StoreStats::disk_bytes`]. O(1).
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        self.space.used()
     }
 
     /// What the store holds and has done. O(segments).
@@ -370,7 +431,11 @@ impl Store {
             index: indexes
                 .values()
                 .map(|segment| segment.index().footprint())
-                .sum(),
+                .sum::<u64>()
+                + self
+                    .host_files
+                    .as_ref()
+                    .map_or(0, |files| files.footprint()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
+use crate::cold::host_files::HostReadError;
 use crate::io::disk::{ALIGNMENT, DiskFile, read_full};
 
 use super::crew;
@@ -144,6 +145,14 @@ impl Store {
         } = read;
         if into.is_empty() {
             return Ok(());
+        }
+        if let Some((files, file, base)) = self.host_file(extent) {
+            let read = files.read(file, base + offset as u64, into);
+            self.counters.reads.fetch_add(1, Ordering::Relaxed);
+            return read.map_err(|error| match error {
+                HostReadError::Gone => ReadError::Gone,
+                HostReadError::Fault(fault) => ReadError::Fault(fault),
+            });
         }
         let segment = self.segment_of(extent, offset, into.len())?;
         let wanted = Wanted {

@@ -9,7 +9,9 @@ use crate::io::disk::DiskFile;
 #[derive(Debug)]
 pub(super) struct Space {
     pub(super) limit: u64,
+    /// What is set aside included.
     used: AtomicU64,
+    aside: AtomicU64,
 }
 
 impl Space {
@@ -17,11 +19,26 @@ impl Space {
         Arc::new(Space {
             limit,
             used: AtomicU64::new(0),
+            aside: AtomicU64::new(0),
         })
     }
 
+    /// Without what is set aside.
     pub(super) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        let aside = self.aside.load(Ordering::Relaxed);
+        self.used.load(Ordering::Relaxed).saturating_sub(aside)
+    }
+
+    /// Sets bytes aside that nobody but their owner takes.
+    pub(super) fn set_aside(&self, bytes: u64, ceiling: u64) -> Result<(), Fault> {
+        self.take(bytes, ceiling)?;
+        self.aside.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn give_aside(&self, bytes: u64) {
+        self.aside.fetch_sub(bytes, Ordering::Relaxed);
+        self.give(bytes);
     }
 
     /// Takes `bytes` if no more than `ceiling` are in use then.

@@ -25,6 +25,8 @@ use super::{Id, Store};
 
 /// Space is reserved in steps of this, in bytes.
 const STEP_BYTES: u64 = 8 << 20;
+/// A small segment has so many steps.
+const STEPS_LEAST: u64 = 4;
 /// Less than this is not worth another thread, in bytes.
 const ALONE_BYTES: u64 = 1 << 20;
 
@@ -200,8 +202,15 @@ impl Store {
         while first < records.len() {
             let (records, len) = cut(records, first, self.buffers.size());
             first = records.end;
-            let room = active.take().filter(|_| used + len <= self.segment_bytes);
+            let (room, full) = match active.take() {
+                Some(segment) if used + len <= self.segment_bytes => (Some(segment), None),
+                full => (None, full),
+            };
             let begins = room.is_none();
+            if let Some(full) = full {
+                // What is reserved ahead in it nothing comes to take, and the next one may need it.
+                full.file.cut(used);
+            }
             let segment = match room {
                 Some(segment) => segment,
                 None => {
@@ -212,7 +221,8 @@ impl Store {
                 }
             };
             let need = used + len;
-            let wish = need.next_multiple_of(STEP_BYTES).min(self.segment_bytes);
+            let step = STEP_BYTES.min(self.segment_bytes / STEPS_LEAST);
+            let wish = need.next_multiple_of(step).min(self.segment_bytes);
             let ceiling = self.ceiling(purpose);
             if let Err(fault) = segment.file.reserve(need, wish, ceiling) {
                 // A file kept for later stands in the way of what is needed now.
@@ -257,7 +267,7 @@ impl Store {
     }
 
     /// Spilling leaves one segment of the limit to compaction.
-    fn ceiling(&self, purpose: Purpose) -> u64 {
+    pub(super) fn ceiling(&self, purpose: Purpose) -> u64 {
         match purpose {
             Purpose::Spill => self.space.limit - self.segment_bytes,
             Purpose::Compaction => self.space.limit,

@@ -110,6 +110,10 @@ impl Commits for World {
         Ok(())
     }
 
+    fn make_room(&self, _: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn is_each_call_durable(&self) -> bool {
         false
     }

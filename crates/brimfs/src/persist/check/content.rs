@@ -87,16 +87,16 @@ pub(super) fn pieces(
     lost: &mut Lost,
 ) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    for (number, node) in &image.nodes {
+    for (number, node) in image.nodes.iter() {
         let mut bad = |range: Option<Range<u64>>, text| {
-            let ranges = lost.nowhere.entry(*number).or_default();
+            let ranges = lost.nowhere.entry(number).or_default();
             ranges.extend(range.clone());
-            problems.push(problem(places, *number, range, text));
+            problems.push(problem(places, number, range, text));
         };
         match node.about.as_ref().map(|about| (about.kind, about.len)) {
-            Some((NodeKind::File, len)) => pieces_of(*number, node, len, &mut pieces, &mut bad),
+            Some((NodeKind::File, len)) => pieces_of(number, node, len, &mut pieces, &mut bad),
             // Nobody sees its content, but opening wants to find it.
-            None => pieces_of(*number, node, u64::MAX, &mut pieces, &mut bad),
+            None => pieces_of(number, node, u64::MAX, &mut pieces, &mut bad),
             Some(_) if node.extents.is_empty() && node.patches.is_empty() => {}
             Some(_) => bad(None, "it has content and is no file".to_owned()),
         }

@@ -18,10 +18,11 @@ use crate::base::sync::Arc;
 use crate::cold::segment::serial_of;
 use crate::io::directory::{Directory, Sharing};
 use crate::io::real_directory::{Opening, RealDirectory};
+use crate::io::tree::SIDE;
 use crate::journal::{FORMAT, Identity, NodeKind, Recovered, recover};
 
-use super::image::Image;
-use super::open::refused;
+use super::image::{Image, NODE_MAX};
+use super::open::{no_directory, refused};
 
 pub use repair::{Loss, RepairReport, repair_directory, repair_store};
 pub use report::{CheckProgress, CheckReport, CheckStep, Problem};
@@ -66,10 +67,13 @@ pub fn check_store(directory: impl AsRef<Path>, progress: Progress<'_>) -> Resul
 }
 
 fn open(path: &Path, opening: Opening) -> Result<Arc<dyn Directory>, Fault> {
-    let opened = RealDirectory::open(path, opening).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => ErrorKind::NotFound.into(),
-        _ => Fault::disk(error),
-    })?;
+    let opened = RealDirectory::open(path, opening);
+    let opened = opened.map_err(|error| no_directory(error, opening))?;
+    let names = Directory::list(&opened).map_err(Fault::disk)?;
+    if names.iter().any(|name| name.as_encoded_bytes() == SIDE) {
+        let text = "the directory is one of the layout \"mirror\", whose files are the host's";
+        return Err(Fault::text(ErrorKind::Unsupported, text));
+    }
     Ok(Arc::new(opened))
 }
 
@@ -205,6 +209,11 @@ fn judge(
     let pieces = content::pieces(image, &places, &mut problems, &mut lost);
     count(image, &places, report);
     problems.extend(doubts(gathered, &places));
+    let bad = image.bad_numbers(NODE_MAX);
+    problems.extend(bad.map(|(ino, text)| Problem {
+        ino,
+        ..Problem::of_store(text)
+    }));
     problems.extend(content::verify(
         directory,
         read.identity,
@@ -277,18 +286,18 @@ fn look_at_journal(
 }
 
 fn count(image: &Image, places: &Places<'_>, report: &mut CheckReport) {
-    for (number, node) in &image.nodes {
+    for (number, node) in image.nodes.iter() {
         let Some(about) = &node.about else {
             continue;
         };
-        if !places.has(*number) {
+        if !places.has(number) {
             report.unnamed += 1;
             continue;
         }
         match about.kind {
             NodeKind::File => {
                 report.files += 1;
-                report.bytes += about.len;
+                report.bytes = report.bytes.saturating_add(about.len);
             }
             NodeKind::Directory => report.directories += 1,
             NodeKind::Symlink => report.symlinks += 1,

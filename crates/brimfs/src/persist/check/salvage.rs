@@ -90,7 +90,7 @@ impl Gathered {
 
     /// Whether a record adds to content that may be missing.
     fn builds_on_a_gap(&self, number: u64, record: &Record<'_>) -> bool {
-        let node = self.image.nodes.get(&number);
+        let node = self.image.nodes.get(number);
         let is_new = node.is_none_or(|node| node.about.is_none());
         let is_part = match record {
             Record::Node(node) => {
@@ -131,7 +131,7 @@ impl Gathered {
     fn stash(&mut self) {
         let group = self.group;
         for number in std::mem::take(&mut self.known) {
-            if let Some(node) = self.later.nodes.remove(&number)
+            if let Some(node) = self.later.nodes.remove(number)
                 && node.about.is_some()
             {
                 self.versions.insert(number, Version { group, node });
@@ -145,7 +145,7 @@ impl Gathered {
         self.versions.retain(|number, version| {
             let len = |node: &Node| node.about.as_ref().map(|about| about.len);
             let target = |node: &Node| node.about.as_ref().map(|about| about.target.clone());
-            nodes.get(number).is_none_or(|node| {
+            nodes.get(*number).is_none_or(|node| {
                 let is_same = node.extents == version.node.extents
                     && node.patches == version.node.patches
                     && (len(node), target(node)) == (len(&version.node), target(&version.node));

@@ -27,7 +27,7 @@ impl<'a> Places<'a> {
         let mut places = Places {
             up: HashMap::default(),
         };
-        match image.nodes.get(&ROOT).and_then(|node| node.about.as_ref()) {
+        match image.nodes.get(ROOT).and_then(|node| node.about.as_ref()) {
             Some(root) if root.kind == NodeKind::Directory => {
                 places.up.insert(ROOT, SmallVec::new());
                 let mut open = vec![ROOT];
@@ -71,7 +71,7 @@ impl<'a> Places<'a> {
             if let Err(fault) = check_name(directory, name) {
                 bad(fault.says());
             }
-            let Some(node) = image.nodes.get(&child) else {
+            let Some(node) = image.nodes.get(child) else {
                 bad(format!(
                     "the name leads to node {child}, which is not there"
                 ));
@@ -101,10 +101,7 @@ impl<'a> Places<'a> {
     fn look_for_others(&self, image: &Image, problems: &mut Vec<Problem>) {
         let directories: BTreeSet<u64> = image.directories.keys().copied().collect();
         for number in directories {
-            let kind = image
-                .nodes
-                .get(&number)
-                .and_then(|node| node.about.as_ref());
+            let kind = image.nodes.get(number).and_then(|node| node.about.as_ref());
             let text = match kind.map(|about| about.kind) {
                 None => format!("directory {number} has names and is not there"),
                 Some(NodeKind::Directory) if self.has(number) => continue,

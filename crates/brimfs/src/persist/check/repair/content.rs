@@ -212,6 +212,9 @@ impl<'a> Rewriter<'a> {
             lost.push(start..end);
         }
         self.rewritten.merged.insert(at);
+        // What is stored ends with a block that holds data; behind it the file has a hole.
+        let blocks = u64::BITS - kept.leading_zeros();
+        bytes.truncate(blocks as usize * BLOCK);
         let extent = match kept {
             0 => None,
             _ => Some(self.write(piece, entry, &bytes, kept)?),
@@ -222,13 +225,16 @@ impl<'a> Rewriter<'a> {
 
     /// Puts over a part what the journal has of it.
     fn patch(&self, at: At, bytes: &mut Vec<u8>, kept: &mut u64, lost: &mut Vec<Range<usize>>) {
-        let Some(node) = self.image.nodes.get(&at.0) else {
+        let Some(node) = self.image.nodes.get(at.0) else {
             return;
         };
-        let end = at.1.saturating_add(CHUNK as u64);
+        // Nobody sees what lies behind the end of the file.
+        let len = node.about.as_ref().map_or(u64::MAX, |about| about.len);
+        let end = at.1.saturating_add(CHUNK as u64).min(len).max(at.1);
         for (offset, patch) in node.patches.range(at.1..end) {
             let start = (offset - at.1) as usize;
-            let patch = &patch[..patch.len().min(CHUNK - start)];
+            let room = (end - offset).min(patch.len() as u64);
+            let patch = &patch[..room as usize];
             let stop = start + patch.len();
             bytes.resize(bytes.len().max(stop), 0);
             bytes[start..stop].copy_from_slice(patch);
@@ -271,7 +277,7 @@ impl<'a> Rewriter<'a> {
 
     /// What the journal says of a part.
     fn entry(&self, piece: &Piece) -> Option<&'a journal::Extent> {
-        let node = self.image.nodes.get(&piece.node)?;
+        let node = self.image.nodes.get(piece.node)?;
         let at = node
             .extents
             .binary_search_by_key(&piece.offset, |extent| extent.offset);
@@ -283,12 +289,12 @@ impl Rewritten {
     /// Has the image say where everything lies now. Content that can lie nowhere is left out; `nodes` are
     /// those that were wanted.
     pub(super) fn apply(&mut self, image: &mut Image, nodes: &BTreeSet<u64>) {
-        for (number, node) in &mut image.nodes {
-            let is_own = nodes.contains(number);
+        for (number, node) in image.nodes.iter_mut() {
+            let is_own = nodes.contains(&number);
             let len = node.about.as_ref().map_or(0, |about| about.len);
             node.extents.retain_mut(|extent| {
                 let is_seen = extent.offset < len;
-                match self.extents.get(&(*number, extent.offset)) {
+                match self.extents.get(&(number, extent.offset)) {
                     Some(None) => false,
                     Some(Some(new)) => {
                         *extent = *new;
@@ -298,9 +304,9 @@ impl Rewritten {
                     None => !is_own && is_seen,
                 }
             });
-            node.patches.retain(|offset, _| {
+            node.patches.retain(|offset| {
                 let chunk = offset / CHUNK as u64 * CHUNK as u64;
-                !self.merged.contains(&(*number, chunk))
+                !self.merged.contains(&(number, chunk))
             });
         }
     }

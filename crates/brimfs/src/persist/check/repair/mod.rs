@@ -17,7 +17,7 @@ use crate::base::error::{ErrorKind, Fault, Result};
 use crate::base::sync::Arc;
 use crate::cold::segment::{Options, Protection, Store};
 use crate::io::directory::{Directory, Sharing};
-use crate::io::real_directory::{LOCK_FILE, Opening, RealDirectory};
+use crate::io::real_directory::{LOCK_FILE, Opening};
 use crate::journal::{
     self, Counters, Group, Identity, NodeKind, Record, Recovered, Writer, recover,
 };
@@ -69,11 +69,8 @@ pub fn repair_store(
         None => Opening::Existing,
     };
     let source = super::open(path, opening).map_err(|fault| at(path, fault))?;
-    let target = output.map(|output| {
-        let opened = RealDirectory::open(output, Opening::Create).map_err(Fault::disk);
-        let opened = opened.map_err(|fault| at(output, fault))?;
-        Ok(Arc::new(opened) as Arc<dyn Directory>)
-    });
+    let target = output
+        .map(|output| super::open(output, Opening::Create).map_err(|fault| at(output, fault)));
     repair_directory(source, target.transpose()?, progress).map_err(|fault| at(path, fault))
 }
 
@@ -237,6 +234,10 @@ impl Repair<'_> {
         } = read;
         let mut image = std::mem::take(&mut gathered.image);
         let mut losses = Vec::new();
+        names::drop_impossible(&mut image, &mut losses);
+        gathered
+            .versions
+            .retain(|number, _| names::IN_USE.contains(number));
         names::complete(&mut image, &mut losses);
         let mut doubtful = gathered.suspects.clone();
         doubtful.extend(self.lost.nowhere.keys());
@@ -275,7 +276,10 @@ impl Repair<'_> {
         }
         rewritten.apply(&mut image, &own_nodes);
         hurt.retain(|number, _| {
-            let about = image.nodes.get(number).and_then(|node| node.about.as_ref());
+            let about = image
+                .nodes
+                .get(*number)
+                .and_then(|node| node.about.as_ref());
             about.is_some_and(|about| about.kind == NodeKind::File)
         });
         let findings = Findings { hurt, versions };

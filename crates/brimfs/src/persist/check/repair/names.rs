@@ -1,13 +1,13 @@
 //! Names after a repair: what is whole stays where it is, the rest is beneath `/lost+found`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::base::clock;
 use crate::base::error::Fault;
 use crate::journal::{NodeKind, Record, Time, Visitor};
 use crate::namespace::volume::ROOT;
-use crate::persist::image::{About, Entry, Image, Names};
+use crate::persist::image::{About, Entry, Image, NODE_MAX, Names, Node, Patches};
 use crate::persist::restore::check_name;
 
 use super::super::report::Problem;
@@ -32,11 +32,33 @@ pub(super) struct Findings {
     pub(super) versions: BTreeMap<u64, (u64, u64)>,
 }
 
-/// Gives attributes to directories that have names and none.
+/// The numbers that nodes may have: behind them there is room for those that a repair makes.
+pub(super) const IN_USE: RangeInclusive<u64> = ROOT..=NODE_MAX - (1 << 32);
+
+/// Drops nodes whose numbers none can have.
+pub(super) fn drop_impossible(image: &mut Image, losses: &mut Vec<Loss>) {
+    let bad: Vec<(Option<u64>, String)> = image.bad_numbers(*IN_USE.end()).collect();
+    losses.extend(bad.into_iter().map(|(ino, text)| Loss {
+        paths: Vec::new(),
+        ino,
+        ranges: Vec::new(),
+        now: None,
+        text,
+    }));
+    image.nodes.retain(|number, _| IN_USE.contains(&number));
+    image
+        .directories
+        .retain(|number, _| IN_USE.contains(number));
+    if image.next_node > *IN_USE.end() {
+        image.next_node = 0;
+    }
+}
+
+/// Gives attributes to directories that have names and none, and takes content from what is no file.
 pub(super) fn complete(image: &mut Image, losses: &mut Vec<Loss>) {
     let numbers: BTreeSet<u64> = image.directories.keys().copied().chain([ROOT]).collect();
     for number in numbers {
-        let node = image.nodes.entry(number).or_default();
+        let node = image.nodes.get_or_insert_with(number, Node::default);
         let kind = node.about.as_ref().map(|about| about.kind);
         if kind == Some(NodeKind::Directory) {
             continue;
@@ -54,12 +76,30 @@ pub(super) fn complete(image: &mut Image, losses: &mut Vec<Loss>) {
             text: "the attributes of the directory are lost".into(),
         });
     }
+    for (number, node) in image.nodes.iter_mut() {
+        let kind = node.about.as_ref().map(|about| about.kind);
+        let has_content = !node.extents.is_empty() || !node.patches.is_empty();
+        if has_content && kind.is_some_and(|kind| kind != NodeKind::File) {
+            node.extents.clear();
+            node.patches = Patches::default();
+            losses.push(Loss {
+                paths: Vec::new(),
+                ino: Some(number),
+                ranges: Vec::new(),
+                now: None,
+                text: "it had content and is no file: the content is lost".into(),
+            });
+        }
+    }
+    // Names may be all that is known of a node.
+    let last = image.nodes.iter().map(|(number, _)| number).max();
+    image.next_node = image.next_node.max(last.unwrap_or(ROOT) + 1);
 }
 
 /// Gives a length to files of which only content is known.
 pub(super) fn complete_files(image: &mut Image) -> BTreeSet<u64> {
     let mut numbers = BTreeSet::new();
-    for (number, node) in &mut image.nodes {
+    for (number, node) in image.nodes.iter_mut() {
         if node.about.is_some() {
             continue;
         }
@@ -71,7 +111,7 @@ pub(super) fn complete_files(image: &mut Image) -> BTreeSet<u64> {
         let patches = patches.map(|(offset, bytes)| offset.saturating_add(bytes.len() as u64));
         let len = extents.chain(patches).max().unwrap_or(0);
         node.about = Some(about(NodeKind::File, 0o600, len));
-        numbers.insert(*number);
+        numbers.insert(number);
     }
     numbers
 }
@@ -182,7 +222,7 @@ impl Plan {
         let (directory, name) = place;
         let child = image
             .nodes
-            .get(&entry.child)
+            .get(entry.child)
             .and_then(|node| node.about.as_ref());
         let text = match child.map(|about| about.kind) {
             None => "what the name led to is lost",
@@ -271,7 +311,7 @@ fn roots(
             || findings.hurt.contains_key(number)
             || findings.versions.contains_key(number)
     };
-    let numbers = image.nodes.keys().copied();
+    let numbers = image.nodes.keys();
     let lost: BTreeSet<u64> = numbers.filter(|number| !is_put(number)).collect();
     let below = |number: &u64| {
         image
@@ -310,7 +350,7 @@ fn roots(
 }
 
 fn is_directory(image: &Image, number: u64) -> bool {
-    let node = image.nodes.get(&number);
+    let node = image.nodes.get(number);
     let about = node.and_then(|node| node.about.as_ref());
     about.is_some_and(|about| about.kind == NodeKind::Directory)
 }
@@ -403,7 +443,7 @@ impl LostAndFound {
 fn add(image: &mut Image, about: About) -> u64 {
     let number = image.next_node.max(ROOT + 1);
     image.next_node = number + 1;
-    image.nodes.entry(number).or_default().about = Some(about);
+    image.nodes.get_or_insert_with(number, Node::default).about = Some(about);
     number
 }
 
