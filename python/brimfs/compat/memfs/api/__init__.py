@@ -1,0 +1,1 @@
+"""Functions on the filesystem of the process."""

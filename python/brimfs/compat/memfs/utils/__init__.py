@@ -1,0 +1,1 @@
+"""Statistics and the log of operations."""
