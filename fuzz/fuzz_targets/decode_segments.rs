@@ -1,0 +1,4 @@
+//! Arbitrary bytes for `brimfs_sim::arbitrary::segments`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brimfs_sim::arbitrary::segments(bytes));
