@@ -1,9 +1,11 @@
 //! Several threads change what is theirs while others sync, and what a crash leaves of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use brimfs::face::check_directory;
 use brimfs::{Durability, FileSystem};
 use brimfs_sim::medium::{Image, Medium, Random};
 use brimfs_sim::tally::Tally;
@@ -191,4 +193,84 @@ fn directories_that_are_made_at_once_are_there_whole_or_not_at_all_when_others_s
             fs.audit().expect("a clean audit");
         }
     });
+}
+
+/// Has each thread do something while this one syncs, and syncs once more when all is done.
+fn beside_syncs(fs: &FileSystem, work: &(dyn Fn(usize) + Sync)) {
+    thread::scope(|scope| {
+        let start = |thread| scope.spawn(move || work(thread));
+        let workers: Vec<_> = (0..THREADS).map(start).collect();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            fs.sync().expect("synced");
+        }
+    });
+    fs.sync().expect("synced");
+}
+
+/// Nodes come and go on both sides of the moment at which a commit looks at them.
+#[test]
+fn what_comes_and_goes_while_others_sync_leaves_nothing() {
+    let medium = Medium::new();
+    let fs = ROOMY.open(&medium).expect("opened");
+    beside_syncs(&fs, &|thread| {
+        let path = |file| format!("/{thread}.{file}");
+        for round in 0..100 {
+            // So many that looking at them takes a while.
+            for file in 0..50 {
+                let bytes = bytes(thread, 4 * round + file % 2);
+                fs.write(path(file), bytes).expect("written");
+            }
+            for file in 0..50 {
+                fs.remove_file(path(file)).expect("removed");
+            }
+        }
+    });
+    let live = fs.tier_stats().disk.expect("a disk").live;
+    assert_eq!(live, 0, "bytes that nobody refers to");
+    drop(fs);
+    let report = check_directory(Arc::new(medium.fork()), &mut |_| {}).expect("a store");
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert_eq!((report.files, report.unnamed), (0, 0));
+    let fs = ROOMY.open(&medium).expect("opened");
+    assert_eq!(fs.stats().nodes, 1);
+    fs.audit().expect("counted right");
+}
+
+/// Content is replaced on both sides of the moment at which a commit looks at it.
+#[test]
+fn what_is_rewritten_while_others_sync_is_what_it_was_last() {
+    const FILES: u64 = 40;
+    const ROUNDS: u64 = 60;
+    let medium = Medium::new();
+    let unlimited = Settings {
+        disk: None,
+        ..ROOMY
+    };
+    let fs = unlimited.open(&medium).expect("opened");
+    let path = |thread, file| format!("/{thread}.{file}");
+    // Little content, more of it and none take turns.
+    let content = |thread, file, round: u64| match (file + round) % 5 {
+        4 => Vec::new(),
+        _ => bytes(thread, file * ROUNDS + round),
+    };
+    beside_syncs(&fs, &|thread| {
+        for round in 0..ROUNDS {
+            for file in 0..FILES {
+                let new = content(thread, file, round);
+                fs.write(path(thread, file), new).expect("written");
+            }
+        }
+    });
+    let crashed = medium.crash(&Image::default());
+    let again = unlimited.open(&crashed).expect("opened");
+    for thread in 0..THREADS {
+        for file in 0..FILES {
+            let read = again.read(path(thread, file)).expect("read");
+            assert!(
+                read == content(thread, file, ROUNDS - 1),
+                "{thread}, {file}"
+            );
+        }
+    }
+    again.audit().expect("counted right");
 }

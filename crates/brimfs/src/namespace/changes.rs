@@ -38,6 +38,8 @@ const SHARDS: u64 = 16;
 const NODE_BYTES: u64 = 256;
 /// What a record of a name takes beside it, or one that says that a node is no more, in bytes.
 const NAME_BYTES: u64 = 32;
+/// More than this is enough for a commit, in bytes: the disk works on it while the next is made.
+const DUE_MAX: u64 = 8 << 20;
 /// How long a thread that waits for a commit sleeps between two looks.
 const NAP: Duration = Duration::from_millis(1);
 
@@ -121,7 +123,7 @@ pub(crate) struct Changes {
     shards: [Mutex<Shard>; SHARDS as usize],
     /// What the next commit has to write, in bytes, about.
     pending: AtomicU64,
-    /// So much may wait for a commit. One is asked for when half of it does.
+    /// So much may wait for a commit.
     pending_max: u64,
     owed: Owed,
     commits: OnceLock<Weak<dyn Commits>>,
@@ -414,7 +416,7 @@ impl Changes {
     #[inline]
     pub(crate) fn note_pending(&self, bytes: u64) {
         let before = self.pending.fetch_add(bytes, Ordering::Relaxed);
-        let due = self.pending_max / 2;
+        let due = self.due();
         if before < due
             && before.saturating_add(bytes) >= due
             && let Some(commits) = self.commits()
@@ -434,7 +436,13 @@ impl Changes {
 
     /// Whether so much waits for a commit that one is due.
     pub(crate) fn is_commit_due(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) >= self.pending_max / 2
+        self.pending.load(Ordering::Relaxed) >= self.due()
+    }
+
+    /// A commit is asked for when so much waits for it.
+    #[inline]
+    fn due(&self) -> u64 {
+        (self.pending_max / 2).min(DUE_MAX)
     }
 
     /// Notes that there is content of this file to be written ahead. Its state is locked.
@@ -448,6 +456,13 @@ impl Changes {
     /// The files that were noted for being written ahead since this was asked last.
     pub(crate) fn take_ahead(&self) -> Vec<Weak<Inode>> {
         let take = |shard: &Mutex<Shard>| mem::take(&mut shard.lock().ahead);
+        self.shards.iter().flat_map(take).collect()
+    }
+
+    /// The nodes that were noted since this was asked last, or a commit took all. What has changed of them may be half
+    /// of an operation.
+    pub(crate) fn take_nodes(&self) -> Vec<Weak<Inode>> {
+        let take = |shard: &Mutex<Shard>| mem::take(&mut shard.lock().nodes);
         self.shards.iter().flat_map(take).collect()
     }
 

@@ -5,7 +5,7 @@
 //! held back by the disk and not by commits, and the gate is closed for as long as it takes to copy the rest aside.
 
 use crate::base::error::Fault;
-use crate::base::sync::{Arc, Weak};
+use crate::base::sync::{Arc, Weak, spawn_scoped, thread};
 use crate::memory::chunk::CHUNK;
 use crate::memory::written::{Look, UnitLook};
 use crate::mover::Mover;
@@ -15,18 +15,31 @@ use super::capture::{PATCH_PAGES, name_of};
 use super::staging::{Staged, write};
 use super::{Persistence, keep};
 
-/// So much is copied aside before it is written, in bytes; or as much as a commit copies, if that is less.
+/// So much is copied aside before it is written, in bytes; or as much as a commit copies, if that is less. While it is
+/// written as much again is copied.
 const BATCH_BYTES: u64 = 8 << 20;
 
 /// How much is copied aside before it is written, in bytes, where so much may wait for a commit.
-pub(super) fn batch_bytes(pending_max: u64) -> u64 {
+fn batch_bytes(pending_max: u64) -> u64 {
     BATCH_BYTES.min(pending_max / 2)
 }
 
+/// What batches take at the most, in bytes, where so much may wait for a commit.
+pub(super) fn buffer_bytes(pending_max: u64) -> u64 {
+    2 * batch_bytes(pending_max)
+}
+
+/// What is copied aside, and written together.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     buffer: Vec<u8>,
     staged: Vec<Staged>,
+}
+
+/// Files of which content is to be written, and where in the next one to go on.
+struct Source {
+    nodes: std::vec::IntoIter<Weak<Inode>>,
+    rest: Option<(Weak<Inode>, u64)>,
 }
 
 impl Persistence {
@@ -44,37 +57,75 @@ impl Persistence {
             return Ok(());
         }
         // A commit would write what another thread is writing.
-        let _one_at_a_time = self.ahead.lock();
-        let mut batch = Batch::default();
-        let batch_bytes = batch_bytes(changes.pending_max()) as usize;
-        for node in changes.take_ahead() {
-            let mut next = Some(0);
-            while let Some(from) = next {
-                next = batch.look(&node, mover, from, batch_bytes)?;
-                if batch.buffer.len() >= batch_bytes {
-                    self.write_batch(mover, &mut batch)?;
-                }
-            }
+        let mut batches = self.ahead.lock();
+        let mut source = Source {
+            nodes: changes.take_ahead().into_iter(),
+            rest: None,
+        };
+        let enough = batch_bytes(changes.pending_max()) as usize;
+        let [writing, filling] = &mut *batches;
+        writing.fill(&mut source, mover, enough)?;
+        while !writing.staged.is_empty() {
+            self.write_while(mover, writing, || filling.fill(&mut source, mover, enough))?;
+            std::mem::swap(writing, filling);
         }
-        self.write_batch(mover, &mut batch)
+        Ok(())
     }
 
+    /// Writes a batch while something else is done, or before it where there is no thread to be had.
+    fn write_while(
+        &self,
+        mover: &Mover,
+        batch: &mut Batch,
+        other: impl FnOnce() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut written = Ok(());
+        let done = thread::scope(|scope| {
+            let writer = spawn_scoped(scope, || written = self.write_batch(mover, batch));
+            let done = other();
+            if let Some(writer) = writer {
+                writer.join().expect("whoever writes does not panic");
+            }
+            done
+        });
+        // Nothing is left where a thread wrote it.
+        written
+            .and_then(|()| self.write_batch(mover, batch))
+            .and(done)
+    }
+
+    /// Leaves the batch empty, however that ends.
     fn write_batch(&self, mover: &Mover, batch: &mut Batch) -> Result<(), Fault> {
         let Batch { buffer, staged } = batch;
-        let written = write(&self.segments, buffer, staged)?;
-        for fresh in written {
+        let written = write(&self.segments, buffer, staged);
+        staged.clear();
+        let len = buffer.len();
+        buffer.clear();
+        for fresh in written? {
             keep(mover, &fresh);
             self.segments.release(fresh.extent);
         }
         if let Some(changes) = self.changes() {
-            changes.note_written(buffer.len() as u64);
+            changes.note_written(len as u64);
         }
-        buffer.clear();
         Ok(())
     }
 }
 
 impl Batch {
+    /// Copies content of files aside until there is `enough`, in bytes, or none left.
+    fn fill(&mut self, source: &mut Source, mover: &Mover, enough: usize) -> Result<(), Fault> {
+        while self.buffer.len() < enough {
+            let next = || source.nodes.next().map(|node| (node, 0));
+            let Some((node, from)) = source.rest.take().or_else(next) else {
+                break;
+            };
+            let rest = self.look(&node, mover, from, enough)?;
+            source.rest = rest.map(|from| (node, from));
+        }
+        Ok(())
+    }
+
     /// Copies units of a file aside, from number `from` on, until there are `enough` bytes. Says where to go on.
     fn look(
         &mut self,

@@ -4,20 +4,22 @@
 //! to segments when there is enough of it, and referred to then. Little content goes with the records, so that one flush is
 //! enough: that of a commit with little in all, and the few blocks of a chunk that differ from a copy of it.
 
+use std::collections::HashMap;
+
 use crate::base::error::Fault;
-use crate::base::sync::{Arc, Weak};
+use crate::base::sync::{Arc, RwLockWriteGuard, Weak};
 use crate::cold::segment::{Extent, RECORD_MAX, ReadError, Store};
-use crate::journal::{self, Group, Node, NodeKind, Record, Time, Xattrs};
+use crate::journal::{self, Group, Record};
 use crate::memory::chunk::CHUNK;
 use crate::memory::tier::Identity;
 use crate::memory::written::{Look, UnitLook};
 use crate::mover::Mover;
 use crate::mover::kept::{extent_of, lasting_id, moved};
-use crate::namespace::inode::{AHEAD_OVER, Body, FileType, Inode, NOTED, PERMISSIONS, State};
-use crate::namespace::times::Timestamp;
+use crate::namespace::inode::{AHEAD_OVER, FileType, Inode, NOTED, State};
 use crate::namespace::volume::ROOT;
 
 use super::known::{Content, Known, Units};
+use super::record::node_record;
 use super::reserve::Reserve;
 use super::staging::{Fresh, Staged, write};
 
@@ -107,8 +109,11 @@ pub(super) struct Capture<'a> {
     pub(super) changes: Vec<Change>,
     /// Nodes that were looked at. Nothing here keeps one that is removed: what it took is free at once.
     pub(super) nodes: Vec<Weak<Inode>>,
+    /// Those that were looked at before the gate was closed: the generations of their content, by number.
+    early: HashMap<u64, u64>,
     pending: Vec<Pending>,
-    buffer: Vec<u8>,
+    /// Empty before and after, for the next commit to have: fresh memory costs more than what is copied into it.
+    pub(super) buffer: Vec<u8>,
     /// So much is copied aside before it is written though the gate is closed, in bytes.
     stage_bytes: usize,
     staged: Vec<Staged>,
@@ -156,6 +161,7 @@ impl<'a> Capture<'a> {
         segments: &'a Arc<Store>,
         known: &'a Known,
         promised: Option<&'a mut Reserve>,
+        buffer: Vec<u8>,
         stage_bytes: usize,
     ) -> Self {
         Capture {
@@ -166,8 +172,9 @@ impl<'a> Capture<'a> {
             group: Group::new(),
             changes: Vec::new(),
             nodes: Vec::new(),
+            early: HashMap::new(),
             pending: Vec::new(),
-            buffer: Vec::new(),
+            buffer,
             stage_bytes,
             staged: Vec::new(),
             fresh: Vec::new(),
@@ -194,39 +201,83 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
+    /// Looks at nodes with little content while the gate is open, so that it need not be closed for that long, and
+    /// leaves the others. Whoever changes one of them before the gate is closed notes it once more, and what it is then
+    /// is said behind what is said here; so nothing is seen half done.
+    ///
+    /// # Errors
+    /// As [`Capture::node`]; the nodes that were not looked at are left then too.
+    pub(super) fn look_early(&mut self, nodes: &mut Vec<Weak<Inode>>) -> Result<(), Fault> {
+        let mut done = Ok(());
+        nodes.retain(|weak| {
+            let Some(node) = weak.upgrade().filter(|_| done.is_ok()) else {
+                return done.is_err();
+            };
+            let state = node.write_quietly();
+            let is_left =
+                state.links == 0 || state.content().is_some_and(|content| content.has_chunks());
+            if !is_left && state.mode & NOTED != 0 {
+                let generation = state.generation();
+                done = self.locked_node(&node, state);
+                self.early.insert(node.number(), generation);
+            }
+            is_left || done.is_err()
+        });
+        // What comes behind is newer.
+        done.and_then(|()| self.settle_content())
+    }
+
     /// Looks at a node, if that was not done yet. The gate is closed.
     ///
     /// # Errors
     /// Those of the disk, where so much is copied aside that it has to be written.
     pub(super) fn node(&mut self, node: Arc<Inode>) -> Result<(), Fault> {
-        let mut state = node.write_quietly();
-        if state.mode & NOTED == 0 {
-            return Ok(());
+        let state = node.write_quietly();
+        match state.mode & NOTED {
+            0 => Ok(()),
+            _ => self.locked_node(&node, state),
         }
+    }
+
+    fn locked_node(
+        &mut self,
+        node: &Arc<Inode>,
+        mut state: RwLockWriteGuard<'_, State>,
+    ) -> Result<(), Fault> {
         state.mode &= !NOTED;
-        self.nodes.push(Arc::downgrade(&node));
+        self.nodes.push(Arc::downgrade(node));
         let number = node.number();
         if state.links == 0 {
-            if self.known.contains(number) {
-                self.gone(number)?;
-            }
-            return Ok(());
+            return self.gone(number);
         }
-        node_record(&mut self.group, &node, &state)?;
+        node_record(&mut self.group, node, &state)?;
         self.changes.push(Change::Node(number));
         if node.kind() == FileType::File
-            && (self.all_to_segments
-                || self.known.content(number).map(|known| known.generation)
-                    != Some(state.generation()))
+            && (self.all_to_segments || self.said_generation(number) != Some(state.generation()))
         {
-            self.content(&node, &mut state)?;
+            self.content(node, &mut state)?;
         }
         Ok(())
     }
 
+    /// The generation of the content of a node that was said last, in this commit or before.
+    fn said_generation(&self, number: u64) -> Option<u64> {
+        let early = self.early.get(&number).copied();
+        early.or_else(|| Some(self.known.content(number)?.generation))
+    }
+
+    /// The content of a node as it was before, if nothing of this commit is said of it yet.
+    fn known_content(&self, number: u64) -> Option<&'a Content> {
+        match self.early.contains_key(&number) {
+            true => None,
+            false => self.known.content(number),
+        }
+    }
+
     /// A node is no more.
     pub(super) fn gone(&mut self, number: u64) -> Result<(), Fault> {
-        if number != ROOT && self.known.contains(number) {
+        let is_known = self.known.contains(number) || self.early.contains_key(&number);
+        if number != ROOT && is_known {
             self.group.push(&Record::NodeGone { number })?;
             self.changes.push(Change::Gone(number));
         }
@@ -311,7 +362,7 @@ impl<'a> Capture<'a> {
         };
         let is_exact = unit.copy.is_none_or(|copy| copy.is_exact)
             && copy.is_some_and(|copy| copy.len() == unit.len);
-        let known = self.known.content(node.number());
+        let known = self.known_content(node.number());
         let known = known.and_then(|known| known.unit(unit.index));
         let place = match copy {
             Some(extent) if known == Some(extent) && is_exact => Place::Same(extent),
@@ -417,6 +468,11 @@ impl<'a> Capture<'a> {
     /// # Errors
     /// Those of the disk.
     pub(super) fn finish(&mut self) -> Result<(), Fault> {
+        self.settle_content()
+    }
+
+    /// Has the records say where all content lies that was looked at so far.
+    fn settle_content(&mut self) -> Result<(), Fault> {
         let is_little = self.fresh.is_empty() && self.buffer.len() <= INLINE_BYTES;
         if is_little && !self.all_to_segments && self.pending.iter().all(Pending::is_one_staged) {
             return self.inline();
@@ -480,7 +536,7 @@ impl<'a> Capture<'a> {
             units: all,
         };
         // What had no units may have had content that went with the records: all of it is replaced.
-        let known = self.known.content(number);
+        let known = self.known_content(number);
         let known = known.filter(|known| !known.units.is_empty());
         let whole = known.is_none();
         for (index, _) in known.map_or(&[][..], |known| &known.units) {
@@ -517,49 +573,6 @@ impl<'a> Capture<'a> {
         self.changes.push(Change::Content(number, content));
         Ok(())
     }
-}
-
-/// Appends the record of a node.
-pub(super) fn node_record(
-    group: &mut Group,
-    node: &Arc<Inode>,
-    state: &State,
-) -> Result<(), Fault> {
-    let known = node.describe(state);
-    let time = |time: Timestamp| Time {
-        seconds: time.seconds,
-        nanos: time.nanos,
-    };
-    let xattrs = node.xattrs_of(state);
-    let pairs: Vec<(&[u8], &[u8])> = xattrs
-        .iter()
-        .map(|(name, value)| (&name[..], &value[..]))
-        .collect();
-    group.push(&Record::Node(Node {
-        number: node.number(),
-        kind: match node.kind() {
-            FileType::File => NodeKind::File,
-            FileType::Directory => NodeKind::Directory,
-            FileType::Symlink => NodeKind::Symlink,
-        },
-        mode: u32::from(state.mode & PERMISSIONS),
-        uid: known.uid(),
-        gid: known.gid(),
-        links: u64::from(state.links),
-        accessed: time(known.accessed()),
-        modified: time(known.modified()),
-        changed: time(known.changed()),
-        created: time(known.created()),
-        len: state.content().map_or(0, |content| content.len()),
-        priority: state.priority(),
-        pinned: state.has_pin(),
-        accesses: 0,
-        xattrs: Xattrs::new(&pairs),
-        target: match &state.body {
-            Body::Symlink(target) => target,
-            _ => &[],
-        },
-    }))
 }
 
 /// By which name bytes are written: much of it by that of the chunk, which can know them as a copy then.

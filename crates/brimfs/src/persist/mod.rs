@@ -17,12 +17,14 @@ mod ahead;
 mod capture;
 mod check;
 mod checkpoint;
+mod clerk;
 mod compact;
 mod image;
 mod known;
 mod mirror;
 mod numbers;
 mod open;
+mod record;
 mod reserve;
 mod restore;
 mod room;
@@ -31,9 +33,7 @@ mod staging;
 use std::fmt;
 use std::time::Duration;
 
-use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
-use crate::base::fork;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak, thread};
 use crate::cold::segment::{Extent, Store};
@@ -110,6 +110,8 @@ struct Core {
     is_moving_vain: bool,
     /// Dead space when compaction could not give it back, in bytes; 0 if it could.
     vain: u64,
+    /// Where commits copy content aside, without content.
+    buffer: Vec<u8>,
 }
 
 impl Core {
@@ -128,6 +130,7 @@ impl Core {
             needed: 0,
             is_moving_vain: false,
             vain: 0,
+            buffer: Vec::new(),
         }
     }
 
@@ -161,7 +164,7 @@ pub(crate) struct Persistence {
     inline_max: u64,
     core: Mutex<Core>,
     /// Held by whoever writes ahead.
-    ahead: Mutex<()>,
+    ahead: Mutex<[ahead::Batch; 2]>,
     /// Commits that closed the gate so far, by number.
     begun: AtomicU64,
     /// The last one of them that is durable.
@@ -253,24 +256,39 @@ impl Persistence {
         }
         // What cannot be written now the commit will complain about.
         drop(self.write_ahead());
+        let stage_bytes = capture::stage_bytes(changes.pending_max()) as usize;
+        let is_moved = core.inline_bytes > self.inline_max && !core.is_moving_vain;
+        let promised = (!is_moved).then_some(&mut core.reserve);
+        let buffer = std::mem::take(&mut core.buffer);
+        let mut capture = Capture::new(
+            mover,
+            &self.segments,
+            &core.known,
+            promised,
+            buffer,
+            stage_bytes,
+        );
+        let mut early = match is_moved {
+            true => Vec::new(),
+            false => changes.take_nodes(),
+        };
+        let early_done = capture.look_early(&mut early);
         let closed = changes.close();
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let batch = closed.take();
+        let mut batch = closed.take();
+        batch.nodes.append(&mut early);
         core.needed = core.needed.max(changes.owed());
-        if batch.is_empty() && core.nameless.is_empty() {
+        if batch.is_empty() && capture.nodes.is_empty() && core.nameless.is_empty() {
             drop(closed);
+            core.buffer = capture.buffer;
             changes.settle_owed();
             self.durable.store(number, Ordering::Release);
             return Ok(());
         }
-        let stage_bytes = capture::stage_bytes(changes.pending_max()) as usize;
-        let is_moved = core.inline_bytes > self.inline_max && !core.is_moving_vain;
-        let promised = (!is_moved).then_some(&mut core.reserve);
-        let mut capture = Capture::new(mover, &self.segments, &core.known, promised, stage_bytes);
-        let moved = match is_moved {
+        let moved = early_done.and_then(|()| match is_moved {
             true => capture.move_to_segments(&core.inlined),
             false => Ok(()),
-        };
+        });
         let looked = moved.and_then(|()| self.look(&mut capture, &batch, &core.nameless));
         let next_node = self.volume.next_number();
         drop(closed);
@@ -292,8 +310,12 @@ impl Persistence {
             inlined,
             inline_bytes,
             group,
+            mut buffer,
             ..
         } = capture;
+        buffer.clear();
+        buffer.shrink_to(stage_bytes);
+        core.buffer = buffer;
         match done {
             Ok(()) => {
                 self.durable.store(number, Ordering::Release);
@@ -455,26 +477,6 @@ impl Persistence {
     fn is_closed(&self) -> bool {
         self.core.lock().writer.is_none()
     }
-
-    fn wake_clerk(&self) {
-        if let Some((thread, born)) = &*self.clerk.lock()
-            && *born == fork::generation()
-        {
-            thread.unpark();
-        }
-    }
-
-    /// Starts the thread that commits now and then.
-    fn employ_clerk(self: &Arc<Self>) {
-        let nap = match self.durability {
-            Durability::Interval(interval) => interval,
-            // It is called for when there is much.
-            Durability::Sync | Durability::Manual => Duration::from_secs(3600),
-        };
-        let weak = Arc::downgrade(self);
-        let handle = thread::spawn(move || work(&weak, nap));
-        *self.clerk.lock() = Some((handle.thread().clone(), fork::generation()));
-    }
 }
 
 /// Has a unit know what was written of it, if it did not change since.
@@ -512,34 +514,6 @@ fn keep(mover: &Mover, fresh: &Fresh) {
             }
         }
         Kept::No => mover.forget(location),
-    }
-}
-
-fn work(persistence: &Weak<Persistence>, interval: Duration) {
-    let mut due = clock::monotonic().saturating_add(interval);
-    loop {
-        // Rests first: nobody asked for anything yet.
-        thread::park_timeout(due.saturating_sub(clock::monotonic()));
-        let Some(persistence) = persistence.upgrade() else {
-            return;
-        };
-        persistence.called.store(false, Ordering::Release);
-        if persistence.volume.born != fork::generation() {
-            return;
-        }
-        let is_commit_due = clock::monotonic() >= due
-            || !persistence.is_room_ahead()
-            || !persistence.is_writing_ahead_enough();
-        // Who asks for durability hears of errors; the next round tries again.
-        if is_commit_due {
-            drop(persistence.commit());
-            due = clock::monotonic().saturating_add(interval);
-        }
-        drop(persistence.checkpoint_if_due());
-        persistence.compact_if_due();
-        if persistence.is_closed() {
-            return;
-        }
     }
 }
 

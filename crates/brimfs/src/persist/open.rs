@@ -140,7 +140,7 @@ pub(crate) fn open(
         shares: Shares::of(capacity),
         inline_max: INLINE_MAX.min(memory_limit / INLINE_SHARE),
         core: Mutex::new(Core::new(reserve)),
-        ahead: Mutex::new(()),
+        ahead: Mutex::default(),
         begun: AtomicU64::new(0),
         durable: AtomicU64::new(0),
         problem: Mutex::new(None),
@@ -289,7 +289,7 @@ fn check_layout(
 fn buffer_bytes(read_only: bool, pending: u64) -> u64 {
     match read_only {
         true => 0,
-        false => capture::stage_bytes(pending) + ahead::batch_bytes(pending),
+        false => capture::stage_bytes(pending) + ahead::buffer_bytes(pending),
     }
 }
 
