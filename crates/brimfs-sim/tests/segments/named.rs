@@ -425,3 +425,34 @@ fn compaction_leaves_the_old_place_to_the_owner() {
         owner.check();
     }
 }
+
+#[test]
+fn what_was_moved_is_not_moved_again_by_the_same_compaction() {
+    let mut owner = Owner::new();
+    let fill = SEGMENT as usize / 100_000 + 10;
+    owner
+        .append(&vec![100_000; fill])
+        .expect("a disk that works");
+    let is_old = |owner: &Owner| owner.wanted[2].extent.to_raw()[0] == 0;
+    while is_old(&owner) {
+        owner.delete(2);
+    }
+    // Of the one that is being filled half is dead too.
+    let rest = owner.wanted.len();
+    (0..rest / 2).for_each(|_| owner.delete(2));
+    owner.commit().expect("a disk that works");
+    let mut moves = Vec::new();
+    let done = owner.store.compact(u64::MAX, &mut |_, old, new| {
+        moves.push((old, new));
+        true
+    });
+    done.expect("a disk that works");
+    assert!(
+        moves.iter().any(|(old, _)| old.to_raw()[0] == 0),
+        "{moves:?}"
+    );
+    let again = moves
+        .iter()
+        .find(|(old, _)| moves.iter().any(|(_, new)| new == old));
+    assert_eq!(again, None, "{moves:?}");
+}

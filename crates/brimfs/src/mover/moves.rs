@@ -125,6 +125,9 @@ impl Mover {
         if !is_found.get() {
             for holder in self.kin_of(unit) {
                 holder.swing(unit.index, &mut to);
+                if is_found.get() {
+                    break;
+                }
             }
         }
         left

@@ -191,12 +191,15 @@ impl<'a> Capture<'a> {
     /// As [`Capture::node`].
     pub(super) fn move_to_segments(&mut self, inlined: &[Inlined]) -> Result<(), Fault> {
         self.all_to_segments = true;
-        for inlined in inlined {
-            inlined.forget_patches();
-            if let Some(node) = inlined.node.upgrade() {
-                node.write_quietly().mode |= NOTED;
-                self.node(node)?;
-            }
+        inlined.iter().for_each(Inlined::forget_patches);
+        let nodes = inlined.iter().filter_map(|inlined| inlined.node.upgrade());
+        let mut nodes: Vec<_> = nodes.collect();
+        // Who looked at a node twice would hold its content twice, and give it back once.
+        nodes.sort_unstable_by_key(|node| node.number());
+        nodes.dedup_by_key(|node| node.number());
+        for node in nodes {
+            node.write_quietly().mode |= NOTED;
+            self.node(node)?;
         }
         Ok(())
     }

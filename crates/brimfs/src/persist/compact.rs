@@ -232,11 +232,16 @@ impl Keeper for Persistence {
         let before = self.segments.stats().disk_bytes;
         let is_less = || self.segments.stats().disk_bytes < before;
         let mut core = self.core.lock();
-        if is_less() || self.give_back(&mut core) {
+        if is_less() || self.give_back(&mut core) || self.give_up_room(&mut core) {
             return true;
         }
         // What was replaced since is dead when a commit has said so. An error of that is for the next one to meet.
         let is_committed = self.commit_locked(&mut core).is_ok();
-        is_less() || is_committed && self.give_back(&mut core)
+        let is_more = is_less() || is_committed && self.give_back(&mut core);
+        if !is_more {
+            // The commit kept room anew that was given up before it: no more than there was.
+            self.give_up_room(&mut core);
+        }
+        is_more
     }
 }

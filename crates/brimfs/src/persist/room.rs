@@ -154,6 +154,18 @@ impl Persistence {
         Fault::text(ErrorKind::DiskFull, text)
     }
 
+    /// Gives the room up that is kept ahead for changes to come, but for the least of it: content that was accepted
+    /// comes first. Whether there was any.
+    pub(super) fn give_up_room(&self, core: &mut Core) -> bool {
+        let Some(changes) = self.changes() else {
+            return false;
+        };
+        let room = core.reserve.room(self.base()).min(changes.room());
+        let spare = room.saturating_sub(changes.owed().max(self.shares.least)) / 4096 * 4096;
+        // Else it would give up more than it was asked for.
+        spare >= super::reserve::STEP && changes.withdraw(spare) && core.reserve.give_up(spare)
+    }
+
     /// Gives a part of the reserve up for moving records, as far as nothing that waits needs it. Whether there
     /// was any.
     pub(super) fn lend(&self, core: &mut Core, bytes: u64) -> bool {

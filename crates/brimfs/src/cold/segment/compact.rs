@@ -48,7 +48,7 @@ impl Store {
         let mut done = Compacted::default();
         let mut seen = Vec::new();
         let mut is_merging = false;
-        // What is filled from here on holds what was moved, and is not moved again.
+        // What is begun from here on holds what was moved, and is not moved again.
         let newest = self.tail.lock().next_serial();
         while done.copied < budget {
             let victim = self.victim(newest, &seen);
@@ -57,7 +57,7 @@ impl Store {
                 break;
             };
             seen.push(victim.serial);
-            self.move_out(&victim, budget, &mut done, owner)?;
+            self.move_out(&victim, budget, &mut done, &mut seen, owner)?;
             if self.find(victim.serial).is_none() {
                 done.freed_segments += 1;
             }
@@ -159,12 +159,14 @@ impl Store {
         short
     }
 
-    /// Moves live records out of a segment until it is empty or the budget is used up.
+    /// Moves live records out of a segment until it is empty or the budget is used up. Where they went to is
+    /// added to `seen`: no record moves twice.
     fn move_out(
         &self,
         segment: &Segment,
         budget: u64,
         done: &mut Compacted,
+        seen: &mut Vec<u32>,
         owner: Owner<'_>,
     ) -> Result<(), Fault> {
         let mut batch = Batch {
@@ -185,7 +187,7 @@ impl Store {
                 continue;
             };
             if batch.content.len() + extent.len() > RECORD_MAX {
-                self.flush(&mut batch, done, owner)?;
+                self.flush(&mut batch, done, seen, owner)?;
                 self.note_swept(segment, unit);
                 planned = 0;
             }
@@ -203,7 +205,7 @@ impl Store {
                 Err(fault) => return Err(fault),
             }
         }
-        self.flush(&mut batch, done, owner)?;
+        self.flush(&mut batch, done, seen, owner)?;
         self.note_swept(segment, next);
         Ok(())
     }
@@ -264,6 +266,7 @@ impl Store {
         &self,
         batch: &mut Batch,
         done: &mut Compacted,
+        seen: &mut Vec<u32>,
         owner: Owner<'_>,
     ) -> Result<(), Fault> {
         let parts: Vec<[&[u8]; 1]> = batch
@@ -283,6 +286,9 @@ impl Store {
         let moved = self.append_for(&records, Purpose::Compaction)?;
         for ((id, old, _), new) in batch.records.drain(..).zip(moved) {
             done.copied += old.stored_bytes();
+            if !seen.contains(&new.serial()) {
+                seen.push(new.serial());
+            }
             if owner(id, old, new) {
                 done.moved += 1;
                 // What has a name may be needed after a crash until its owner's new reference is durable.
