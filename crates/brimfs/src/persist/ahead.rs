@@ -120,6 +120,7 @@ impl Batch {
                 identity: name_of(unit),
                 start,
                 len: unit.len,
+                under: None,
             });
         }
     }

@@ -4,20 +4,24 @@
 //! to segments when there is enough of it, and referred to then. Little content goes with the records, so that one flush is
 //! enough: that of a commit with little in all, and the few blocks of a chunk that differ from a copy of it.
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+
 use crate::base::error::Fault;
 use crate::base::sync::{Arc, Weak};
 use crate::cold::segment::{Extent, RECORD_MAX, ReadError, Store};
-use crate::journal::{self, Group, Node, NodeKind, Record, Time, Xattrs};
+use crate::journal::{self, Group, Record};
 use crate::memory::chunk::CHUNK;
 use crate::memory::tier::Identity;
 use crate::memory::written::{Look, UnitLook};
 use crate::mover::Mover;
 use crate::mover::kept::{extent_of, lasting_id, moved};
-use crate::namespace::inode::{AHEAD_OVER, Body, FileType, Inode, NOTED, PERMISSIONS, State};
-use crate::namespace::times::Timestamp;
+use crate::namespace::inode::{AHEAD_OVER, FileType, Inode, NOTED, State};
 use crate::namespace::volume::ROOT;
 
 use super::known::{Content, Known, Units};
+use super::node_record::node_record;
+use super::overlay::{Under, append_pages, push_layers};
 use super::reserve::Reserve;
 use super::staging::{Fresh, Staged, write};
 
@@ -184,9 +188,12 @@ impl<'a> Capture<'a> {
     /// As [`Capture::node`].
     pub(super) fn move_to_segments(&mut self, inlined: &[Inlined]) -> Result<(), Fault> {
         self.all_to_segments = true;
+        // A node is among them once for each commit that had something of it.
+        let mut seen = HashSet::with_hasher(FixedState::default());
         for inlined in inlined {
-            inlined.forget_patches();
-            if let Some(node) = inlined.node.upgrade() {
+            if let Some(node) = inlined.node.upgrade()
+                && seen.insert(node.number())
+            {
                 node.write_quietly().mode |= NOTED;
                 self.node(node)?;
             }
@@ -324,7 +331,10 @@ impl<'a> Capture<'a> {
                 self.patch(node.number(), &unit)?;
                 Place::Patched(known.ok_or_else(|| Fault::miss(unit.index))?)
             }
-            _ => Place::Staged(self.stage(node, &unit, copy)?),
+            _ => match self.under(&unit, known) {
+                Some(under) => Place::Staged(self.stage_pages(node, &unit, under)),
+                None => Place::Staged(self.stage(node, &unit, copy)?),
+            },
         };
         Ok(Unit {
             index: unit.index,
@@ -347,6 +357,14 @@ impl<'a> Capture<'a> {
                 && count <= PATCH_PAGES
                 && patch.before + count <= PATCHES_MAX
         })
+    }
+
+    /// What pages of a chunk come to lie over that leave the journal.
+    fn under(&self, unit: &UnitLook<'_>, known: Option<Extent>) -> Option<Under> {
+        match self.all_to_segments {
+            true => Under::of(self.segments, unit, known),
+            false => None,
+        }
     }
 
     /// Says in records which bytes of a chunk are other ones.
@@ -393,8 +411,24 @@ impl<'a> Capture<'a> {
             identity: name_of(unit),
             start,
             len: unit.len,
+            under: None,
         });
         Ok(self.fresh.len() + self.staged.len() - 1)
+    }
+
+    /// Copies pages of a chunk aside.
+    fn stage_pages(&mut self, node: &Arc<Inode>, unit: &UnitLook<'_>, under: Under) -> usize {
+        let start = self.buffer.len();
+        append_pages(unit, under.pages, &mut self.buffer);
+        self.staged.push(Staged {
+            node: Arc::downgrade(node),
+            index: unit.index,
+            identity: unit.own.unwrap_or(unit.identity),
+            start,
+            len: self.buffer.len() - start,
+            under: Some(under),
+        });
+        self.fresh.len() + self.staged.len() - 1
     }
 
     /// Writes all that was copied aside. Nobody needs it to be durable yet.
@@ -492,10 +526,14 @@ impl<'a> Capture<'a> {
                 })?;
             }
         }
-        let extents: Vec<journal::Extent> = units
+        let said: Vec<(&Unit, Extent)> = units
             .iter()
             .filter(|unit| whole || !matches!(unit.place, Place::Same(_) | Place::Patched(_)))
-            .map(|unit| entry(unit, extent_at(unit.place), len))
+            .map(|unit| (unit, extent_at(unit.place)))
+            .collect();
+        let extents: Vec<journal::Extent> = said
+            .iter()
+            .map(|(unit, extent)| entry(self.segments, unit, *extent, len))
             .collect();
         // A record must not be longer than the journal takes.
         let mut is_first = true;
@@ -514,52 +552,12 @@ impl<'a> Capture<'a> {
                 extents: journal::Extents::new(&[]),
             }))?;
         }
+        for (unit, extent) in said {
+            push_layers(&mut self.group, self.segments, (number, unit.index), extent)?;
+        }
         self.changes.push(Change::Content(number, content));
         Ok(())
     }
-}
-
-/// Appends the record of a node.
-pub(super) fn node_record(
-    group: &mut Group,
-    node: &Arc<Inode>,
-    state: &State,
-) -> Result<(), Fault> {
-    let known = node.describe(state);
-    let time = |time: Timestamp| Time {
-        seconds: time.seconds,
-        nanos: time.nanos,
-    };
-    let xattrs = node.xattrs_of(state);
-    let pairs: Vec<(&[u8], &[u8])> = xattrs
-        .iter()
-        .map(|(name, value)| (&name[..], &value[..]))
-        .collect();
-    group.push(&Record::Node(Node {
-        number: node.number(),
-        kind: match node.kind() {
-            FileType::File => NodeKind::File,
-            FileType::Directory => NodeKind::Directory,
-            FileType::Symlink => NodeKind::Symlink,
-        },
-        mode: u32::from(state.mode & PERMISSIONS),
-        uid: known.uid(),
-        gid: known.gid(),
-        links: u64::from(state.links),
-        accessed: time(known.accessed()),
-        modified: time(known.modified()),
-        changed: time(known.changed()),
-        created: time(known.created()),
-        len: state.content().map_or(0, |content| content.len()),
-        priority: state.priority(),
-        pinned: state.has_pin(),
-        accesses: 0,
-        xattrs: Xattrs::new(&pairs),
-        target: match &state.body {
-            Body::Symlink(target) => target,
-            _ => &[],
-        },
-    }))
 }
 
 /// By which name bytes are written: much of it by that of the chunk, which can know them as a copy then.
@@ -571,10 +569,13 @@ pub(super) fn name_of(unit: &UnitLook<'_>) -> Identity {
 /// The most extents in one record.
 pub(super) const EXTENTS_MAX: usize = 64 << 10;
 
-fn entry(unit: &Unit, extent: Extent, file_len: u64) -> journal::Extent {
+fn entry(segments: &Store, unit: &Unit, extent: Extent, file_len: u64) -> journal::Extent {
     let offset = unit.index * CHUNK as u64;
-    let (segment, place, stored) = extent.to_parts();
-    let id = lasting_id(unit.identity);
+    let (id, record) = match segments.stack_of(extent) {
+        Some(stack) => (stack.id, stack.base),
+        None => (lasting_id(unit.identity), extent),
+    };
+    let (segment, place, stored) = record.to_parts();
     debug_assert!(offset < file_len && unit.len <= RECORD_MAX);
     journal::Extent {
         offset,
@@ -582,7 +583,7 @@ fn entry(unit: &Unit, extent: Extent, file_len: u64) -> journal::Extent {
         segment,
         place,
         stored,
-        record_len: extent.len() as u64,
+        record_len: record.len() as u64,
         owner: id.inode,
         index: id.index,
         generation: id.generation,
