@@ -1,7 +1,7 @@
 //! The files of a store, written as docs/format.md draws them; now and then with another number in a field.
 
 use brimfs::face::disk::Directory;
-use brimfs::face::journal::{Content, Extent, Extents, NodeKind, Record};
+use brimfs::face::journal::{Content, Extent, Extents, NodeKind, Overlay, Pages, Record};
 
 use super::records;
 use super::source::Source;
@@ -302,6 +302,21 @@ impl Writer {
             for record in [file, content, entry] {
                 // Extents that cannot be written down are left out, all of them.
                 let _ = record.encode(&mut payload);
+            }
+            if let [base, rest @ ..] = extents {
+                for (layer, over) in rest.iter().enumerate() {
+                    let overlay = Record::Overlay(Overlay {
+                        node: number,
+                        offset: base.offset,
+                        layer: source.twisted(layer as u64) as u32,
+                        segment: over.segment,
+                        place: over.place,
+                        stored: over.stored,
+                        generation: over.generation,
+                        pages: Pages::from_words([1 | source.number(), 0, 0, 0]),
+                    });
+                    let _ = overlay.encode(&mut payload);
+                }
             }
             if source.below(2) == 0 {
                 break;

@@ -1,7 +1,8 @@
 //! Payloads: records that make sense each by itself, bodies that do not, and anything else.
 
 use brimfs::face::journal::{
-    Content, Counters, Extent, Extents, Moved, Node, NodeKind, Record, Segment, Time, Xattrs,
+    Content, Counters, Extent, Extents, Moved, Node, NodeKind, Overlay, Pages, Record, Segment,
+    Time, Xattrs,
 };
 
 use super::source::Source;
@@ -136,7 +137,17 @@ fn put_record(source: &mut Source<'_>, out: &mut Vec<u8>) {
             place: 4096,
             stored: source.number(),
         }),
-        _ => match source.below(3) {
+        _ => match source.below(4) {
+            3 => Record::Overlay(Overlay {
+                node: one,
+                offset: extents[0].offset,
+                layer: source.below(2) as u32,
+                segment: two,
+                place: 4096,
+                stored: 4096 + 128,
+                generation: 1,
+                pages: Pages::from_words([source.number(), 0, 0, source.below(2)]),
+            }),
             0 => Record::Segment(Segment {
                 number: one,
                 len: two,

@@ -75,6 +75,7 @@ impl DiskFile for File {
             world.check_space(stop - had)?;
             world.set_len(self.inode, stop);
         }
+        world.written += len as u64;
         if len > 0 {
             let bytes = Arc::new(Content::new(&from[..len]));
             Arc::make_mut(&mut world.inodes[self.inode].current).paste(start, &bytes, 0..len);

@@ -86,6 +86,7 @@ type Names = BTreeMap<String, usize>;
 #[derive(Clone, Debug, Default)]
 struct World {
     calls: u64,
+    written: u64,
     stop: Option<u64>,
     plan: Option<Plan>,
     damage: Option<(u64, ReadDamage)>,
@@ -214,6 +215,12 @@ impl Medium {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.world.lock().calls
+    }
+
+    /// Bytes that were written so far, each as often as it was.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.world.lock().written
     }
 
     /// Turns the power off before call number `call`, the first being 0: it and all later ones fail and do

@@ -13,6 +13,7 @@ mod faults;
 mod fixtures;
 mod full;
 mod model;
+mod overlays;
 mod pressure;
 mod refused;
 mod reopen;

@@ -9,6 +9,7 @@ pub mod hash;
 pub(crate) mod lock_word;
 pub mod long_wait;
 pub(crate) mod operations;
+pub mod pages;
 pub(crate) mod spin;
 pub(crate) mod stats;
 pub mod sync;

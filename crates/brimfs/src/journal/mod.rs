@@ -19,13 +19,14 @@ mod writer;
 use std::io;
 
 use crate::base::error::{ErrorKind, Fault};
+pub use crate::base::pages::Pages;
 
 pub use checkpoint::{CheckpointWriter, Covered};
 pub(crate) use format::is_file_name;
 pub use format::{BLOCK, FORMAT, GROUP_BYTES_MAX, Identity, Position, RECORD_BYTES_MAX};
 pub use group::Group;
 pub use record::{
-    Content, Counters, Extent, ExtentIter, Extents, HostStamp, Moved, Node, NodeKind,
+    Content, Counters, Extent, ExtentIter, Extents, HostStamp, Moved, Node, NodeKind, Overlay,
     RESERVED_KINDS, Record, RecordError, Records, Redo, Segment, Time, XattrIter, Xattrs,
 };
 pub use recovery::{Recovered, Visitor, recover};

@@ -42,6 +42,7 @@ mod kind {
     pub(super) const SNAPSHOT: u8 = CRITICAL | 17;
     /// Kept free: extents that several files share.
     pub(super) const SHARED_EXTENTS: u8 = CRITICAL | 18;
+    pub(super) const OVERLAY: u8 = CRITICAL | 19;
 }
 
 /// Kinds of records that format 1 keeps free; a later version gives them a meaning.
@@ -178,21 +179,6 @@ pub struct Counters {
     pub next_segment: u64,
 }
 
-/// The new place of a piece of a file's content. Everything else about the extent stays, and what lies over it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moved {
-    /// Number of the file's node.
-    pub node: u64,
-    /// Where the extent begins in the file, in bytes.
-    pub offset: u64,
-    /// As in [`Extent::segment`].
-    pub segment: u64,
-    /// As in [`Extent::place`].
-    pub place: u64,
-    /// As in [`Extent::stored`].
-    pub stored: u64,
-}
-
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
@@ -270,6 +256,8 @@ pub enum Record<'a> {
     Applied,
     /// The same content lies elsewhere.
     Moved(Moved),
+    /// Pages of a piece of content lie in a record of their own.
+    Overlay(Overlay),
 }
 
 /// Why bytes are no record.
@@ -345,6 +333,7 @@ impl Record<'_> {
             Record::Redo(_) => kind::REDO,
             Record::Applied => kind::APPLIED,
             Record::Moved(_) => kind::MOVED,
+            Record::Overlay(_) => kind::OVERLAY,
         }
     }
 
@@ -403,19 +392,8 @@ impl Record<'_> {
             }
             Record::Redo(redo) => return redo.put(out),
             Record::Applied => {}
-            Record::Moved(moved) => {
-                check_range(moved.offset, 0)?;
-                let Moved {
-                    node,
-                    offset,
-                    segment,
-                    place,
-                    stored,
-                } = moved;
-                for number in [node, offset, segment, place, stored] {
-                    put_number(out, number);
-                }
-            }
+            Record::Moved(moved) => return moved.put(out),
+            Record::Overlay(overlay) => return overlay.put(out),
         }
         Ok(())
     }
@@ -457,7 +435,8 @@ impl<'a> Record<'a> {
             kind::SUMS => take_sums(&mut fields),
             kind::REDO => Redo::take(&mut fields).map(Record::Redo),
             kind::APPLIED => Ok(Record::Applied),
-            kind::MOVED => take_moved(&mut fields),
+            kind::MOVED => Moved::take(&mut fields).map(Record::Moved),
+            kind::OVERLAY => Overlay::take(&mut fields).map(Record::Overlay),
             unknown if unknown & CRITICAL != 0 => return Err(RecordError::Unknown { kind }),
             _ => return Ok(None),
         };
@@ -516,18 +495,6 @@ fn take_counters<'a>(fields: &mut Fields<'a>) -> Result<Record<'a>, BadField> {
     }))
 }
 
-fn take_moved<'a>(fields: &mut Fields<'a>) -> Result<Record<'a>, BadField> {
-    let (node, offset) = (fields.number()?, fields.number()?);
-    check_range(offset, 0)?;
-    Ok(Record::Moved(Moved {
-        node,
-        offset,
-        segment: fields.number()?,
-        place: fields.number()?,
-        stored: fields.number()?,
-    }))
-}
-
 fn take_bool(fields: &mut Fields<'_>) -> Result<bool, BadField> {
     match fields.byte()? {
         0 => Ok(false),
@@ -552,10 +519,12 @@ fn check_range(offset: u64, len: u64) -> Result<(), BadField> {
 
 mod mirror;
 mod parts;
+mod places;
 
 pub use mirror::{HostStamp, Redo};
 use mirror::{check_sums, take_seen, take_sums};
 pub use parts::{ExtentIter, Extents, XattrIter, Xattrs};
+pub use places::{Moved, Overlay};
 
 /// Reads the records of a verified payload one after the other. The kinds that need not be known are
 /// passed over. After an error there is no more.

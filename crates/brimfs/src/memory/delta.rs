@@ -3,10 +3,11 @@
 //! Takes the chunk's lock, under the inode's for writing.
 
 use crate::base::error::Fault;
+use crate::base::pages::Pages;
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
 use crate::memory::account::{Account, Charge};
-use crate::memory::chunk::{CHUNK, Chunk, Memory, block_mask, charge_of};
+use crate::memory::chunk::{Chunk, Memory, block_mask, charge_of};
 use crate::memory::residence::{Hold, NEXT_SERIAL, Stored, Tracked};
 use crate::memory::tier::{Identity, Location, Slot};
 
@@ -15,50 +16,15 @@ use crate::memory::tier::{Identity, Location, Slot};
 pub(crate) struct Delta {
     /// That copy; nothing if the chunk is more than that with some blocks changed.
     pub(super) base: Option<Location>,
+    /// The chunk's version when it was good.
+    pub(super) version: u64,
+    /// The copy had nothing that the chunk had not: no holes, no more behind its end.
+    pub(super) is_pure: bool,
     /// What was changed since the last commit.
     pub(super) dirty: Pages,
-    /// Pages that commits have written since, beside the copy.
+    /// Pages that commits have written since, beside the copy: which, and how many one after the other.
+    pub(super) written: Pages,
     pub(super) patches: u32,
-}
-
-/// A set of pages of a chunk, 4 KiB each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pages([u64; CHUNK / PAGE / 64]);
-
-/// A page, in bytes.
-pub(crate) const PAGE: usize = 4 << 10;
-
-impl Pages {
-    /// Those that a range of bytes touches.
-    pub(crate) fn touched(start: usize, end: usize) -> Self {
-        let mut pages = Pages::default();
-        for page in start / PAGE..end.div_ceil(PAGE) {
-            pages.0[page / 64] |= 1 << (page % 64);
-        }
-        pages
-    }
-
-    pub(super) fn add(&mut self, other: Pages) {
-        for (mine, other) in self.0.iter_mut().zip(other.0) {
-            *mine |= other;
-        }
-    }
-
-    pub(crate) fn count(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
-    }
-
-    /// Those that lie side by side, as ranges of bytes.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, usize)> {
-        let has = |page: usize| page < CHUNK / PAGE && self.0[page / 64] >> (page % 64) & 1 == 1;
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let start = (at..CHUNK / PAGE).find(|page| has(*page))?;
-            let end = (start..).find(|page| !has(*page)).unwrap_or(start);
-            at = end;
-            Some((start * PAGE, end * PAGE))
-        })
-    }
 }
 
 /// Whether a chunk knows a copy now.
@@ -97,6 +63,10 @@ pub(crate) struct Patch {
     pub(crate) pages: Pages,
     /// So many pages the commits before have written.
     pub(crate) before: u32,
+    /// All that are other ones than in the copy.
+    pub(crate) all: Pages,
+    /// The name of the copy, if it has nothing that the chunk had not when it was good.
+    pub(crate) pure: Option<Identity>,
 }
 
 impl Chunk {
@@ -109,10 +79,17 @@ impl Chunk {
     ) -> R {
         let mut hold = self.body.write();
         let tracked = hold.tracked.get_or_insert_with(|| Tracked::new(index));
-        let patch = tracked.delta.base.map(|base| Patch {
-            base,
-            pages: tracked.delta.dirty,
-            before: tracked.delta.patches,
+        let delta = tracked.delta;
+        let patch = delta.base.map(|base| {
+            let mut all = delta.written;
+            all.add(delta.dirty);
+            Patch {
+                base,
+                pages: delta.dirty,
+                before: delta.patches,
+                all,
+                pure: delta.is_pure.then(|| tracked.identity(delta.version)),
+            }
         });
         let version = tracked
             .stored
@@ -145,6 +122,7 @@ impl Chunk {
     pub(crate) fn take_patch(&self) {
         if let Some(tracked) = &mut self.body.write().tracked {
             tracked.delta.patches += tracked.delta.dirty.count();
+            tracked.delta.written.add(tracked.delta.dirty);
             tracked.delta.dirty = Pages::default();
         }
     }
@@ -181,6 +159,7 @@ impl Chunk {
                     location: cold,
                     version: tracked.version,
                     len: len as u32,
+                    is_pure: self.is_dense(),
                 });
                 Kept::Yes(tracked.slot)
             }
@@ -210,6 +189,8 @@ impl Chunk {
         let mut charge = Charge::reserve(account, 0, 0)?;
         charge.grow_quota(charge_of(blocks, data_end), &mut 0)?;
         let serial = identity.owner & !Identity::CHUNK_OWNER;
+        // A copy of more than there is now says nothing of what it had when it was written.
+        let is_pure = data_end == len && blocks == block_mask(0, len);
         NEXT_SERIAL.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
         let mut chunk = Chunk::build(Memory::Cold, data_end, blocks, charge);
         chunk.body.get_mut().tracked = Some(Box::new(Tracked {
@@ -221,6 +202,7 @@ impl Chunk {
                 location,
                 version: identity.version,
                 len: len as u32,
+                is_pure,
             }),
             delta: Delta::default(),
             counted: 0,

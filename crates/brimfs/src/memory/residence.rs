@@ -16,11 +16,12 @@
 use std::fmt;
 use std::ops::Deref;
 
+use crate::base::pages::Pages;
 use crate::base::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::memory::account::Account;
 use crate::memory::chunk::{Adopted, Chunk, Memory};
-use crate::memory::delta::{Delta, Pages};
+use crate::memory::delta::Delta;
 use crate::memory::run::Run;
 use crate::memory::survey::Place;
 use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
@@ -57,6 +58,8 @@ pub(super) struct Stored {
     pub(super) location: Location,
     pub(super) version: u64,
     pub(super) len: u32,
+    /// It has nothing that the chunk had not in that version.
+    pub(super) is_pure: bool,
 }
 
 /// The serial number of the next chunk that a tier gets to know.
@@ -151,6 +154,8 @@ impl Hold {
                     // A copy of more than there is now is no base.
                     tracked.delta = Delta {
                         base: (stored.version == version).then_some(stored.location),
+                        version,
+                        is_pure: stored.is_pure,
                         ..Delta::default()
                     };
                 }
@@ -474,6 +479,7 @@ impl Chunk {
                 location,
                 version: tracked.version,
                 len: self.data_end() as u32,
+                is_pure: self.is_dense(),
             };
             if let Some(old) = tracked.stored.replace(stored)
                 && let Some(tier) = account.budget.tier()

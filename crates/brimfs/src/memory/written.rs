@@ -36,6 +36,11 @@ impl Bytes<'_> {
         }
     }
 
+    /// They need not be read from the copy.
+    pub(crate) fn are_there(&self) -> bool {
+        !matches!(self, Bytes::Cold)
+    }
+
     /// Those of a part that is data, as far as it reaches.
     pub(crate) fn part(&self, range: (usize, usize)) -> &[u8] {
         match self {
@@ -60,7 +65,7 @@ pub(crate) struct UnitLook<'a> {
     /// A good copy that the unit knows itself.
     pub(crate) copy: Option<Copied>,
     /// What may be written instead of all of it.
-    pub(crate) patch: Option<Patch>,
+    pub(crate) patch: Option<&'a Patch>,
     pub(crate) bytes: Bytes<'a>,
 }
 
@@ -223,7 +228,7 @@ fn look_chunk(
             own: Some(own),
             slot,
             copy,
-            patch,
+            patch: patch.as_ref(),
             bytes: match hold.is_cold() {
                 true => Bytes::Cold,
                 false => Bytes::Chunk(chunk, hold),

@@ -171,6 +171,7 @@ impl Batch {
                 identity: name_of(unit),
                 start,
                 len: unit.len,
+                under: None,
             });
         }
     }

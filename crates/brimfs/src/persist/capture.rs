@@ -19,7 +19,8 @@ use crate::namespace::inode::{AHEAD_OVER, FileType, Inode, NOTED, State};
 use crate::namespace::volume::ROOT;
 
 use super::known::{Content, Known, Units};
-use super::record::node_record;
+use super::node_record::node_record;
+use super::overlay::{Under, append_pages, push_layers};
 use super::reserve::Reserve;
 use super::staging::{Fresh, Staged, write};
 
@@ -191,10 +192,9 @@ impl<'a> Capture<'a> {
     /// As [`Capture::node`].
     pub(super) fn move_to_segments(&mut self, inlined: &[Inlined]) -> Result<(), Fault> {
         self.all_to_segments = true;
-        inlined.iter().for_each(Inlined::forget_patches);
         let nodes = inlined.iter().filter_map(|inlined| inlined.node.upgrade());
         let mut nodes: Vec<_> = nodes.collect();
-        // Who looked at a node twice would hold its content twice, and give it back once.
+        // A node is among them once for each commit that had something of it.
         nodes.sort_unstable_by_key(|node| node.number());
         nodes.dedup_by_key(|node| node.number());
         for node in nodes {
@@ -378,7 +378,10 @@ impl<'a> Capture<'a> {
                 self.patch(node.number(), &unit)?;
                 Place::Patched(known.ok_or_else(|| Fault::miss(unit.index))?)
             }
-            _ => Place::Staged(self.stage(node, &unit, copy)?),
+            _ => match self.under(&unit, known) {
+                Some(under) => Place::Staged(self.stage_pages(node, &unit, under)),
+                None => Place::Staged(self.stage(node, &unit, copy)?),
+            },
         };
         Ok(Unit {
             index: unit.index,
@@ -401,6 +404,14 @@ impl<'a> Capture<'a> {
                 && count <= PATCH_PAGES
                 && patch.before + count <= PATCHES_MAX
         })
+    }
+
+    /// What pages of a chunk come to lie over that leave the journal.
+    fn under(&self, unit: &UnitLook<'_>, known: Option<Extent>) -> Option<Under> {
+        match self.all_to_segments {
+            true => Under::of(self.segments, unit, known),
+            false => None,
+        }
     }
 
     /// Says in records which bytes of a chunk are other ones.
@@ -447,8 +458,24 @@ impl<'a> Capture<'a> {
             identity: name_of(unit),
             start,
             len: unit.len,
+            under: None,
         });
         Ok(self.fresh.len() + self.staged.len() - 1)
+    }
+
+    /// Copies pages of a chunk aside.
+    fn stage_pages(&mut self, node: &Arc<Inode>, unit: &UnitLook<'_>, under: Under) -> usize {
+        let start = self.buffer.len();
+        append_pages(unit, under.pages, &mut self.buffer);
+        self.staged.push(Staged {
+            node: Arc::downgrade(node),
+            index: unit.index,
+            identity: unit.own.unwrap_or(unit.identity),
+            start,
+            len: self.buffer.len() - start,
+            under: Some(under),
+        });
+        self.fresh.len() + self.staged.len() - 1
     }
 
     /// Writes all that was copied aside. Nobody needs it to be durable yet.
@@ -551,10 +578,14 @@ impl<'a> Capture<'a> {
                 })?;
             }
         }
-        let extents: Vec<journal::Extent> = units
+        let said: Vec<(&Unit, Extent)> = units
             .iter()
             .filter(|unit| whole || !matches!(unit.place, Place::Same(_) | Place::Patched(_)))
-            .map(|unit| entry(unit, extent_at(unit.place), len))
+            .map(|unit| (unit, extent_at(unit.place)))
+            .collect();
+        let extents: Vec<journal::Extent> = said
+            .iter()
+            .map(|(unit, extent)| entry(self.segments, unit, *extent, len))
             .collect();
         // A record must not be longer than the journal takes.
         let mut is_first = true;
@@ -573,6 +604,9 @@ impl<'a> Capture<'a> {
                 extents: journal::Extents::new(&[]),
             }))?;
         }
+        for (unit, extent) in said {
+            push_layers(&mut self.group, self.segments, (number, unit.index), extent)?;
+        }
         self.changes.push(Change::Content(number, content));
         Ok(())
     }
@@ -587,10 +621,13 @@ pub(super) fn name_of(unit: &UnitLook<'_>) -> Identity {
 /// The most extents in one record.
 pub(super) const EXTENTS_MAX: usize = 64 << 10;
 
-fn entry(unit: &Unit, extent: Extent, file_len: u64) -> journal::Extent {
+fn entry(segments: &Store, unit: &Unit, extent: Extent, file_len: u64) -> journal::Extent {
     let offset = unit.index * CHUNK as u64;
-    let (segment, place, stored) = extent.to_parts();
-    let id = lasting_id(unit.identity);
+    let (id, record) = match segments.stack_of(extent) {
+        Some(stack) => (stack.id, stack.base),
+        None => (lasting_id(unit.identity), extent),
+    };
+    let (segment, place, stored) = record.to_parts();
     debug_assert!(offset < file_len && unit.len <= RECORD_MAX);
     journal::Extent {
         offset,
@@ -598,7 +635,7 @@ fn entry(unit: &Unit, extent: Extent, file_len: u64) -> journal::Extent {
         segment,
         place,
         stored,
-        record_len: extent.len() as u64,
+        record_len: record.len() as u64,
         owner: id.inode,
         index: id.index,
         generation: id.generation,

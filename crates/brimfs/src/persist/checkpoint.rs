@@ -84,6 +84,12 @@ pub(super) fn write(
                 }))?;
             }
         }
+        for overlay in node.overlays.values().flatten() {
+            checkpoint.push(&Record::Overlay(journal::Overlay {
+                node: number,
+                ..*overlay
+            }))?;
+        }
         for (offset, bytes) in node.patches.iter() {
             checkpoint.push(&Record::Inline {
                 node: number,

@@ -7,10 +7,10 @@
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::trace;
 use crate::cold::segment::{Extent, StoreStats};
-use crate::journal::{Group, Moved, Record};
-use crate::memory::chunk::CHUNK;
+use crate::journal::Group;
 use crate::mover::{Keeper, Moves};
 
+use super::overlay::{self, Restacks};
 use super::reserve::{JOURNAL_BYTES, is_short_of_disk};
 use super::{Core, Persistence};
 
@@ -147,20 +147,20 @@ impl Persistence {
     /// Makes the new places durable, and releases the old ones.
     fn keep_moves(&self, core: &mut Core, moves: &Moves) -> Result<(), Fault> {
         let swings = self.swings(core, moves);
-        if swings.is_empty() {
-            return Ok(());
-        }
+        let restacks = Restacks::of(&self.segments, moves);
         let mut is_said = false;
-        let said = self.say_moves(core, &swings, &mut is_said);
+        let said = self.say_moves(core, &swings, &restacks, &mut is_said);
         if said.is_err() {
             // A group that the journal was given may be durable.
             if !is_said {
                 for swing in &swings {
                     self.segments.release(swing.new);
                 }
+                restacks.give_up(&self.segments);
             }
             return said;
         }
+        restacks.apply(&self.segments);
         for inlined in &core.inlined {
             inlined.swing(|base| moves.get(base));
         }
@@ -195,18 +195,17 @@ impl Persistence {
         &self,
         core: &mut Core,
         swings: &[Swing],
+        restacks: &Restacks,
         is_said: &mut bool,
     ) -> Result<(), Fault> {
         let mut group = Group::new();
         for swing in swings {
-            let (segment, place, stored) = swing.new.to_parts();
-            group.push(&Record::Moved(Moved {
-                node: swing.node,
-                offset: swing.index * CHUNK as u64,
-                segment,
-                place,
-                stored,
-            }))?;
+            group.push(&overlay::moved(swing.node, swing.index, swing.new))?;
+        }
+        restacks.say(&core.known, &mut group)?;
+        if group.is_empty() {
+            // Only units in memory know what was moved.
+            return Ok(());
         }
         let writer = core.writer.as_mut().ok_or(ErrorKind::Closed)?;
         core.reserve

@@ -1,5 +1,6 @@
 //! What a journal says, gathered: nodes, names and where content lies. Believes nothing about how they fit together.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use foldhash::fast::FixedState;
@@ -8,9 +9,9 @@ use hashbrown::hash_map::EntryRef;
 use smallvec::SmallVec;
 
 use crate::base::error::Fault;
-use crate::journal::{Content, Extent, Moved, NodeKind, Record, Time, Visitor};
+use crate::base::pages::PAGE;
+use crate::journal::{Content, Extent, Moved, NodeKind, Overlay, Record, Time, Visitor};
 use crate::memory::chunk::CHUNK;
-use crate::memory::delta::PAGE;
 use crate::namespace::restored::XattrPairs;
 
 use super::corrupt;
@@ -24,7 +25,9 @@ pub(super) struct Node {
     pub(super) about: Option<About>,
     /// In the order of the file, one at each offset.
     pub(super) extents: Vec<Extent>,
-    /// Bytes that take precedence over extents.
+    /// Records that lie over extents, by where those begin; later ones take precedence.
+    pub(super) overlays: BTreeMap<u64, Vec<Overlay>>,
+    /// Bytes that take precedence over both.
     pub(super) patches: Patches,
 }
 
@@ -161,13 +164,12 @@ impl Image {
         }
         // What lies over an extent stays as long as that one does.
         let extents = &node.extents;
-        node.patches.retain(|offset| {
-            let chunk = offset / CHUNK as u64 * CHUNK as u64;
-            match (find(&before, chunk), find(extents, chunk)) {
-                (Ok(old), Ok(new)) => before[old] == extents[new],
-                _ => false,
-            }
-        });
+        let stays = |chunk| match (find(&before, chunk), find(extents, chunk)) {
+            (Ok(old), Ok(new)) => before[old] == extents[new],
+            _ => false,
+        };
+        node.overlays.retain(|chunk, _| stays(*chunk));
+        node.patches.retain(|offset| stays(chunk_at(offset)));
     }
 }
 
@@ -192,11 +194,63 @@ impl Image {
     }
 }
 
+/// Where the chunk begins that has this place.
+fn chunk_at(offset: u64) -> u64 {
+    offset / CHUNK as u64 * CHUNK as u64
+}
+
 fn find(extents: &[Extent], offset: u64) -> Result<usize, usize> {
     extents.binary_search_by_key(&offset, |extent| extent.offset)
 }
 
+impl Node {
+    /// The extent that begins there.
+    pub(super) fn extent_at(&self, offset: u64) -> Option<&Extent> {
+        find(&self.extents, offset).ok().map(|at| &self.extents[at])
+    }
+
+    /// What lies over the extent that begins there, the first layer first.
+    pub(super) fn overlays_at(&self, offset: u64) -> &[Overlay] {
+        self.overlays.get(&offset).map_or(&[], |layers| layers)
+    }
+
+    /// Whether a layer can be said of it now.
+    pub(super) fn takes(&self, overlay: &Overlay) -> bool {
+        let layers = self.overlays_at(overlay.offset).len();
+        overlay.layer as usize <= layers && self.extent_at(overlay.offset).is_some()
+    }
+
+    fn put_overlay(&mut self, overlay: Overlay) {
+        let layers = self.overlays.entry(overlay.offset).or_default();
+        let number = overlay.layer as usize;
+        if let Some(layer) = layers.get_mut(number) {
+            *layer = overlay;
+            return;
+        }
+        layers.push(overlay);
+        // It has the pages that were in the journal.
+        self.patches.retain(|offset| {
+            let page = (offset - chunk_at(offset)) as usize / PAGE;
+            chunk_at(offset) != overlay.offset || !overlay.pages.has(page)
+        });
+    }
+}
+
 impl Image {
+    fn overlay(&mut self, overlay: Overlay) -> Result<(), Fault> {
+        let node = self.nodes.get_mut(overlay.node);
+        match node.filter(|node| node.takes(&overlay)) {
+            Some(node) => {
+                node.put_overlay(overlay);
+                Ok(())
+            }
+            None => Err(corrupt(format!(
+                "layer {} of node {} at {} lies over nothing",
+                overlay.layer, overlay.node, overlay.offset
+            ))),
+        }
+    }
+
     fn entry_gone(&mut self, directory: u64, name: &[u8]) {
         if let Some(names) = self.directories.get_mut(&directory) {
             names.remove(name);
@@ -265,6 +319,7 @@ impl Visitor for Image {
                 let gone = offset..offset.saturating_add(len);
                 let node = self.node(node);
                 node.extents.retain(|extent| !gone.contains(&extent.offset));
+                node.overlays.retain(|offset, _| !gone.contains(offset));
                 node.patches.retain(|offset| !gone.contains(&offset));
             }
             Record::Counters(counters) => {
@@ -289,6 +344,7 @@ impl Visitor for Image {
                 self.steps.clear();
             }
             Record::Moved(moved) => self.moved(moved)?,
+            Record::Overlay(overlay) => self.overlay(overlay)?,
             // What segments there are is known by what lies in them.
             Record::Segment(_) | Record::SegmentGone { .. } => {}
         }

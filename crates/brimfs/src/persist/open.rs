@@ -26,9 +26,11 @@ use super::{Core, Durability, Persistence, ahead, capture, checkpoint, corrupt};
 /// So much may wait for a commit, at most, in bytes; a small memory limit allows an eighth of it.
 const PENDING_MAX: u64 = 64 << 20;
 const PENDING_SHARE: u64 = 8;
-/// So much content may be in the journal, in bytes; with a small memory limit a quarter of it.
+/// So much content may be in the journal, in bytes; with a small memory limit a quarter of it, and of a small disk one
+/// part in so many.
 const INLINE_MAX: u64 = 64 << 20;
 const INLINE_SHARE: u64 = 4;
+const INLINE_DISK_SHARE: u64 = 16;
 /// Segments of this size can be given back soon, in bytes.
 pub(super) const SEGMENT_BYTES: u64 = 64 << 20;
 /// A small disk is divided into so many segments at least.
@@ -138,7 +140,9 @@ pub(crate) fn open(
         read_only,
         capacity,
         shares: Shares::of(capacity),
-        inline_max: INLINE_MAX.min(memory_limit / INLINE_SHARE),
+        inline_max: INLINE_MAX
+            .min(memory_limit / INLINE_SHARE)
+            .min(capacity / INLINE_DISK_SHARE),
         core: Mutex::new(Core::new(reserve)),
         ahead: Mutex::default(),
         begun: AtomicU64::new(0),
@@ -192,7 +196,7 @@ impl Persistence {
 
     fn load(&self, image: Image, live: Vec<Extent>, root: &Arc<Inode>) -> Result<(), Fault> {
         let mover = self.mover().ok_or(ErrorKind::Unsupported)?;
-        let tree = restore(image, live, root, mover)?;
+        let tree = restore(image, live, root, (mover, &self.segments))?;
         if tree.known.contains(ROOT) {
             root.write_quietly().mode &= !NOTED;
         }

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use crate::base::error::ErrorKind;
 use crate::base::error::Fault;
 use crate::base::sync::{Arc, Weak};
-use crate::cold::segment::Extent;
+use crate::cold::segment::{Extent, Id, Layer, Stack, Store};
 use crate::journal::{self, NodeKind, Time};
 use crate::memory::chunk::{CHUNK, Chunk};
 use crate::memory::content::Content;
@@ -50,9 +50,40 @@ pub(super) fn live(image: &Image) -> Result<Vec<Extent>, Fault> {
     for (number, node) in image.nodes.iter() {
         for extent in &node.extents {
             live.push(extent_of(number, extent)?);
+            for overlay in node.overlays_at(extent.offset) {
+                live.push(layer_of(number, extent, overlay)?.extent);
+            }
         }
     }
     Ok(live)
+}
+
+/// A record that lies over an extent.
+pub(super) fn layer_of(
+    number: u64,
+    base: &journal::Extent,
+    overlay: &journal::Overlay,
+) -> Result<Layer, Fault> {
+    let record = overlay.record_over(base).ok_or_else(|| {
+        corrupt(format!(
+            "layer {} of node {number} at {} has pages that it does not lie over",
+            overlay.layer, base.offset
+        ))
+    })?;
+    Ok(Layer {
+        id: id_of(&record),
+        extent: extent_of(number, &record)?,
+        pages: overlay.pages,
+    })
+}
+
+/// The name that the record of an extent has.
+pub(super) fn id_of(extent: &journal::Extent) -> Id {
+    Id {
+        inode: extent.owner,
+        index: extent.index,
+        generation: extent.generation,
+    }
 }
 
 pub(super) fn extent_of(number: u64, extent: &journal::Extent) -> Result<Extent, Fault> {
@@ -86,7 +117,7 @@ pub(super) fn restore(
     mut image: Image,
     live: Vec<Extent>,
     root: &Arc<Inode>,
-    mover: &Mover,
+    (mover, segments): (&Mover, &Store),
 ) -> Result<Tree, Fault> {
     if let Some((_, text)) = image.bad_numbers(NODE_MAX).next() {
         return Err(corrupt(text));
@@ -116,7 +147,9 @@ pub(super) fn restore(
         nodes: Numbers::default(),
         volume,
         mover,
+        segments,
         shared: shared(live),
+        stacks: HashMap::default(),
         tree: &mut tree,
     };
     builder.traits(root, &about)?;
@@ -134,8 +167,11 @@ struct Builder<'a> {
     nodes: Numbers<Arc<Inode>>,
     volume: &'a Arc<Volume>,
     mover: &'a Mover,
+    segments: &'a Store,
     /// Chunks of more than one file, once they are there.
     shared: Shared,
+    /// Stacks of more than one file.
+    stacks: HashMap<Stack, Extent, FixedState>,
     tree: &'a mut Tree,
 }
 
@@ -231,13 +267,19 @@ impl Builder<'_> {
 
     /// What no name leads to counts as if a commit had had it: the next one says that it is gone.
     fn nameless(&mut self, number: u64, node: &Node) -> Result<(), Fault> {
-        let units = node.extents.iter().map(|extent| {
-            let index = extent.offset / CHUNK as u64;
-            Ok((index, extent_of(number, extent)?))
-        });
+        let mut units = Units::new();
+        for extent in &node.extents {
+            let lies = extent_of(number, extent)?;
+            let layers = node.overlays_at(extent.offset);
+            let lies = match layers {
+                [] => lies,
+                _ => self.pile(number, extent, lies, layers)?.1,
+            };
+            units.push((extent.offset / CHUNK as u64, lies));
+        }
         let content = known::Content {
             generation: 0,
-            units: units.collect::<Result<_, Fault>>()?,
+            units,
         };
         self.tree.nameless.push(number);
         self.tree.known.replace(number, content, &mut Vec::new());
@@ -345,7 +387,13 @@ impl Builder<'_> {
         let mut placed = Vec::with_capacity(image.extents.len());
         for extent in &image.extents {
             if extent.offset < len {
-                placed.push(place(number, extent, len)?);
+                let mut unit = place(number, extent, len)?;
+                let layers = image.overlays_at(extent.offset);
+                if !layers.is_empty() {
+                    (unit.form.identity.version, unit.extent) =
+                        self.pile(number, extent, unit.extent, layers)?;
+                }
+                placed.push(unit);
             }
         }
         let units = placed
@@ -379,6 +427,44 @@ impl Builder<'_> {
 }
 
 impl Builder<'_> {
+    /// Has the records of a chunk count as one: how they are read together, and the last version of the chunk.
+    fn pile(
+        &mut self,
+        number: u64,
+        extent: &journal::Extent,
+        base: Extent,
+        overlays: &[journal::Overlay],
+    ) -> Result<(u64, Extent), Fault> {
+        let layers = overlays
+            .iter()
+            .map(|overlay| layer_of(number, extent, overlay));
+        let stack = Stack {
+            id: id_of(extent),
+            base,
+            layers: layers.collect::<Result<_, Fault>>()?,
+        };
+        let generations = stack.layers.iter().map(|layer| layer.id.generation);
+        let version = generations.fold(stack.id.generation, u64::max);
+        let is_shared = stack
+            .records()
+            .all(|record| self.shared.contains_key(&record));
+        if let Some(piled) = self.stacks.get(&stack).copied()
+            && self.segments.retain(piled)
+        {
+            // The records have a reference for each file; a stack needs one.
+            for record in stack.records() {
+                self.segments.release(record);
+            }
+            return Ok((version, piled));
+        }
+        let piled = self.segments.pile(stack.clone())?;
+        if is_shared {
+            self.stacks.insert(stack, piled);
+            self.shared.insert(piled, None);
+        }
+        Ok((version, piled))
+    }
+
     fn locate(&self, node: &Arc<Inode>, unit: &Placed, is_part: bool) -> Result<Location, Fault> {
         let location = self
             .mover

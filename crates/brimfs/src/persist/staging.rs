@@ -7,6 +7,8 @@ use crate::memory::tier::Identity;
 use crate::mover::kept::lasting_id;
 use crate::namespace::inode::Inode;
 
+use super::overlay::Under;
+
 /// Bytes that are copied aside, and where in the buffer.
 pub(super) struct Staged {
     pub(super) node: Weak<Inode>,
@@ -14,6 +16,8 @@ pub(super) struct Staged {
     pub(super) identity: Identity,
     pub(super) start: usize,
     pub(super) len: usize,
+    /// They are pages, and come to lie over this.
+    pub(super) under: Option<Under>,
 }
 
 /// Bytes that were written, of a unit that may know them from now on.
@@ -51,11 +55,27 @@ pub(super) fn write(
     }
     let extents = segments.append(&records)?;
     drop(records);
-    let fresh = |(staged, extent): (Staged, _)| Fresh {
-        node: staged.node,
-        index: staged.index,
-        identity: staged.identity,
-        extent,
-    };
-    Ok(staged.drain(..).zip(extents).map(fresh).collect())
+    let mut written = Vec::with_capacity(extents.len());
+    let mut done = Ok(());
+    for (staged, extent) in staged.drain(..).zip(extents) {
+        let piled = match staged.under {
+            Some(under) => under.pile(lasting_id(staged.identity), extent),
+            None => Ok(extent),
+        };
+        match piled {
+            Ok(extent) => written.push(Fresh {
+                node: staged.node,
+                index: staged.index,
+                identity: staged.identity,
+                extent,
+            }),
+            Err(fault) => done = Err(fault),
+        }
+    }
+    if done.is_err() {
+        for fresh in written.drain(..) {
+            segments.release(fresh.extent);
+        }
+    }
+    done.map(|()| written)
 }

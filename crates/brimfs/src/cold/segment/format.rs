@@ -25,10 +25,12 @@ pub(super) const FIRST: u64 = ALIGNMENT as u64;
 pub const SEGMENT_BYTES_MAX: u64 = UNIT as u64 * (1 << UNIT_BITS);
 /// The block number that stands for the header.
 pub(super) const HEADER_BLOCK: u32 = u32::MAX;
-/// The largest serial number of a segment; those above are files of the host.
-pub(super) const SERIAL_MAX: u32 = HOST_FILE - 1;
-/// Set where the serial number is that of a file of the host, and the place the number of its chunk.
-const HOST_FILE: u32 = 1 << 30;
+/// The largest serial number of a segment; those above lie in no segment.
+pub(super) const SERIAL_MAX: u32 = ELSEWHERE - 1;
+/// Set where the serial number is that of a file of the host, and the place the number of its chunk; or that of a stack.
+const ELSEWHERE: u32 = 1 << 30;
+/// What tells the stack from the file of the host, which occupies nothing.
+const STACK_UNITS: u32 = 1;
 const SERIAL_BITS: u32 = (1 << 31) - 1;
 
 const UNIT_BITS: u32 = 28;
@@ -70,17 +72,29 @@ impl Extent {
     /// `len` bytes of a chunk of a file of the host; nothing for a chunk beyond 2^28.
     pub(crate) fn of_host_file(file: u32, chunk: u64, len: usize) -> Option<Self> {
         let unit = u32::try_from(chunk).ok()?;
-        let fits = file < HOST_FILE && unit >> UNIT_BITS == 0 && (1..=RECORD_MAX).contains(&len);
-        fits.then(|| Extent::new(file | HOST_FILE, unit, len, 0))
+        let fits = file < ELSEWHERE && unit >> UNIT_BITS == 0 && (1..=RECORD_MAX).contains(&len);
+        fits.then(|| Extent::new(file | ELSEWHERE, unit, len, 0))
+    }
+
+    /// What a stack of this number stands for, `len` bytes; nothing if there are no more numbers.
+    pub(super) fn of_stack(number: u32, len: usize) -> Option<Self> {
+        (number < ELSEWHERE).then(|| Extent::new(number | ELSEWHERE, 0, len, STACK_UNITS))
+    }
+
+    /// The number of the stack that the bytes are in.
+    pub(super) fn stack(self) -> Option<u32> {
+        let serial = self.serial();
+        let is_stack = serial & ELSEWHERE != 0 && self.units() == STACK_UNITS;
+        is_stack.then_some(serial & !ELSEWHERE)
     }
 
     /// The number of the host's file that the bytes lie in, and where in it they begin.
     pub(crate) fn host_file(self) -> Option<(u32, u64)> {
         let serial = self.serial();
-        let is_host = serial & HOST_FILE != 0;
+        let is_host = serial & ELSEWHERE != 0 && self.units() != STACK_UNITS;
         is_host.then(|| {
             (
-                serial & !HOST_FILE,
+                serial & !ELSEWHERE,
                 u64::from(self.unit()) * RECORD_MAX as u64,
             )
         })
@@ -271,6 +285,15 @@ mod tests {
         assert_eq!(Extent::of_host_file(SERIAL_MAX + 1, 0, 1), None);
         assert_eq!(Extent::of_host_file(0, last + 1, 1), None);
         assert_eq!(Extent::new(SERIAL_MAX, 1, 1, 9).host_file(), None);
+        for (number, len) in [(0, 1), (SERIAL_MAX, RECORD_MAX)] {
+            let extent = Extent::of_stack(number, len).expect("it fits");
+            assert_eq!((extent.stack(), extent.len()), (Some(number), len));
+            assert_eq!(extent.host_file(), None);
+        }
+        assert_eq!(Extent::of_stack(SERIAL_MAX + 1, 1), None);
+        assert_eq!(Extent::new(SERIAL_MAX, 1, 1, 1).stack(), None);
+        let host = Extent::of_host_file(1, 0, 1).expect("it fits");
+        assert_eq!(host.stack(), None);
     }
 
     proptest! {

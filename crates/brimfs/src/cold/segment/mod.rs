@@ -10,7 +10,7 @@
 //! it was told then: what lives is written down elsewhere. docs/format.md draws its files.
 //!
 //! Locks, in the order in which they are taken: `compacting`, `tail`, `table`, the index of one
-//! segment, those of `home`, the buffers. Only `compacting`, `tail` and `home`'s `syncing` are held during I/O, and
+//! segment, those of `home`, the stacks, the buffers. Only `compacting`, `tail` and `home`'s `syncing` are held during I/O, and
 //! reading needs none of them.
 
 mod buffers;
@@ -27,6 +27,7 @@ mod options;
 mod pack;
 mod reader;
 mod space;
+mod stack;
 mod stream;
 mod writer;
 
@@ -45,6 +46,7 @@ pub use options::{
     Compacted, Compression, Footprint, Options, Protection, SEGMENT_BYTES_MIN, StoreStats,
 };
 pub use reader::{Read, ReadError};
+pub(crate) use stack::{Layer, Stack};
 pub use writer::Record;
 
 use buffers::Buffers;
@@ -52,6 +54,7 @@ use crypt::{Sealer, Seals};
 use home::{Home, Named};
 use index::Segment;
 use space::Space;
+use stack::Stacks;
 use writer::{Purpose, Tail};
 
 /// Who keeps the extents: told that a record has a new one, says whether the record still lives.
@@ -96,6 +99,7 @@ pub struct Store {
     counters: Counters,
     /// Content that lies in files of the host.
     host_files: Option<Arc<HostFiles>>,
+    stacks: Stacks,
 }
 
 impl Store {
@@ -184,6 +188,7 @@ impl Store {
             compacting: Mutex::new(()),
             counters: Counters::default(),
             host_files: None,
+            stacks: Stacks::default(),
         })
     }
 
@@ -253,6 +258,9 @@ impl Store {
         if let Some((files, file, _)) = self.host_file(extent) {
             return files.retain(file);
         }
+        if let Some(number) = extent.stack() {
+            return self.stacks.retain(number);
+        }
         let segment = self.find(extent.serial());
         segment.is_some_and(|segment| segment.index().retain(extent))
     }
@@ -267,6 +275,9 @@ impl Store {
     pub fn release(&self, extent: Extent) -> bool {
         if let Some((files, file, _)) = self.host_file(extent) {
             return files.release(file);
+        }
+        if let Some(number) = extent.stack() {
+            return self.release_stack(number);
         }
         let Some(segment) = self.find(extent.serial()) else {
             return false;
@@ -435,7 +446,8 @@ impl Store {
                 + self
                     .host_files
                     .as_ref()
-                    .map_or(0, |files| files.footprint()),
+                    .map_or(0, |files| files.footprint())
+                + self.stacks.footprint(),
         }
     }
 

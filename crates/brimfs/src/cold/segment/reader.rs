@@ -154,6 +154,9 @@ impl Store {
                 HostReadError::Fault(fault) => ReadError::Fault(fault),
             });
         }
+        if let Some(number) = extent.stack() {
+            return self.read_stack(number, offset, into);
+        }
         let segment = self.segment_of(extent, offset, into.len())?;
         let wanted = Wanted {
             header: Header::new(id, extent, self.sealer.seals()),

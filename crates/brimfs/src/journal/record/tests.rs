@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::pages::Pages;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -60,7 +61,7 @@ fn owned() -> impl Strategy<Value = Owned> {
     let times = std::array::from_fn::<_, 4, _>(|_| time());
     let pairs = vec((vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..200)), 0..3);
     (
-        0..17u8,
+        0..18u8,
         numbers,
         any::<[u32; 4]>(),
         times,
@@ -144,6 +145,16 @@ fn with_record<R>(owned: &Owned, use_it: impl FnOnce(Record<'_>) -> R) -> R {
         },
         14 => Record::Redo(redo(owned, name)),
         15 => Record::Applied,
+        16 => Record::Overlay(Overlay {
+            node: a,
+            offset: b >> 2,
+            layer: c as u32,
+            segment: c,
+            place: b >> 2,
+            stored: c >> 2,
+            generation: a,
+            pages: Pages::from_words([a, b, c, 1]),
+        }),
         _ => Record::Counters(Counters {
             next_node: a,
             next_segment: b,

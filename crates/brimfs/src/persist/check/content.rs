@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::base::error::{ErrorKind, Fault};
+use crate::base::pages::Pages;
 use crate::base::sync::Arc;
-use crate::cold::segment::{BLOCK, Extent, Id, Options, Protection, Read, ReadError, Store};
+use crate::cold::segment::{BLOCK, Extent, Id, Layer, Options, Protection, Read, ReadError, Store};
 use crate::io::directory::{Access, Directory};
 use crate::io::disk::ALIGNMENT;
 use crate::journal::{Identity, NodeKind};
 
 use super::super::image::{Image, Node};
-use super::super::restore::{Placed, extent_of, place};
+use super::super::restore::{Placed, extent_of, id_of, layer_of, place};
 use super::Progress;
 use super::mended::Mended;
 use super::report::{CheckProgress, CheckReport, CheckStep, Problem};
@@ -32,6 +33,29 @@ pub(super) struct Piece {
     pub(super) len: u64,
     pub(super) extent: Extent,
     pub(super) id: Id,
+    pub(super) layer: Layering,
+}
+
+/// What a record is to a chunk.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Layering {
+    /// All there is of it, but for what is in the journal.
+    Alone,
+    /// Others lie over it.
+    Base,
+    /// It has pages of what the base has.
+    Over(Layered),
+}
+
+/// A record with pages, which lies over others.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Layered {
+    pub(super) number: usize,
+    pub(super) pages: Pages,
+    /// What the base has, in bytes.
+    pub(super) base: usize,
+    /// What the file has of that.
+    pub(super) visible: u64,
 }
 
 /// What of content is lost.
@@ -54,8 +78,45 @@ impl Piece {
         place..place + stored
     }
 
+    /// Where a range of the record lies in the file, as far as the file has it.
+    fn places(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let Layering::Over(over) = self.layer else {
+            let end = range.end.min(self.len);
+            let start = range.start.min(end);
+            return std::iter::once(self.offset + start..self.offset + end).collect();
+        };
+        let places = over.pages.places_in(over.base).map(|(start, before, len)| {
+            let (start, before, len) = (start as u64, before as u64, len as u64);
+            let from = range.start.max(before);
+            let to = range.end.min(before + len);
+            let shift = |place: u64| (start + (place.max(before) - before)).min(over.visible);
+            self.offset + shift(from)..self.offset + shift(to.max(from))
+        });
+        places.filter(|place| place.start < place.end).collect()
+    }
+
     fn is_same_record(&self, other: &Self) -> bool {
         (self.extent, self.id) == (other.extent, other.id)
+    }
+
+    /// A record that lies over this one.
+    fn under(&self, number: usize, layer: &Layer) -> Piece {
+        Piece {
+            // The file has all of it or nothing, but for what is behind its end.
+            len: match self.len {
+                0 => 0,
+                _ => layer.extent.len() as u64,
+            },
+            extent: layer.extent,
+            id: layer.id,
+            layer: Layering::Over(Layered {
+                number,
+                pages: layer.pages,
+                base: self.extent.len(),
+                visible: self.len,
+            }),
+            ..*self
+        }
     }
 
     fn order(&self) -> impl Ord + use<> {
@@ -137,18 +198,30 @@ fn pieces_of(
                 extent
             }),
         };
-        match lies {
-            Ok(lies) => pieces.push(Piece {
-                node: number,
-                offset: extent.offset,
-                len: visible,
-                extent: lies,
-                id: Id {
-                    inode: extent.owner,
-                    index: extent.index,
-                    generation: extent.generation,
-                },
-            }),
+        let overlays = node.overlays_at(extent.offset);
+        let layers = lies.and_then(|lies| {
+            let layers = overlays
+                .iter()
+                .map(|overlay| layer_of(number, extent, overlay));
+            Ok((lies, layers.collect::<Result<Vec<Layer>, Fault>>()?))
+        });
+        match layers {
+            Ok((lies, layers)) => {
+                let piece = Piece {
+                    node: number,
+                    offset: extent.offset,
+                    len: visible,
+                    extent: lies,
+                    id: id_of(extent),
+                    layer: match overlays {
+                        [] => Layering::Alone,
+                        _ => Layering::Base,
+                    },
+                };
+                pieces.push(piece);
+                let layers = layers.iter().enumerate();
+                pieces.extend(layers.map(|(number, layer)| piece.under(number, layer)));
+            }
             Err(fault) => {
                 let range = extent.offset..extent.offset + visible;
                 bad((visible > 0).then_some(range), fault.says());
@@ -442,16 +515,17 @@ impl Reader<'_, '_> {
     fn lose_range(&mut self, record: &[Piece], range: &Range<u64>, text: &str) {
         self.lost.segments.insert(record[0].serial());
         for piece in record {
-            let end = range.end.min(piece.len);
-            let seen = range.start < end;
-            // The store does not open without what nobody sees, either.
-            if !seen && range.end != u64::MAX {
-                continue;
+            let mut places = piece.places(range);
+            places.retain(|place| place.start < place.end);
+            let mut add = |lost| {
+                let problem = problem(self.places, piece.node, lost, text.to_owned());
+                self.problems.push(problem);
+            };
+            match places.is_empty() {
+                // The store does not open without what nobody sees, either.
+                true if range.end == u64::MAX => add(None),
+                _ => places.into_iter().for_each(|place| add(Some(place))),
             }
-            let lost = piece.offset + range.start..piece.offset + end;
-            let lost = seen.then_some(lost);
-            let problem = problem(self.places, piece.node, lost, text.to_owned());
-            self.problems.push(problem);
         }
     }
 }

@@ -82,6 +82,11 @@ impl Gathered {
                         false => {}
                     }
                 }
+                if self.has_gaps && lies_over_nothing(&self.image, &record) {
+                    // What it lies over is missing, which the node is suspected of.
+                    self.suspects.extend(self.last);
+                    return Ok(());
+                }
                 self.image.record(record)?;
             }
         }
@@ -124,6 +129,13 @@ impl Gathered {
             }
             _ => {}
         }
+        if lies_over_nothing(&self.later, &record) {
+            // Of content that is not known in full.
+            if let Some(number) = node_of(&record) {
+                self.known.remove(&number);
+            }
+            return Ok(());
+        }
         self.later.record(record)
     }
 
@@ -147,6 +159,7 @@ impl Gathered {
             let target = |node: &Node| node.about.as_ref().map(|about| about.target.clone());
             nodes.get(*number).is_none_or(|node| {
                 let is_same = node.extents == version.node.extents
+                    && node.overlays == version.node.overlays
                     && node.patches == version.node.patches
                     && (len(node), target(node)) == (len(&version.node), target(&version.node));
                 !is_same
@@ -155,11 +168,25 @@ impl Gathered {
     }
 }
 
+/// Whether a record is about content that the image has not.
+fn lies_over_nothing(image: &Image, record: &Record<'_>) -> bool {
+    let node = |number| image.nodes.get(number);
+    match record {
+        Record::Overlay(overlay) => !node(overlay.node).is_some_and(|node| node.takes(overlay)),
+        Record::Moved(moved) => {
+            let found = node(moved.node).and_then(|node| node.extent_at(moved.offset));
+            found.is_none()
+        }
+        _ => false,
+    }
+}
+
 fn node_of(record: &Record<'_>) -> Option<u64> {
     match record {
         Record::Node(node) => Some(node.number),
         Record::NodeGone { number } => Some(*number),
         Record::Content(content) => Some(content.node),
+        Record::Overlay(overlay) => Some(overlay.node),
         Record::Inline { node, .. } | Record::Hole { node, .. } => Some(*node),
         _ => None,
     }

@@ -19,7 +19,7 @@ use crate::namespace::inode::{Body, FileType, Inode, NOTED, State};
 use crate::namespace::times::Timestamp;
 
 use super::super::capture::name_of;
-use super::super::record::node_record;
+use super::super::node_record::node_record;
 use super::names::Names;
 use super::steps::moment;
 

@@ -203,6 +203,7 @@ impl Persistence {
         let seen = std::mem::take(&mut image.seen);
         for (_, node) in image.nodes.iter_mut() {
             node.extents.clear();
+            node.overlays.clear();
             node.patches.retain(|_| false);
             if let Some(about) = &mut node.about
                 && about.kind == NodeKind::File
@@ -212,7 +213,7 @@ impl Persistence {
         }
         let is_new = image.nodes.is_empty();
         let mover = self.mover().ok_or(ErrorKind::Unsupported)?;
-        let tree = restore(image, Vec::new(), root, mover)?;
+        let tree = restore(image, Vec::new(), root, (mover, &self.segments))?;
         if is_new {
             let stat = mirror
                 .tree()

@@ -7,13 +7,14 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::base::error::Fault;
+use crate::base::pages::PAGE;
 use crate::cold::segment::{BLOCK, Extent, Id, Record, Store};
 use crate::journal;
 use crate::memory::chunk::{CHUNK, Chunk};
 use crate::memory::tier::Identity;
 
 use super::super::Progress;
-use super::super::content::{BATCH, Piece, Source, records};
+use super::super::content::{BATCH, Layering, Piece, Source, records};
 use super::super::report::{CheckProgress, CheckStep};
 use crate::persist::image::Image;
 
@@ -78,6 +79,14 @@ impl<'a> Rewriter<'a> {
     /// # Errors
     /// Those of writing. What cannot be read is lost, and no error.
     pub(super) fn run(mut self, pieces: &[Piece]) -> Result<Rewritten, Fault> {
+        let is_alone = |piece: &Piece| piece.layer == Layering::Alone;
+        let (alone, layered): (Vec<Piece>, Vec<Piece>) = pieces.iter().copied().partition(is_alone);
+        self.run_alone(&alone)?;
+        self.run_layered(&layered)?;
+        Ok(self.rewritten)
+    }
+
+    fn run_alone(&mut self, pieces: &[Piece]) -> Result<(), Fault> {
         for segment in pieces.chunk_by(|one, next| one.serial() == next.serial()) {
             let serial = segment[0].serial();
             let is_whole = self
@@ -92,7 +101,80 @@ impl<'a> Rewriter<'a> {
             self.at.total += bytes(&records);
             self.segment(&records)?;
         }
-        Ok(self.rewritten)
+        Ok(())
+    }
+
+    /// Puts chunks together of which several records have something, if one of those is to be written anew.
+    fn run_layered(&mut self, pieces: &[Piece]) -> Result<(), Fault> {
+        let mut chunks: BTreeMap<At, Vec<Piece>> = BTreeMap::new();
+        for piece in pieces.iter().filter(|piece| piece.len > 0) {
+            let chunk = chunks.entry((piece.node, piece.offset)).or_default();
+            chunk.push(*piece);
+        }
+        chunks.retain(|(node, _), pieces| {
+            let is_wanted = |piece: &Piece| {
+                let some = self.wanted.segments;
+                some.is_none_or(|some| some.contains(&piece.serial()))
+            };
+            self.wanted.nodes.contains(node) || pieces.iter().any(is_wanted)
+        });
+        let len = |piece: &Piece| piece.extent.len() as u64;
+        let lens = chunks.values().flatten().map(len);
+        self.at.total += lens.sum::<u64>();
+        for pieces in chunks.values_mut() {
+            pieces.sort_unstable_by_key(|piece| match piece.layer {
+                Layering::Over(over) => over.number + 1,
+                Layering::Alone | Layering::Base => 0,
+            });
+            self.chunk(pieces)?;
+            self.at.done += pieces.iter().map(len).sum::<u64>();
+            (self.progress)(self.at);
+        }
+        Ok(())
+    }
+
+    /// Writes what can be read of a chunk as one record: the first piece is what the others lie over.
+    fn chunk(&mut self, pieces: &[Piece]) -> Result<(), Fault> {
+        let Some((base, layers)) = pieces.split_first() else {
+            return Ok(());
+        };
+        let Some(entry) = self.entry(base).copied() else {
+            return Ok(());
+        };
+        let (content, good) = self.read(base);
+        let mut part = Part::of(base, &entry, &content, good);
+        // What lies over a hole was there before it.
+        let had = Chunk::blocks_of(entry.blocks, entry.len as usize).unwrap_or(u64::MAX);
+        for piece in layers {
+            let Layering::Over(over) = piece.layer else {
+                continue;
+            };
+            let (pages, good) = self.read(piece);
+            for (start, before, len) in over.pages.places_in(part.bytes.len()) {
+                for page in (0..len).step_by(PAGE) {
+                    let (at, from) = (start + page, before + page);
+                    let len = PAGE.min(len - page);
+                    if had >> (at / BLOCK) & 1 == 0 {
+                        continue;
+                    }
+                    match good >> (from / BLOCK) & 1 {
+                        1 => part.put(at, &pages[from..from + len]),
+                        _ => part.lose(at..at + len),
+                    }
+                }
+            }
+        }
+        self.write_part(base, entry, part)
+    }
+
+    /// The content of a record, and which of its blocks can be read.
+    fn read(&self, piece: &Piece) -> (Vec<u8>, u64) {
+        let mut content = vec![0; piece.extent.len()];
+        let good = match self.source.open(&[&[*piece]], true) {
+            Ok(store) => read_blocks(&store, piece, &mut content),
+            Err(_) => 0,
+        };
+        (content, good)
     }
 
     fn segment(&mut self, records: &[&[Piece]]) -> Result<(), Fault> {
@@ -162,15 +244,8 @@ impl<'a> Rewriter<'a> {
 
     /// Saves the blocks of a record that can be read, for each file that has them by itself.
     fn parts(&mut self, store: &Store, record: &[Piece]) -> Result<(), Fault> {
-        let Piece { id, extent, .. } = record[0];
-        let mut content = vec![0; extent.len()];
-        let mut good = 0u64;
-        for (number, block) in content.chunks_mut(BLOCK).enumerate() {
-            match store.read(id, extent, number * BLOCK, block) {
-                Ok(()) => good |= 1 << number,
-                Err(_) => block.fill(0),
-            }
-        }
+        let mut content = vec![0; record[0].extent.len()];
+        let good = read_blocks(store, &record[0], &mut content);
         for piece in record.iter().filter(|piece| piece.len > 0) {
             self.part(piece, &content, good)?;
         }
@@ -188,23 +263,25 @@ impl<'a> Rewriter<'a> {
 
     /// Writes what a file has of a record: its good blocks, and what lies over them in the journal.
     fn part(&mut self, piece: &Piece, content: &[u8], good: u64) -> Result<(), Fault> {
-        let at = (piece.node, piece.offset);
-        let Some(entry) = self.entry(piece).copied() else {
-            return Ok(());
-        };
-        let had = Chunk::blocks_of(entry.blocks, entry.len as usize).unwrap_or(u64::MAX);
-        let mut bytes = content[..piece.len as usize].to_vec();
-        let mut lost = Vec::new();
-        let mut kept = 0;
-        for number in 0..bytes.len().div_ceil(BLOCK) {
-            let range = number * BLOCK..((number + 1) * BLOCK).min(bytes.len());
-            match (had >> number & 1, good >> number & 1) {
-                (0, _) => bytes[range].fill(0),
-                (_, 0) => lost.push(range),
-                _ => kept |= 1 << number,
-            }
+        match self.entry(piece).copied() {
+            Some(entry) => self.write_part(piece, entry, Part::of(piece, &entry, content, good)),
+            None => Ok(()),
         }
-        self.patch(at, &mut bytes, &mut kept, &mut lost);
+    }
+
+    fn write_part(
+        &mut self,
+        piece: &Piece,
+        entry: journal::Extent,
+        mut part: Part,
+    ) -> Result<(), Fault> {
+        let at = (piece.node, piece.offset);
+        self.patch(at, &mut part);
+        let Part {
+            mut bytes,
+            kept,
+            lost,
+        } = part;
         for range in lost {
             let start = piece.offset + range.start as u64;
             let end = piece.offset + range.end as u64;
@@ -224,7 +301,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Puts over a part what the journal has of it.
-    fn patch(&self, at: At, bytes: &mut Vec<u8>, kept: &mut u64, lost: &mut Vec<Range<usize>>) {
+    fn patch(&self, at: At, part: &mut Part) {
         let Some(node) = self.image.nodes.get(at.0) else {
             return;
         };
@@ -232,19 +309,8 @@ impl<'a> Rewriter<'a> {
         let len = node.about.as_ref().map_or(u64::MAX, |about| about.len);
         let end = at.1.saturating_add(CHUNK as u64).min(len).max(at.1);
         for (offset, patch) in node.patches.range(at.1..end) {
-            let start = (offset - at.1) as usize;
             let room = (end - offset).min(patch.len() as u64);
-            let patch = &patch[..room as usize];
-            let stop = start + patch.len();
-            bytes.resize(bytes.len().max(stop), 0);
-            bytes[start..stop].copy_from_slice(patch);
-            for number in start / BLOCK..stop.div_ceil(BLOCK) {
-                *kept |= 1 << number;
-            }
-            *lost = lost
-                .drain(..)
-                .flat_map(|range| without(range, start..stop))
-                .collect();
+            part.put_growing((offset - at.1) as usize, &patch[..room as usize]);
         }
     }
 
@@ -285,6 +351,81 @@ impl<'a> Rewriter<'a> {
     }
 }
 
+/// What a file has of a chunk.
+struct Part {
+    bytes: Vec<u8>,
+    /// The blocks that hold data.
+    kept: u64,
+    lost: Vec<Range<usize>>,
+}
+
+impl Part {
+    /// The good blocks of a record.
+    fn of(piece: &Piece, entry: &journal::Extent, content: &[u8], good: u64) -> Self {
+        let had = Chunk::blocks_of(entry.blocks, entry.len as usize).unwrap_or(u64::MAX);
+        let mut part = Part {
+            bytes: content[..piece.len as usize].to_vec(),
+            kept: 0,
+            lost: Vec::new(),
+        };
+        for number in 0..part.bytes.len().div_ceil(BLOCK) {
+            let range = number * BLOCK..((number + 1) * BLOCK).min(part.bytes.len());
+            match (had >> number & 1, good >> number & 1) {
+                (0, _) => part.bytes[range].fill(0),
+                (_, 0) => part.lost.push(range),
+                _ => part.kept |= 1 << number,
+            }
+        }
+        part
+    }
+
+    /// As far as the file reaches.
+    fn put(&mut self, start: usize, bytes: &[u8]) {
+        let room = self.bytes.len().saturating_sub(start).min(bytes.len());
+        if room > 0 {
+            self.put_growing(start, &bytes[..room]);
+        }
+    }
+
+    fn put_growing(&mut self, start: usize, bytes: &[u8]) {
+        let stop = start + bytes.len();
+        self.bytes.resize(self.bytes.len().max(stop), 0);
+        self.bytes[start..stop].copy_from_slice(bytes);
+        for number in start / BLOCK..stop.div_ceil(BLOCK) {
+            self.kept |= 1 << number;
+        }
+        self.find(start..stop);
+    }
+
+    /// What was there is not true any more, and what is nobody knows.
+    fn lose(&mut self, range: Range<usize>) {
+        let end = range.end.min(self.bytes.len());
+        if range.start < end {
+            self.find(range.start..end);
+            self.bytes[range.start..end].fill(0);
+            self.lost.push(range.start..end);
+        }
+    }
+
+    /// A range is lost no more.
+    fn find(&mut self, range: Range<usize>) {
+        let lost = self.lost.drain(..);
+        self.lost = lost.flat_map(|lost| without(lost, range.clone())).collect();
+    }
+}
+
+/// Reads the blocks of a record that can be read; the others are zeroes.
+fn read_blocks(store: &Store, piece: &Piece, content: &mut [u8]) -> u64 {
+    let mut good = 0;
+    for (number, block) in content.chunks_mut(BLOCK).enumerate() {
+        match store.read(piece.id, piece.extent, number * BLOCK, block) {
+            Ok(()) => good |= 1 << number,
+            Err(_) => block.fill(0),
+        }
+    }
+    good
+}
+
 impl Rewritten {
     /// Has the image say where everything lies now. Content that can lie nowhere is left out; `nodes` are
     /// those that were wanted.
@@ -303,6 +444,11 @@ impl Rewritten {
                     // What nobody sees was not looked at.
                     None => !is_own && is_seen,
                 }
+            });
+            let extents = &node.extents;
+            node.overlays.retain(|offset, _| {
+                let is_there = extents.iter().any(|extent| extent.offset == *offset);
+                is_there && !self.merged.contains(&(number, *offset))
             });
             node.patches.retain(|offset| {
                 let chunk = offset / CHUNK as u64 * CHUNK as u64;

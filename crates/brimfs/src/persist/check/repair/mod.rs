@@ -162,7 +162,14 @@ impl Repair<'_> {
         let wanted: BTreeSet<u64> = image
             .nodes
             .values()
-            .flat_map(|node| node.extents.iter().map(|extent| extent.segment))
+            .flat_map(|node| {
+                let overlays = node.overlays.values().flatten();
+                let overlays = overlays.map(|overlay| overlay.segment);
+                node.extents
+                    .iter()
+                    .map(|extent| extent.segment)
+                    .chain(overlays)
+            })
             .collect();
         report.set_aside =
             marker.set_aside(&*directory, covers, |serial| wanted.contains(&serial))?;

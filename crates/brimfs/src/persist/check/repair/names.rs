@@ -81,6 +81,7 @@ pub(super) fn complete(image: &mut Image, losses: &mut Vec<Loss>) {
         let has_content = !node.extents.is_empty() || !node.patches.is_empty();
         if has_content && kind.is_some_and(|kind| kind != NodeKind::File) {
             node.extents.clear();
+            node.overlays.clear();
             node.patches = Patches::default();
             losses.push(Loss {
                 paths: Vec::new(),

@@ -1,4 +1,4 @@
-//! What a node is beside its content, as a record.
+//! A node, all of it but its content, as a record.
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
