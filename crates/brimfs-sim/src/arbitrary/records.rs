@@ -77,6 +77,19 @@ fn extent(source: &mut Source<'_>) -> Extent {
     }
 }
 
+fn overlay(node: u64, offset: u64, segment: u64, source: &mut Source<'_>) -> Record<'static> {
+    Record::Overlay(Overlay {
+        node,
+        offset,
+        layer: source.below(2) as u32,
+        segment,
+        place: 4096,
+        stored: 4096 + 128,
+        generation: 1,
+        pages: Pages::from_words([source.number(), 0, 0, source.below(2)]),
+    })
+}
+
 fn put_record(source: &mut Source<'_>, out: &mut Vec<u8>) {
     let extents = [extent(source), extent(source)];
     let pairs: [(&[u8], &[u8]); 2] = [(b"user.a", source.take(3)), (b"user.a", b"")];
@@ -138,16 +151,7 @@ fn put_record(source: &mut Source<'_>, out: &mut Vec<u8>) {
             stored: source.number(),
         }),
         _ => match source.below(4) {
-            3 => Record::Overlay(Overlay {
-                node: one,
-                offset: extents[0].offset,
-                layer: source.below(2) as u32,
-                segment: two,
-                place: 4096,
-                stored: 4096 + 128,
-                generation: 1,
-                pages: Pages::from_words([source.number(), 0, 0, source.below(2)]),
-            }),
+            3 => overlay(one, extents[0].offset, two, source),
             0 => Record::Segment(Segment {
                 number: one,
                 len: two,

@@ -140,9 +140,7 @@ pub(crate) fn open(
         read_only,
         capacity,
         shares: Shares::of(capacity),
-        inline_max: INLINE_MAX
-            .min(memory_limit / INLINE_SHARE)
-            .min(capacity / INLINE_DISK_SHARE),
+        inline_max: inline_max(memory_limit, capacity),
         core: Mutex::new(Core::new(reserve)),
         ahead: Mutex::default(),
         begun: AtomicU64::new(0),
@@ -243,6 +241,12 @@ impl Persistence {
         self.employ_clerk();
         Ok(())
     }
+}
+
+/// How much content may be in the journal, in bytes.
+fn inline_max(memory_limit: u64, capacity: u64) -> u64 {
+    let of_memory = INLINE_MAX.min(memory_limit / INLINE_SHARE);
+    of_memory.min(capacity / INLINE_DISK_SHARE)
 }
 
 /// What changes, where a mirror allows what its host does.
