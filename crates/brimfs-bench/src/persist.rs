@@ -50,7 +50,14 @@ pub fn rows() -> Vec<DiskRow> {
             "bytes written to the disk for a synced overwrite of 4 KiB in a file of 1 GiB",
             Unit::Bytes,
             Reach::AtMost(8.0 * PAGE as f64),
-            overwrite,
+            |place, scale| overwrite(place, scale, 100),
+        ),
+        row(
+            "keep_overwrite_long",
+            "the same, of all so far, 30,000 more each round",
+            Unit::Bytes,
+            Reach::AtMost(8.0 * PAGE as f64),
+            |place, scale| overwrite(place, scale, scale.pick(30_000, 3_000)),
         ),
         row(
             "keep_sync_files",
@@ -200,7 +207,8 @@ fn written() -> Done<u64> {
     Ok(line.unwrap_or_default().trim().parse()?)
 }
 
-fn overwrite(place: &PlaceToWork, scale: Scale) -> Done<Sides> {
+/// Overwrites so many more pages in each round; the figure is that of all rounds so far.
+fn overwrite(place: &PlaceToWork, scale: Scale, times: usize) -> Done<Sides> {
     let len = scale.pick(1024 * MIB, 128 * MIB);
     let store = Store::new(place)?;
     let fs = store.open(Durability::Manual)?;
@@ -215,16 +223,17 @@ fn overwrite(place: &PlaceToWork, scale: Scale) -> Done<Sides> {
     fs.sync()?;
     let mut random = Random::new(5);
     let page = vec![9; PAGE];
+    let before = written()?;
+    let mut done = 0;
     let side: Side = Box::new(move |_| {
         let _ = &store;
-        let times = 100;
-        let before = written()?;
         for _ in 0..times {
             file.write_at((random.below(len / PAGE) * PAGE) as u64, &page)?;
             file.sync()?;
         }
         let _ = &fs;
-        Ok((written()? - before) / times)
+        done += times as u64;
+        Ok((written()? - before) / done)
     });
     Ok(vec![(SUBJECT, side)])
 }
