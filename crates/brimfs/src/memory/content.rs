@@ -68,11 +68,6 @@ impl Content {
         }
     }
 
-    /// Whether parts of it count by themselves for a commit.
-    pub(crate) fn has_chunks(&self) -> bool {
-        matches!(self, Content::Chunk(_) | Content::Table(_))
-    }
-
     /// Whether the content is a table of chunks.
     pub(crate) fn is_table(&self) -> bool {
         matches!(self, Content::Table(_))

@@ -77,6 +77,11 @@ pub(crate) enum Look<'a> {
 }
 
 impl Content {
+    /// Whether parts of it count by themselves for a commit.
+    pub(crate) fn has_chunks(&self) -> bool {
+        matches!(self, Content::Chunk(_) | Content::Table(_))
+    }
+
     /// Shows all units, in the order of the file.
     ///
     /// # Errors

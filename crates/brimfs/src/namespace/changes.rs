@@ -9,6 +9,7 @@
 //! directory. Nodes are noted once, by reference; what they are is looked at when the gate is
 //! closed. Knows nothing of disks.
 
+mod closed;
 mod owed;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
@@ -22,13 +23,12 @@ use std::time::Duration;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::long_wait::certain_wait;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::base::sync::{
-    Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak, nap, thread_local,
-};
+use crate::base::sync::{Arc, Mutex, RwLock, RwLockReadGuard, Weak, nap, thread_local};
 use crate::journal::{Group, Record};
 use crate::namespace::inode::Inode;
 use crate::namespace::volume::ROOT;
 
+use closed::Closed;
 pub(crate) use owed::CHANGE;
 use owed::Owed;
 
@@ -581,27 +581,5 @@ impl Drop for Pass<'_> {
             ..then
         });
         drop(self.gate.take());
-    }
-}
-
-/// A closed gate, until it is dropped.
-pub(crate) struct Closed<'a> {
-    changes: &'a Changes,
-    _gate: RwLockWriteGuard<'a, ()>,
-}
-
-impl Closed<'_> {
-    /// Everything that was noted; from now on it counts as not changed.
-    pub(crate) fn take(&self) -> Batch {
-        let mut batch = Batch::default();
-        for shard in &self.changes.shards {
-            let mut shard = shard.lock();
-            batch.names.append(&mem::take(&mut shard.names));
-            batch.nodes.append(&mut shard.nodes);
-            batch.gone.append(&mut shard.gone);
-        }
-        self.changes.pending.store(0, Ordering::Relaxed);
-        self.changes.owed.take();
-        batch
     }
 }

@@ -4,6 +4,10 @@
 //! to segments when there is enough of it, and referred to then. Little content goes with the records, so that one flush is
 //! enough: that of a commit with little in all, and the few blocks of a chunk that differ from a copy of it.
 
+mod early;
+mod ended;
+mod inlined;
+
 use std::collections::HashMap;
 
 use crate::base::error::Fault;
@@ -14,7 +18,7 @@ use crate::memory::chunk::CHUNK;
 use crate::memory::tier::Identity;
 use crate::memory::written::{Look, UnitLook};
 use crate::mover::Mover;
-use crate::mover::kept::{extent_of, lasting_id, moved};
+use crate::mover::kept::{extent_of, lasting_id};
 use crate::namespace::inode::{AHEAD_OVER, FileType, Inode, NOTED, State};
 use crate::namespace::volume::ROOT;
 
@@ -23,6 +27,9 @@ use super::node_record::node_record;
 use super::overlay::{Under, append_pages, push_layers};
 use super::reserve::Reserve;
 use super::staging::{Fresh, Staged, write};
+
+pub(super) use ended::Captured;
+pub(super) use inlined::Inlined;
 
 /// Content of a commit that has no more than this to write goes with its records, in bytes.
 const INLINE_BYTES: usize = 64 << 10;
@@ -92,13 +99,6 @@ pub(super) enum Change {
     Gone(u64),
 }
 
-/// A node with content that goes with the records, until it is written to segments.
-pub(super) struct Inlined {
-    pub(super) node: Weak<Inode>,
-    /// The chunks that are patched; none of content that is inline as a whole.
-    pub(super) chunks: Vec<u64>,
-}
-
 /// See the module's documentation.
 pub(super) struct Capture<'a> {
     mover: &'a Mover,
@@ -107,53 +107,25 @@ pub(super) struct Capture<'a> {
     /// The space that was promised; none where more is written than that.
     pub(super) promised: Option<&'a mut Reserve>,
     pub(super) group: Group,
-    pub(super) changes: Vec<Change>,
+    changes: Vec<Change>,
     /// Nodes that were looked at. Nothing here keeps one that is removed: what it took is free at once.
     pub(super) nodes: Vec<Weak<Inode>>,
     /// Those that were looked at before the gate was closed: the generations of their content, by number.
     early: HashMap<u64, u64>,
     pending: Vec<Pending>,
     /// Empty before and after, for the next commit to have: fresh memory costs more than what is copied into it.
-    pub(super) buffer: Vec<u8>,
+    buffer: Vec<u8>,
     /// So much is copied aside before it is written though the gate is closed, in bytes.
     stage_bytes: usize,
     staged: Vec<Staged>,
-    pub(super) fresh: Vec<Fresh>,
+    fresh: Vec<Fresh>,
     /// References that the commit holds and must give back if it fails.
-    pub(super) held: Vec<Extent>,
+    held: Vec<Extent>,
     /// Whether all content goes to segments.
     all_to_segments: bool,
-    pub(super) inlined: Vec<Inlined>,
+    inlined: Vec<Inlined>,
     /// Content that goes with the records, in bytes, beside what is very little.
-    pub(super) inline_bytes: u64,
-}
-
-impl Inlined {
-    /// Has chunks that are patched know where that lies now over which the patches are.
-    pub(super) fn swing(&self, to: impl Fn(Extent) -> Option<Extent>) {
-        let Some(node) = self.node.upgrade() else {
-            return;
-        };
-        let state = node.write_quietly();
-        for chunk in &self.chunks {
-            if let Some(content) = state.content() {
-                content.swing_base(*chunk, &|base| Some(moved(base, to(extent_of(base))?)));
-            }
-        }
-    }
-
-    /// The next commit writes all of the chunks.
-    pub(super) fn forget_patches(&self) {
-        let Some(node) = self.node.upgrade() else {
-            return;
-        };
-        let state = node.write_quietly();
-        for chunk in &self.chunks {
-            if let Some(content) = state.content() {
-                content.settle_patch(*chunk, false);
-            }
-        }
-    }
+    inline_bytes: u64,
 }
 
 impl<'a> Capture<'a> {
@@ -204,32 +176,6 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
-    /// Looks at nodes with little content while the gate is open, so that it need not be closed for that long, and
-    /// leaves the others. Whoever changes one of them before the gate is closed notes it once more, and what it is then
-    /// is said behind what is said here; so nothing is seen half done.
-    ///
-    /// # Errors
-    /// As [`Capture::node`]; the nodes that were not looked at are left then too.
-    pub(super) fn look_early(&mut self, nodes: &mut Vec<Weak<Inode>>) -> Result<(), Fault> {
-        let mut done = Ok(());
-        nodes.retain(|weak| {
-            let Some(node) = weak.upgrade().filter(|_| done.is_ok()) else {
-                return done.is_err();
-            };
-            let state = node.write_quietly();
-            let is_left =
-                state.links == 0 || state.content().is_some_and(|content| content.has_chunks());
-            if !is_left && state.mode & NOTED != 0 {
-                let generation = state.generation();
-                done = self.locked_node(&node, state);
-                self.early.insert(node.number(), generation);
-            }
-            is_left || done.is_err()
-        });
-        // What comes behind is newer.
-        done.and_then(|()| self.settle_content())
-    }
-
     /// Looks at a node, if that was not done yet. The gate is closed.
     ///
     /// # Errors
@@ -261,20 +207,6 @@ impl<'a> Capture<'a> {
             self.content(node, &mut state)?;
         }
         Ok(())
-    }
-
-    /// The generation of the content of a node that was said last, in this commit or before.
-    fn said_generation(&self, number: u64) -> Option<u64> {
-        let early = self.early.get(&number).copied();
-        early.or_else(|| Some(self.known.content(number)?.generation))
-    }
-
-    /// The content of a node as it was before, if nothing of this commit is said of it yet.
-    fn known_content(&self, number: u64) -> Option<&'a Content> {
-        match self.early.contains_key(&number) {
-            true => None,
-            false => self.known.content(number),
-        }
     }
 
     /// A node is no more.

@@ -48,7 +48,7 @@ use crate::namespace::changes::{Batch, Changes, Commits};
 use crate::namespace::inode::{Inode, NOTED};
 use crate::namespace::volume::Volume;
 
-use capture::{Capture, Change, Inlined};
+use capture::{Capture, Captured, Change, Inlined};
 use known::Known;
 use mirror::Mirror;
 use reserve::{JOURNAL_BYTES, Reserve, is_short_of_disk};
@@ -281,7 +281,7 @@ impl Persistence {
         core.needed = core.needed.max(changes.owed());
         if batch.is_empty() && capture.nodes.is_empty() && core.nameless.is_empty() {
             drop(closed);
-            core.buffer = capture.buffer;
+            core.buffer = capture.end().buffer;
             changes.settle_owed();
             self.durable.store(number, Ordering::Release);
             return Ok(());
@@ -303,48 +303,36 @@ impl Persistence {
                 &mut is_said,
             )
         });
-        let Capture {
-            changes: news,
-            nodes,
-            fresh,
-            held,
-            inlined,
-            inline_bytes,
-            group,
-            mut buffer,
-            ..
-        } = capture;
-        buffer.clear();
-        buffer.shrink_to(stage_bytes);
-        core.buffer = buffer;
-        match done {
-            Ok(()) => {
-                self.durable.store(number, Ordering::Release);
-                core.nameless.clear();
-                core.note_inlined(is_moved, inlined, inline_bytes);
-                core.appended += group.len();
-                self.settle(core, news);
-                for fresh in &fresh {
-                    keep(mover, fresh);
-                }
-                core.is_moving_vain = false;
-                // Before anything is accepted for the room that was used up.
-                self.settle_room(core);
-                changes.settle_owed();
-                Ok(())
-            }
-            Err(fault) => {
-                // A group that the journal was given may be durable, whatever the disk says: what it refers to stays
-                // until the store is opened anew.
-                let held = if is_said { Vec::new() } else { held };
-                self.release_all(held);
-                inlined.iter().for_each(Inlined::forget_patches);
-                self.put_back(changes, batch, nodes);
-                core.is_moving_vain = is_moved && is_short_of_disk(&fault);
-                self.settle_room(core);
-                Err(fault)
-            }
+        let mut captured = capture.end();
+        core.buffer = std::mem::take(&mut captured.buffer);
+        if done.is_ok() {
+            self.durable.store(number, Ordering::Release);
+            self.keep_commit(core, mover, captured, is_moved);
+            changes.settle_owed();
+        } else {
+            // A group that the journal was given may be durable, whatever the disk says: what it refers to stays
+            // until the store is opened anew.
+            let held = std::mem::take(&mut captured.held);
+            self.release_all(held.into_iter().filter(|_| !is_said));
+            captured.inlined.iter().for_each(Inlined::forget_patches);
+            self.put_back(changes, batch, captured.nodes);
+            core.is_moving_vain = is_moved && done.as_ref().is_err_and(is_short_of_disk);
+            self.settle_room(core);
         }
+        done
+    }
+
+    fn keep_commit(&self, core: &mut Core, mover: &Mover, captured: Captured, is_moved: bool) {
+        core.nameless.clear();
+        core.note_inlined(is_moved, captured.inlined, captured.inline_bytes);
+        core.appended += captured.said;
+        self.settle(core, captured.changes);
+        for fresh in &captured.fresh {
+            keep(mover, fresh);
+        }
+        core.is_moving_vain = false;
+        // Before anything is accepted for the room that was used up.
+        self.settle_room(core);
     }
 
     fn look(
