@@ -15,13 +15,13 @@ use super::capture::{PATCH_PAGES, name_of};
 use super::staging::{Staged, write};
 use super::{Persistence, keep};
 
-/// So much is copied aside before it is written, in bytes; or as much as a commit copies, if that is less. While it is
+/// So much is copied aside before it is written, in bytes; or half of what a commit copies, if that is less. While it is
 /// written as much again is copied.
 const BATCH_BYTES: u64 = 8 << 20;
 
 /// How much is copied aside before it is written, in bytes, where so much may wait for a commit.
 fn batch_bytes(pending_max: u64) -> u64 {
-    BATCH_BYTES.min(pending_max / 2)
+    BATCH_BYTES.min(pending_max / 4)
 }
 
 /// What batches take at the most, in bytes, where so much may wait for a commit.

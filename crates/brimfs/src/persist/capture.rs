@@ -1,4 +1,4 @@
-//! What changed, as records: nodes as they are while the gate is closed, and their content.
+//! What changed, as records: nodes as they are when the gate is closed, and their content.
 //!
 //! Content that has a good copy in the segments is referred to where it lies. Other content is copied aside, written
 //! to segments when there is enough of it, and referred to then. Little content goes with the records, so that one flush is

@@ -70,8 +70,9 @@ struct Table {
     heap: u64,
 }
 
+/// The same for every stack of so many layers: one that is swapped for another has as many.
 fn heap_bytes(stack: &Stack) -> u64 {
-    (size_of::<Stack>() + stack.layers.capacity() * size_of::<Layer>()) as u64
+    (size_of::<Stack>() + stack.layers.len() * size_of::<Layer>()) as u64
 }
 
 impl Table {
@@ -81,7 +82,8 @@ impl Table {
 }
 
 impl Stacks {
-    fn add(&self, stack: Stack) -> Option<Extent> {
+    fn add(&self, mut stack: Stack) -> Option<Extent> {
+        stack.layers.shrink_to_fit();
         let mut table = self.0.lock();
         let len = stack.base.len();
         let number = match table.free.last() {
