@@ -24,6 +24,18 @@ pub(crate) enum Bytes<'a> {
 }
 
 impl Bytes<'_> {
+    /// Copies those from `start` on. They are not cold.
+    pub(crate) fn copy_to(&self, start: usize, to: &mut [u8]) {
+        match self {
+            Bytes::Slice(bytes) => to.copy_from_slice(&bytes[start..start + to.len()]),
+            Bytes::Chunk(chunk, hold) => {
+                let is_there = chunk.read(hold, start, to).is_ok();
+                debug_assert!(is_there, "a chunk is cold that was not");
+            }
+            Bytes::Cold => debug_assert!(false, "cold bytes are not to be had"),
+        }
+    }
+
     /// Appends them to a buffer. False if they are cold.
     pub(crate) fn append_to(&self, to: &mut Vec<u8>) -> bool {
         match self {
@@ -91,6 +103,16 @@ impl Content {
         who: &Who<'_>,
         visit: &mut dyn FnMut(Look<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        self.look_written_from(who, 0, visit)
+    }
+
+    /// As [`Content::look_written`], from a unit's number on, until `visit` has enough.
+    pub(crate) fn look_written_from<E: From<Fault>>(
+        &mut self,
+        who: &Who<'_>,
+        from: u64,
+        visit: &mut dyn FnMut(Look<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         if let Content::Foreign(foreign, _) = self
             && foreign.len() > CHUNK
         {
@@ -111,6 +133,10 @@ impl Content {
             }),
         };
         match self {
+            Content::Table(table) => table
+                .chunks_from(from)
+                .try_for_each(|(index, chunk)| look_chunk(chunk, index, None, visit)),
+            _ if from > 0 => Ok(()),
             Content::Empty => visit(Look::Little(&[])),
             Content::Inline { len, bytes } => visit(Look::Little(&bytes[..*len as usize])),
             Content::Buf(buf, slot) => visit(whole(buf, *slot)),
@@ -119,9 +145,6 @@ impl Content {
                 let name = is_whole_file(chunk).then_some(who.identity);
                 look_chunk(chunk, 0, name, visit)
             }
-            Content::Table(table) => table
-                .chunks()
-                .try_for_each(|(index, chunk)| look_chunk(chunk, index, None, visit)),
             Content::Cold {
                 version, location, ..
             } => visit(Look::Unit(UnitLook {
@@ -217,12 +240,12 @@ impl Content {
 }
 
 /// Shows a chunk. One that is all of a file goes by the file's name, as long as it knows no copy itself.
-fn look_chunk(
+fn look_chunk<E>(
     chunk: &Arc<Chunk>,
     index: u64,
     name: Option<Identity>,
-    visit: &mut dyn FnMut(Look<'_>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    visit: &mut dyn FnMut(Look<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let slot = chunk.slot();
     chunk.look_written(index, |hold, own, copy, patch| {
         visit(Look::Unit(UnitLook {

@@ -390,6 +390,11 @@ impl Changes {
         Pass { before: here, gate }
     }
 
+    /// What the next commit has to write, in bytes, about.
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
     /// About so many bytes may wait for a commit.
     pub(crate) fn pending_max(&self) -> u64 {
         self.pending_max

@@ -3,136 +3,187 @@
 //! What is written here is no part of any commit. The units know it as a copy of theirs, as they know what was spilled;
 //! the next commit finds it good, or writes what was changed since. So a commit has little to write itself, writers are
 //! held back by the disk and not by commits, and the gate is closed for as long as it takes to copy the rest aside.
+//!
+//! Content is copied once, to where it is written from. Where there is much of it threads fill, seal and write several
+//! buffers side by side, so that the disk has something to do at any time.
 
+use std::time::Duration;
+
+use crate::base::clock;
 use crate::base::error::Fault;
-use crate::base::sync::{Arc, Weak, spawn_scoped, thread};
+use crate::base::sync::{Arc, Mutex, Weak, spawn_scoped, thread};
+use crate::cold::segment::{Extent, Load, Store};
 use crate::memory::chunk::CHUNK;
+use crate::memory::tier::Identity;
 use crate::memory::written::{Look, UnitLook};
 use crate::mover::Mover;
+use crate::mover::kept::lasting_id;
 use crate::namespace::inode::{AHEAD, AHEAD_OVER, Inode};
 
 use super::capture::{PATCH_PAGES, name_of};
-use super::staging::{Staged, write};
+use super::staging::Fresh;
 use super::{Persistence, keep};
 
-/// So much is copied aside before it is written, in bytes; or half of what a commit copies, if that is less. While it is
-/// written as much again is copied.
-const BATCH_BYTES: u64 = 8 << 20;
+/// So many buffers are filled and written at the same time at the most.
+const BUFFERS_MAX: u64 = 3;
+/// For each of them so much may wait for a commit, in bytes.
+const PENDING_EACH: u64 = 4 << 20;
 
-/// How much is copied aside before it is written, in bytes, where so much may wait for a commit.
-fn batch_bytes(pending_max: u64) -> u64 {
-    BATCH_BYTES.min(pending_max / 4)
+/// How many buffers there are where so much may wait for a commit.
+fn buffers(pending_max: u64) -> u64 {
+    (pending_max / PENDING_EACH).clamp(1, BUFFERS_MAX)
 }
 
-/// What batches take at the most, in bytes, where so much may wait for a commit.
+/// What buffers take at the most, in bytes, where so much may wait for a commit.
 pub(super) fn buffer_bytes(pending_max: u64) -> u64 {
-    2 * batch_bytes(pending_max)
+    buffers(pending_max) * Load::BYTES
 }
 
-/// What is copied aside, and written together.
+/// What is written together.
 #[derive(Default)]
 pub(super) struct Batch {
-    buffer: Vec<u8>,
-    staged: Vec<Staged>,
+    load: Load,
+    /// Whose records these are, in their order.
+    units: Vec<Unit>,
 }
 
-/// Files of which content is to be written, and where in the next one to go on.
-struct Source {
+struct Unit {
+    node: Weak<Inode>,
+    index: u64,
+    identity: Identity,
+}
+
+/// Batches for as many threads as may write ahead.
+pub(super) fn batches(pending_max: u64) -> Vec<Batch> {
+    (0..buffers(pending_max)).map(|_| Batch::default()).collect()
+}
+
+/// Files of which content is to be written.
+struct Source<'a> {
+    mover: &'a Mover,
+    segments: &'a Store,
     nodes: std::vec::IntoIter<Weak<Inode>>,
+    /// The one that is at hand, and the unit to go on with.
     rest: Option<(Weak<Inode>, u64)>,
+    /// Bytes that were written. With the first thing that fails all is over.
+    done: Result<u64, Fault>,
 }
 
 impl Persistence {
-    /// Writes what is there of the content of larger files without a good copy.
+    /// Writes content ahead of the next commit, which is due at a time anyhow, while there is much that waits for it. Says
+    /// whether so little is left that none is needed before.
+    pub(super) fn is_writing_ahead_enough(&self, due: Duration) -> bool {
+        let Some(changes) = self.changes() else {
+            return true;
+        };
+        loop {
+            let written = self.write_ahead();
+            if !changes.is_commit_due() {
+                return written.is_ok();
+            }
+            // What is left is nothing that could be written ahead, or must not wait any longer.
+            if !written.is_ok_and(|bytes| bytes > 0) || clock::monotonic() >= due {
+                return false;
+            }
+        }
+    }
+
+    /// Writes what is there of the content of larger files without a good copy. Says how much that was, in bytes.
     ///
     /// # Errors
     /// Those of the disk.
-    pub(super) fn write_ahead(&self) -> Result<(), Fault> {
+    pub(super) fn write_ahead(&self) -> Result<u64, Fault> {
         let (Some(changes), Some(mover)) = (self.changes(), self.mover()) else {
-            return Ok(());
+            return Ok(0);
         };
         if self.mirror.is_some() {
             // Its commits write whole files; a copy in a segment would be written twice.
             drop(changes.take_ahead());
-            return Ok(());
+            return Ok(0);
         }
         // A commit would write what another thread is writing.
         let mut batches = self.ahead.lock();
-        let mut source = Source {
+        let wanted = (changes.pending() / PENDING_EACH).min(batches.len() as u64);
+        let source = Mutex::new(Source {
+            mover,
+            segments: &self.segments,
             nodes: changes.take_ahead().into_iter(),
             rest: None,
-        };
-        let enough = batch_bytes(changes.pending_max()) as usize;
-        let [writing, filling] = &mut *batches;
-        writing.fill(&mut source, mover, enough)?;
-        while !writing.staged.is_empty() {
-            self.write_while(mover, writing, || filling.fill(&mut source, mover, enough))?;
-            std::mem::swap(writing, filling);
-        }
-        Ok(())
+            done: Ok(0),
+        });
+        let (own, others) = batches.split_at_mut(1);
+        let helpers = others.iter_mut().take((wanted as usize).saturating_sub(1));
+        thread::scope(|scope| {
+            let start = |batch| spawn_scoped(scope, || self.write_from(&source, batch));
+            let started: Vec<_> = helpers.map_while(start).collect();
+            own.iter_mut()
+                .for_each(|batch| self.write_from(&source, batch));
+            for helper in started {
+                helper.join().expect("whoever writes does not panic");
+            }
+        });
+        source.into_inner().done
     }
 
-    /// Writes a batch while something else is done, or before it where there is no thread to be had.
-    fn write_while(
-        &self,
-        mover: &Mover,
-        batch: &mut Batch,
-        other: impl FnOnce() -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        let mut written = Ok(());
-        let done = thread::scope(|scope| {
-            let writer = spawn_scoped(scope, || written = self.write_batch(mover, batch));
-            let done = other();
-            if let Some(writer) = writer {
-                writer.join().expect("whoever writes does not panic");
+    /// Fills a batch and writes it, again and again, until nothing is left or something failed.
+    fn write_from(&self, source: &Mutex<Source<'_>>, batch: &mut Batch) {
+        loop {
+            source.lock().fill(batch);
+            if batch.load.is_empty() {
+                return;
             }
-            done
-        });
-        // Nothing is left where a thread wrote it.
-        written
-            .and_then(|()| self.write_batch(mover, batch))
-            .and(done)
+            let written = self.write_batch(batch);
+            source.lock().count(written);
+        }
     }
 
     /// Leaves the batch empty, however that ends.
-    fn write_batch(&self, mover: &Mover, batch: &mut Batch) -> Result<(), Fault> {
-        let Batch { buffer, staged } = batch;
-        let written = write(&self.segments, buffer, staged);
-        staged.clear();
-        let len = buffer.len();
-        buffer.clear();
-        for fresh in written? {
-            keep(mover, &fresh);
-            self.segments.release(fresh.extent);
+    fn write_batch(&self, batch: &mut Batch) -> Result<u64, Fault> {
+        let bytes = batch.load.content_bytes();
+        let written = self.segments.write_load(&mut batch.load);
+        let units = batch.units.drain(..);
+        let (Some(changes), Some(mover)) = (self.changes(), self.mover()) else {
+            return Ok(0);
+        };
+        for (unit, extent) in units.zip(written?) {
+            keep(mover, &unit.written_to(extent));
+            self.segments.release(extent);
         }
-        if let Some(changes) = self.changes() {
-            changes.note_written(len as u64);
-        }
-        Ok(())
+        changes.note_written(bytes);
+        Ok(bytes)
     }
 }
 
-impl Batch {
-    /// Copies content of files aside until there is `enough`, in bytes, or none left.
-    fn fill(&mut self, source: &mut Source, mover: &Mover, enough: usize) -> Result<(), Fault> {
-        while self.buffer.len() < enough {
-            let next = || source.nodes.next().map(|node| (node, 0));
-            let Some((node, from)) = source.rest.take().or_else(next) else {
-                break;
+impl Source<'_> {
+    /// Copies content of files into a batch, until it is full or nothing is left.
+    fn fill(&mut self, batch: &mut Batch) {
+        while self.done.is_ok() && batch.load.has_room(AHEAD_OVER as usize + 1) {
+            let next = || self.nodes.next().map(|node| (node, 0));
+            let Some((node, from)) = self.rest.take().or_else(next) else {
+                return;
             };
-            let rest = self.look(&node, mover, from, enough)?;
-            source.rest = rest.map(|from| (node, from));
+            match self.look(&node, from, batch) {
+                Ok(rest) => self.rest = rest.map(|from| (node, from)),
+                Err(fault) => self.count(Err(fault)),
+            }
+            if self.rest.is_some() {
+                return;
+            }
         }
-        Ok(())
     }
 
-    /// Copies units of a file aside, from number `from` on, until there are `enough` bytes. Says where to go on.
+    fn count(&mut self, written: Result<u64, Fault>) {
+        if let Ok(done) = &self.done {
+            self.done = written.map(|more| done + more);
+        }
+    }
+
+    /// Copies units of a file, from a number on, while the batch has room. Says where to go on.
     fn look(
-        &mut self,
+        &self,
         node: &Weak<Inode>,
-        mover: &Mover,
         from: u64,
-        enough: usize,
+        batch: &mut Batch,
     ) -> Result<Option<u64>, Fault> {
         let Some(node) = node.upgrade() else {
             return Ok(None);
@@ -146,33 +197,47 @@ impl Batch {
         };
         let is_large = content.len() > CHUNK as u64;
         let mut next = None;
-        content.look_written(&who, &mut |look| {
+        let looked = content.look_written_from(&who, from, &mut |look| {
             if let Look::Unit(unit) = look
-                && unit.index >= from
-                && next.is_none()
-                && is_worth_it(&unit, is_large, mover)
+                && is_worth_it(&unit, is_large, self.mover)
             {
-                match self.buffer.len() < enough {
-                    true => self.stage(&node, &unit),
-                    false => next = Some(unit.index),
+                if !batch.load.has_room(unit.len) {
+                    next = Some(unit.index);
+                    return Err(None);
                 }
+                batch.add(self.segments, &node, &unit);
             }
             Ok(())
-        })?;
-        Ok(next)
+        });
+        match looked {
+            Err(Some(fault)) => Err(fault),
+            Ok(()) | Err(None) => Ok(next),
+        }
     }
+}
 
-    fn stage(&mut self, node: &Arc<Inode>, unit: &UnitLook<'_>) {
-        let start = self.buffer.len();
-        if unit.bytes.append_to(&mut self.buffer) {
-            self.staged.push(Staged {
-                node: Arc::downgrade(node),
-                index: unit.index,
-                identity: name_of(unit),
-                start,
-                len: unit.len,
-                under: None,
-            });
+impl Batch {
+    fn add(&mut self, segments: &Store, node: &Arc<Inode>, unit: &UnitLook<'_>) {
+        let identity = name_of(unit);
+        let id = lasting_id(identity);
+        segments.load(&mut self.load, id, unit.len, |start, to| {
+            unit.bytes.copy_to(start, to);
+        });
+        self.units.push(Unit {
+            node: Arc::downgrade(node),
+            index: unit.index,
+            identity,
+        });
+    }
+}
+
+impl Unit {
+    fn written_to(self, extent: Extent) -> Fresh {
+        Fresh {
+            node: self.node,
+            index: self.index,
+            identity: self.identity,
+            extent,
         }
     }
 }
@@ -187,5 +252,6 @@ fn is_worth_it(unit: &UnitLook<'_>, is_large: bool, mover: &Mover) -> bool {
     let goes_in_pages = unit
         .patch
         .is_some_and(|patch| patch.pages.count() <= PATCH_PAGES);
-    unit.len as u64 > AHEAD_OVER && !is_growing && !has_copy && !goes_in_pages
+    let is_there = unit.bytes.are_there() && unit.len as u64 > AHEAD_OVER;
+    is_there && !is_growing && !has_copy && !goes_in_pages
 }

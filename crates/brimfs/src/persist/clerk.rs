@@ -45,7 +45,7 @@ fn work(persistence: &Weak<Persistence>, interval: Duration) {
         }
         let is_commit_due = clock::monotonic() >= due
             || !persistence.is_room_ahead()
-            || !persistence.is_writing_ahead_enough();
+            || !persistence.is_writing_ahead_enough(due);
         // Who asks for durability hears of errors; the next round tries again.
         if is_commit_due {
             drop(persistence.commit());

@@ -165,7 +165,7 @@ pub(crate) struct Persistence {
     inline_max: u64,
     core: Mutex<Core>,
     /// Held by whoever writes ahead.
-    ahead: Mutex<[ahead::Batch; 2]>,
+    ahead: Mutex<Vec<ahead::Batch>>,
     /// Commits that closed the gate so far, by number.
     begun: AtomicU64,
     /// The last one of them that is durable.
@@ -453,14 +453,6 @@ impl Persistence {
         drop(self.lock.lock().take());
         self.wake_clerk();
         done.and(closed)
-    }
-
-    /// Writes content ahead of a commit, and says whether so little is left that none is needed.
-    fn is_writing_ahead_enough(&self) -> bool {
-        self.write_ahead().is_ok()
-            && self
-                .changes()
-                .is_some_and(|changes| !changes.is_commit_due())
     }
 
     fn is_closed(&self) -> bool {

@@ -142,7 +142,7 @@ pub(crate) fn open(
         shares: Shares::of(capacity),
         inline_max: inline_max(memory_limit, capacity),
         core: Mutex::new(Core::new(reserve)),
-        ahead: Mutex::default(),
+        ahead: Mutex::new(ahead::batches(pending)),
         begun: AtomicU64::new(0),
         durable: AtomicU64::new(0),
         problem: Mutex::new(None),

@@ -92,16 +92,31 @@ impl Buffers {
 }
 
 /// Memory at an aligned address, cut out of a longer vector.
-struct Aligned {
+pub(super) struct Aligned {
     memory: Vec<u8>,
     start: usize,
 }
 
 impl Aligned {
-    fn new(size: usize) -> Self {
+    pub(super) fn new(size: usize) -> Self {
         let memory = vec![0; size + ALIGNMENT];
         let start = memory.as_ptr().addr().next_multiple_of(ALIGNMENT) - memory.as_ptr().addr();
         Aligned { memory, start }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.memory.len() - ALIGNMENT]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let len = self.memory.len() - ALIGNMENT;
+        &mut self.memory[self.start..self.start + len]
     }
 }
 
@@ -124,21 +139,17 @@ impl Deref for Lease<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let buffer = self
-            .buffer
+        self.buffer
             .as_ref()
-            .expect("a lease has its buffer until it is dropped");
-        &buffer.memory[buffer.start..buffer.start + self.home.size]
+            .expect("a lease has its buffer until it is dropped")
     }
 }
 
 impl DerefMut for Lease<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let buffer = self
-            .buffer
+        self.buffer
             .as_mut()
-            .expect("a lease has its buffer until it is dropped");
-        &mut buffer.memory[buffer.start..buffer.start + self.home.size]
+            .expect("a lease has its buffer until it is dropped")
     }
 }
 

@@ -22,6 +22,7 @@ mod file_header;
 mod format;
 mod home;
 mod index;
+mod load;
 mod opening;
 mod options;
 mod pack;
@@ -42,6 +43,7 @@ use crate::io::disk::{ALIGNMENT, Disk};
 
 pub(crate) use file_header::{file_header, serial_of};
 pub use format::{BLOCK, Extent, Id, RECORD_MAX, SEGMENT_BYTES_MAX};
+pub use load::Load;
 pub use options::{
     Compacted, Compression, Footprint, Options, Protection, SEGMENT_BYTES_MIN, StoreStats,
 };

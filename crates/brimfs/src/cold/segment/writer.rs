@@ -82,21 +82,27 @@ impl Tail {
     }
 }
 
-/// A record with its size on disk.
+/// What a record has of content, in bytes, and occupies on disk.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    pub(super) len: usize,
+    pub(super) units: u32,
+}
+
+/// A record as it is going to lie on disk.
 struct Sized<'a> {
     id: Id,
     parts: &'a [&'a [u8]],
-    len: usize,
-    units: u32,
+    size: Size,
     packed: Option<Packed>,
 }
 
 /// Records that lie side by side, and where.
-struct Run {
-    segment: Arc<Segment>,
-    start: u64,
+pub(super) struct Run {
+    pub(super) segment: Arc<Segment>,
+    pub(super) start: u64,
     /// Including the padding to the next transfer boundary.
-    len: u64,
+    pub(super) len: u64,
     records: Range<usize>,
 }
 
@@ -111,16 +117,22 @@ impl Store {
             .iter()
             .map(|record| self.size(record))
             .collect::<Result<_, _>>()?;
-        let mut extents = Vec::with_capacity(sized.len());
-        let runs = self.place(&sized, &mut extents, purpose)?;
+        let sizes: Vec<Size> = sized.iter().map(|sized| sized.size).collect();
+        let (runs, extents) = self.place(&sizes, self.buffers.size(), purpose)?;
         let written = self.write_runs(&runs, &sized, &extents);
+        self.settle(runs, &extents, written.is_ok());
+        written.map(|()| extents)
+    }
+
+    /// The records of these runs live from now on, or are dead space.
+    pub(super) fn settle(&self, runs: Vec<Run>, extents: &[Extent], is_written: bool) {
         for run in runs {
-            if let (Home::Named(named), Ok(())) = (&self.home, &written) {
+            if let (Home::Named(named), true) = (&self.home, is_written) {
                 named.mark(&run.segment);
             }
             let mut index = run.segment.index();
             for extent in &extents[run.records] {
-                index.settle(*extent, written.is_ok());
+                index.settle(*extent, is_written);
             }
             let empty = index.is_empty();
             drop(index);
@@ -128,7 +140,6 @@ impl Store {
                 self.retire(run.segment);
             }
         }
-        written.map(|()| extents)
     }
 
     fn size<'a>(&self, record: &Record<'a>) -> Result<Sized<'a>, Fault> {
@@ -142,24 +153,27 @@ impl Store {
         Ok(Sized {
             id: record.id,
             parts: record.parts,
-            len,
-            units: packed
-                .as_ref()
-                .map_or(plain_units(len, seals), |packed| packed.units),
+            size: Size {
+                len,
+                units: packed
+                    .as_ref()
+                    .map_or(plain_units(len, seals), |packed| packed.units),
+            },
             packed,
         })
     }
 
-    /// Reserves space for all records or for none, and announces them in their segments.
-    fn place(
+    /// Reserves space for all records or for none, and announces them in their segments. A run is as long as the
+    /// `buffer` that it is written from, or one record.
+    pub(super) fn place(
         &self,
-        records: &[Sized<'_>],
-        extents: &mut Vec<Extent>,
+        records: &[Size],
+        buffer: usize,
         purpose: Purpose,
-    ) -> Result<Vec<Run>, Fault> {
+    ) -> Result<(Vec<Run>, Vec<Extent>), Fault> {
         let mut tail = self.tail.lock();
         let mut fresh = Vec::new();
-        let laid = self.lay_out(&mut tail, records, &mut fresh, purpose);
+        let laid = self.lay_out(&mut tail, records, buffer, &mut fresh, purpose);
         let (runs, used) = match laid {
             Ok(laid) => laid,
             Err(fault) => {
@@ -170,8 +184,9 @@ impl Store {
             }
         };
         // Nothing can fail from here on.
+        let mut extents = Vec::with_capacity(records.len());
         for run in &runs {
-            announce(run, records, extents);
+            announce(run, records, &mut extents);
         }
         let active = runs.last().map(|run| run.segment.clone());
         let before = match active {
@@ -184,14 +199,15 @@ impl Store {
         if let Some(segment) = full {
             self.retire(segment);
         }
-        Ok(runs)
+        Ok((runs, extents))
     }
 
     /// Where the records go, and the end of the last run. Segments that are created on the way are put to `fresh`.
     fn lay_out(
         &self,
         tail: &mut Tail,
-        records: &[Sized<'_>],
+        records: &[Size],
+        buffer: usize,
         fresh: &mut Vec<Arc<Segment>>,
         purpose: Purpose,
     ) -> Result<(Vec<Run>, u64), Fault> {
@@ -200,7 +216,7 @@ impl Store {
         let mut runs = Vec::new();
         let mut first = 0;
         while first < records.len() {
-            let (records, len) = cut(records, first, self.buffers.size());
+            let (records, len) = cut(records, first, buffer);
             first = records.end;
             let (room, full) = match active.take() {
                 Some(segment) if used + len <= self.segment_bytes => (Some(segment), None),
@@ -351,9 +367,9 @@ impl Store {
         stream.put(&self.sealer.seal_header(header, table))?;
         stream.put(table)?;
         let mut source = Parts::new(record.parts);
-        for block in 0..blocks(record.len) {
+        for block in 0..blocks(record.size.len) {
             let packed = record.packed.as_ref().map(|packed| packed.block(block));
-            let len = packed.map_or(block_len(record.len, block), <[u8]>::len);
+            let len = packed.map_or(block_len(record.size.len, block), <[u8]>::len);
             let room = stream.room(len + tag)?;
             let (data, seal) = room.split_at_mut(len);
             match packed {
@@ -368,7 +384,7 @@ impl Store {
 
 /// The next run from `first` on, and its length on disk in bytes: one record, or as many as a
 /// buffer takes, so that they are written by one call.
-fn cut(records: &[Sized<'_>], first: usize, buffer: usize) -> (Range<usize>, u64) {
+fn cut(records: &[Size], first: usize, buffer: usize) -> (Range<usize>, u64) {
     let mut bytes = 0;
     let mut end = first;
     while end < records.len() {
@@ -382,7 +398,7 @@ fn cut(records: &[Sized<'_>], first: usize, buffer: usize) -> (Range<usize>, u64
     (first..end, bytes.next_multiple_of(ALIGNMENT as u64))
 }
 
-fn announce(run: &Run, records: &[Sized<'_>], extents: &mut Vec<Extent>) {
+fn announce(run: &Run, records: &[Size], extents: &mut Vec<Extent>) {
     let mut index = run.segment.index();
     let mut unit = (run.start / UNIT as u64) as u32;
     for record in &records[run.records.clone()] {
