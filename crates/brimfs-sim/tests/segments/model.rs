@@ -10,6 +10,7 @@ use crate::world::{SEGMENT, World, options};
 #[derive(Clone, Debug)]
 enum Op {
     Append(Vec<usize>),
+    Load(Vec<usize>),
     Read(usize, u16, u16),
     ReadMany(Vec<(usize, u16, u16)>),
     Release(usize),
@@ -32,6 +33,7 @@ fn op() -> impl Strategy<Value = Op> {
     let range = || (any::<usize>(), any::<u16>(), any::<u16>());
     prop_oneof![
         5 => prop::collection::vec(len(), 1..12).prop_map(Op::Append),
+        3 => prop::collection::vec(len(), 1..12).prop_map(Op::Load),
         3 => range().prop_map(|(record, offset, len)| Op::Read(record, offset, len)),
         2 => prop::collection::vec(range(), 1..12).prop_map(Op::ReadMany),
         5 => any::<usize>().prop_map(Op::Release),
@@ -70,8 +72,10 @@ fn range(world: &World, choice: (usize, u16, u16)) -> Option<(u64, usize, usize)
     Some((number, offset, (len as usize * 41 % rest).max(1)))
 }
 
-fn append(world: &mut World, lens: &[usize]) {
-    match world.append(lens) {
+type Append = fn(&mut World, &[usize]) -> Result<(), ErrorKind>;
+
+fn append(world: &mut World, lens: &[usize], append: Append) {
+    match append(world, lens) {
         Ok(()) => return,
         Err(kind) => assert_eq!(kind, ErrorKind::DiskLimit),
     }
@@ -83,7 +87,7 @@ fn append(world: &mut World, lens: &[usize]) {
     let more: usize = lens.iter().sum();
     // A segment holds one or two of the longest records, so up to half of it may be lost.
     let roomy = (live + more as u64) * 9 / 4 + 4 * SEGMENT < 12 * SEGMENT;
-    match world.append(lens) {
+    match append(world, lens) {
         Ok(()) => {}
         Err(kind) => assert!(kind == ErrorKind::DiskLimit && !roomy, "{live} + {more}"),
     }
@@ -91,7 +95,8 @@ fn append(world: &mut World, lens: &[usize]) {
 
 fn apply(world: &mut World, op: &Op) {
     match op {
-        Op::Append(lens) => append(world, lens),
+        Op::Append(lens) => append(world, lens, World::append),
+        Op::Load(lens) => append(world, lens, World::load),
         Op::Read(record, offset, len) => {
             if let Some((number, offset, len)) = range(world, (*record, *offset, *len)) {
                 assert_eq!(world.read(number, offset, len), Ok(()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use brimfs::ErrorKind;
 use brimfs::face::segment::{
-    Compression, Extent, Id, Options, Protection, Read, ReadError, Record, Store,
+    Compression, Extent, Id, Load, Options, Protection, Read, ReadError, Record, Store,
 };
 use brimfs_sim::disk::SimDisk;
 
@@ -68,6 +68,7 @@ pub struct World {
     pub store: Store,
     pub kept: BTreeMap<u64, Kept>,
     next: u64,
+    load: Load,
 }
 
 pub fn id_of(number: u64) -> Id {
@@ -93,6 +94,7 @@ impl World {
             store,
             kept: BTreeMap::new(),
             next: 0,
+            load: Load::default(),
         }
     }
 
@@ -121,6 +123,34 @@ impl World {
             })
             .collect();
         let extents = self.store.append(&records).map_err(|fault| fault.kind())?;
+        self.keep(first, lens, extents);
+        Ok(())
+    }
+
+    /// Puts records of these lengths into a buffer, as many as fit, and writes it. Nothing is remembered on failure.
+    pub fn load(&mut self, lens: &[usize]) -> Result<(), ErrorKind> {
+        let first = self.next;
+        let mut loaded = 0;
+        for len in lens {
+            if !self.load.has_room(*len) {
+                break;
+            }
+            let content = content(self.next, *len);
+            let copy = |start, to: &mut [u8]| to.copy_from_slice(&content[start..start + to.len()]);
+            self.store
+                .load(&mut self.load, id_of(self.next), *len, copy);
+            self.next += 1;
+            loaded += 1;
+        }
+        assert!(loaded > 0, "one record fits always");
+        let written = self.store.write_load(&mut self.load);
+        assert!(self.load.is_empty());
+        let extents = written.map_err(|fault| fault.kind())?;
+        self.keep(first, &lens[..loaded], extents);
+        Ok(())
+    }
+
+    fn keep(&mut self, first: u64, lens: &[usize], extents: Vec<Extent>) {
         assert_eq!(extents.len(), lens.len());
         for ((extent, len), number) in extents.into_iter().zip(lens).zip(first..) {
             assert_eq!(extent.len(), *len);
@@ -131,7 +161,6 @@ impl World {
             };
             self.kept.insert(number, kept);
         }
-        Ok(())
     }
 
     /// The number of a live record, chosen by any number.

@@ -55,7 +55,9 @@ struct Unit {
 
 /// Batches for as many threads as may write ahead.
 pub(super) fn batches(pending_max: u64) -> Vec<Batch> {
-    (0..buffers(pending_max)).map(|_| Batch::default()).collect()
+    (0..buffers(pending_max))
+        .map(|_| Batch::default())
+        .collect()
 }
 
 /// Files of which content is to be written.
@@ -179,12 +181,7 @@ impl Source<'_> {
     }
 
     /// Copies units of a file, from a number on, while the batch has room. Says where to go on.
-    fn look(
-        &self,
-        node: &Weak<Inode>,
-        from: u64,
-        batch: &mut Batch,
-    ) -> Result<Option<u64>, Fault> {
+    fn look(&self, node: &Weak<Inode>, from: u64, batch: &mut Batch) -> Result<Option<u64>, Fault> {
         let Some(node) = node.upgrade() else {
             return Ok(None);
         };
