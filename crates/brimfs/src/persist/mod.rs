@@ -13,6 +13,7 @@
 //!
 //! Lock order: `core`; `ahead`; the gate; nodes; what lies below them.
 
+mod accesses;
 mod ahead;
 mod capture;
 mod check;
@@ -434,7 +435,9 @@ impl Persistence {
             drop(self.lock.lock().take());
             return Ok(());
         }
-        let done = self.commit_making_room(&mut core);
+        let done = self
+            .commit_making_room(&mut core)
+            .and_then(|()| self.append_accesses(&mut core));
         let spare = core
             .reserve
             .len()
