@@ -101,7 +101,7 @@ def test_everything_comes_back(store):
 
 def test_what_was_hot_stays_after_opening(store):
     names = {kind: [f"/{kind}{n}" for n in range(24)] for kind in ("hot", "cold")}
-    scanned = [f"/scanned{n}" for n in range(1000)]
+    scanned = [f"/scanned{n}" for n in range(300)]
     small = {"memory_limit": "24MiB", "disk_limit": "256MiB", "durability": "manual"}
     with brimfs.FileSystem(store, **small) as fs:
         for path in [*names["hot"], *names["cold"], *scanned]:
