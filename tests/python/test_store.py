@@ -99,6 +99,30 @@ def test_everything_comes_back(store):
             audit(fs)
 
 
+def test_what_was_hot_stays_after_opening(store):
+    names = {kind: [f"/{kind}{n}" for n in range(24)] for kind in ("hot", "cold")}
+    scanned = [f"/scanned{n}" for n in range(300)]
+    small = {"memory_limit": "24MiB", "disk_limit": "256MiB", "durability": "manual"}
+    with brimfs.FileSystem(store, **small) as fs:
+        for path in [*names["hot"], *names["cold"], *scanned]:
+            fs.write_bytes(path, content(1, 64 * KIB))
+    with brimfs.FileSystem(store, **small) as fs:
+        for path in names["hot"] * 12:
+            fs.read_bytes(path)
+        assert fs.explain("/hot0").accesses == 10
+    for _ in range(2):
+        with brimfs.FileSystem(store, **small) as fs:
+            assert (fs.explain("/hot0").accesses, fs.explain("/cold0").accesses) == (10, 0)
+    with brimfs.FileSystem(store, **small) as fs:
+        for path in [*names["hot"], *names["cold"], *scanned]:
+            fs.read_bytes(path)
+        stayed = {
+            kind: sum(fs.explain(path).resident_units for path in names[kind]) for kind in names
+        }
+        assert stayed == {"hot": 24, "cold": 0}
+        assert fs.explain("/hot0").priority_counted == 6
+
+
 def test_changes_of_parts_come_back(store):
     oracle = bytearray(content(1, 6 * MIB))
     with opened(store) as fs:

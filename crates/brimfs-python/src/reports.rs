@@ -205,7 +205,9 @@ record!(Explanation, |why, py| {
     priority_counted: u8 = why.core.priority_counted,
     /// Whether the file is pinned, be it by its priority.
     pinned: bool = why.core.pinned,
-    /// Accesses since the policy last looked, of all units, each as far as it counts.
+    /// Accesses that count, of the unit in memory with the most: those since the policy last looked, up to the threshold
+    /// of the boost, and of earlier ones half for each look since. Of a file of a store that did not come in since it was
+    /// opened what was recorded of it.
     accesses: u64 = why.core.accesses,
     /// What one byte is worth to the policy, by the unit that would go first: 1 is a chunk of 1 MiB of
     /// priority 4 that was accessed once. None if nothing is in memory that could go.

@@ -10,7 +10,7 @@ use std::fmt;
 
 use brimfs::face::{
     Cold, ColdPart, Fault, Identity, Installed, Location, Residents, Slot, Staged, Tier, Unit,
-    WeakBudget,
+    WeakBudget, Worth,
 };
 use brimfs::{Budget, ErrorKind, LimitInfo};
 
@@ -260,7 +260,7 @@ impl Hostile {
         let Some(holder) = unit.holder.upgrade() else {
             return false;
         };
-        if self.evict_kept(slot, &*holder) {
+        if self.evict_kept(slot, holder.clone()) {
             return true;
         }
         let done = match holder.stage(slot, unit.index, buffer) {
@@ -286,7 +286,7 @@ impl Hostile {
     }
 
     /// Takes a small file away whose copy was kept; the copy is given up if that fails.
-    fn evict_kept(&self, slot: Slot, holder: &dyn Residents) -> bool {
+    fn evict_kept(&self, slot: Slot, holder: Arc<dyn Residents>) -> bool {
         let (identity, location) = {
             let mut state = self.state();
             let Some((identity, location)) = state.kept.remove(&slot.get()) else {
@@ -376,10 +376,11 @@ impl Tier for Hostile {
         true
     }
 
-    fn admit(&self, unit: Unit, _: Identity, size: u32, priority: u8) -> Option<Slot> {
+    fn admit(&self, unit: Unit, _: Identity, size: u32, worth: Worth) -> Option<Slot> {
         let mut state = self.state();
-        if size as usize > UNIT_MAX || priority > 10 {
-            let complaint = format!("a unit of {size} bytes and priority {priority}");
+        // No filesystem here ever had another life.
+        if size as usize > UNIT_MAX || worth.priority > 10 || worth.accesses > 0 {
+            let complaint = format!("a unit of {size} bytes and {worth:?}");
             state.complaints.push(complaint);
         }
         let percent = state.manners.refuses;

@@ -5,7 +5,7 @@
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 
-use brimfs::face::{ColdPart, Fault, Identity, Location, Residents, Slot, Tier, Unit, Wait};
+use brimfs::face::{ColdPart, Fault, Identity, Location, Residents, Slot, Tier, Unit, Wait, Worth};
 use brimfs::{Budget, ErrorKind, File, FileSystem, LockMode, OpenOptions};
 use brimfs_sim::op::Data;
 use brimfs_sim::tier::{Hostile, Manners};
@@ -477,7 +477,7 @@ impl Tier for Liar {
     fn is_active(&self) -> bool {
         true
     }
-    fn admit(&self, _: Unit, _: Identity, _: u32, _: u8) -> Option<Slot> {
+    fn admit(&self, _: Unit, _: Identity, _: u32, _: Worth) -> Option<Slot> {
         None
     }
     fn remove(&self, _: Slot) {}

@@ -27,6 +27,7 @@ fn chunk(id: u64) -> Chunk {
         size: SIZES[(id % 6) as usize],
         priority: (id % 11) as u8,
         clean: id.is_multiple_of(2),
+        accesses: 0,
     }
 }
 

@@ -111,5 +111,6 @@ pub mod face {
     }
     pub use crate::memory::tier::{
         Cold, ColdPart, Filled, Identity, Installed, Location, Residents, Slot, Staged, Tier, Unit,
+        Worth,
     };
 }

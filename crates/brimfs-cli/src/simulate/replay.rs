@@ -198,6 +198,7 @@ impl Run<'_> {
                     PRIORITY_DEFAULT
                 },
                 clean: !(write && told.dirty),
+                accesses: 0,
             });
             cache.slots[place as usize] = Some(slot);
             cache.dirty[place as usize] = write;

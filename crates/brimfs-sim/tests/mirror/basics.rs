@@ -113,6 +113,33 @@ fn side_data_comes_back_with_the_tree() {
 }
 
 #[test]
+fn accesses_come_back_and_the_host_hears_nothing_of_them() {
+    let place = Place::new();
+    place.put("a", bytes(100_000, 1));
+    place.put("b", bytes(100_000, 2));
+    let fs = place.open();
+    let accesses = |fs: &FileSystem| ["/a", "/b"].map(|path| fs.explain(path).unwrap().accesses);
+    (0..12).for_each(|_| drop(fs.read("/a").unwrap()));
+    assert_eq!(accesses(&fs), [10, 0]);
+    fs.close().unwrap();
+    let fs = place.open();
+    assert_eq!(accesses(&fs), [10, 0]);
+    // The times of a first access are noted.
+    fs.read("/b").unwrap();
+    fs.sync().unwrap();
+    fs.read("/b").unwrap();
+    let counted = accesses(&fs);
+    assert!(counted[1] > 0);
+    // What others do meanwhile is not undone for a count.
+    let mode = fs::Permissions::from_mode(0o604);
+    fs::set_permissions(place.path("b"), mode).unwrap();
+    fs.close().unwrap();
+    let host = fs::metadata(place.path("b")).unwrap();
+    assert_eq!(host.permissions().mode() & 0o777, 0o604);
+    assert_eq!(accesses(&place.open()), counted);
+}
+
+#[test]
 fn directories_change_places() {
     let place = Place::new();
     for name in ["a/1", "a/in/2", "b/3", "c/4"] {

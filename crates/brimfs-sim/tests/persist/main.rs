@@ -4,6 +4,7 @@
 //! fewer than the last acknowledged sync covered. Where the medium was damaged it is that, or an error.
 #![cfg(not(feature = "shuttle"))]
 
+mod accesses;
 mod arbitrary;
 mod compaction;
 mod crashes;

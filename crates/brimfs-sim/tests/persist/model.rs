@@ -1,8 +1,9 @@
 //! Random sequences against the model, with syncs and openings in between.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use brimfs::Durability;
+use brimfs::{Durability, FileSystem};
 use brimfs_sim::drivers::brimfs::Brimfs;
 use brimfs_sim::medium::{Medium, Random};
 use brimfs_sim::model::Limits;
@@ -40,13 +41,33 @@ impl Inner {
     }
 }
 
+/// The accesses that count of each file.
+fn accesses(fs: &FileSystem) -> Result<BTreeMap<Vec<u8>, u64>, String> {
+    let told = |error: brimfs::Error| error.to_string();
+    let mut found = BTreeMap::new();
+    for entry in fs.walk("/").map_err(told)? {
+        if entry.metadata().is_file() {
+            let why = fs.explain(entry.path()).map_err(told)?;
+            found.insert(entry.path().to_vec(), why.accesses);
+        }
+    }
+    Ok(found)
+}
+
 impl Kept {
     fn reopen(&self) -> Result<(), String> {
         let mut inner = self.0.lock();
         let system = inner.system.take().expect("open");
+        let counted = accesses(system.fs())?;
         system.fs().close().map_err(|error| error.to_string())?;
         drop(system);
-        inner.open()
+        inner.open()?;
+        let again = accesses(inner.system().fs())?;
+        // What is evicted meanwhile counts from the beginning, and what copies share for one of them.
+        if inner.compares_counters && inner.settings.memory == ROOMY.memory && again != counted {
+            return Err(format!("accesses were {counted:?} and are {again:?}"));
+        }
+        Ok(())
     }
 }
 

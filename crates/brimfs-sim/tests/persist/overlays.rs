@@ -529,3 +529,57 @@ fn every_crash_of_a_drain_leaves_a_prefix() {
     let last = tree(&fs).expect("a tree");
     assert!(life.history.last() == Some(&last));
 }
+
+#[test]
+fn patched_chunks_leave_memory_though_the_disk_has_no_room_for_two_of_each() {
+    const HALF: usize = 3 << 19;
+    for (files, patches, is_synced_before) in [
+        (9, 3, false),
+        (9, 8, false),
+        (10, 1, true),
+        (10, 2, true),
+        (10, 3, true),
+        (10, 8, false),
+        (10, 8, true),
+    ] {
+        let medium = Medium::new();
+        let fs = FileSystem::builder()
+            .memory_limit(16 << 20)
+            .disk_limit(32 << 20)
+            .durability(Durability::Manual)
+            .open_in(Arc::new(medium.clone()))
+            .expect("opened");
+        let mut oracle: Vec<Vec<u8>> = (0..files).map(|n| vec![n as u8 + 1; HALF]).collect();
+        for (n, content) in oracle.iter().enumerate() {
+            fs.write_slice(format!("/{n}"), content).unwrap();
+        }
+        if is_synced_before {
+            fs.sync().unwrap();
+        }
+        for (n, content) in oracle.iter_mut().enumerate() {
+            let path = format!("/{n}");
+            let file = OpenOptions::new().write(true).open(&fs, path).unwrap();
+            for patch in 0..patches {
+                let at = patch * 700_001 % HALF + n * 31;
+                file.write_at(at as u64, b"patch").unwrap();
+                content[at..at + 5].copy_from_slice(b"patch");
+            }
+        }
+        fs.sync().unwrap();
+        fs.gc(0.0).unwrap();
+        let units = |n: usize| fs.explain(format!("/{n}")).unwrap().resident.units;
+        assert_eq!((0..files).map(units).sum::<u64>(), 0, "{files} {patches}");
+        let after = medium.crash(&Image::default());
+        fs.close().unwrap();
+        for medium in [after, medium] {
+            let fs = FileSystem::builder()
+                .memory_limit(16 << 20)
+                .disk_limit(32 << 20)
+                .open_in(Arc::new(medium))
+                .expect("opened again");
+            for (n, content) in oracle.iter().enumerate() {
+                assert!(fs.read(format!("/{n}")).unwrap() == *content, "{n}");
+            }
+        }
+    }
+}

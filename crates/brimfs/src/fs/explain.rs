@@ -122,7 +122,9 @@ pub struct Explanation {
     pub pinned: bool,
     /// As it counts for the unit that is accessed most, with the boost that accesses give.
     pub priority_counted: u8,
-    /// Accesses since the policy last looked, of all units, each as far as it counts.
+    /// Accesses that count, of the unit in memory with the most: those since the policy last looked, up to
+    /// [`priority_boost_threshold`](crate::Builder::priority_boost_threshold), and of earlier ones half for each look since.
+    /// Of a file of a store that did not come in since it was opened what was recorded of it.
     pub accesses: u64,
     /// Of what is in memory and could be spilled.
     pub score: Option<Score>,
@@ -171,6 +173,8 @@ struct Inquiry<'a> {
     is_viewed: bool,
     /// Something is large enough to go.
     is_large: bool,
+    /// The policy knows something of it.
+    is_ranked: bool,
 }
 
 impl<'a> Inquiry<'a> {
@@ -185,7 +189,7 @@ impl<'a> Inquiry<'a> {
             priority: state.priority(),
             pinned: state.is_pinned(),
             priority_counted: state.kept_priority(),
-            accesses: 0,
+            accesses: u64::from(state.accesses()),
             score: None,
             spilled: None,
             kept: None,
@@ -195,6 +199,7 @@ impl<'a> Inquiry<'a> {
             found,
             is_viewed: false,
             is_large: false,
+            is_ranked: false,
         }
     }
 
@@ -241,7 +246,12 @@ impl<'a> Inquiry<'a> {
 
     fn ranked(&mut self, ranking: Ranking) {
         let found = &mut self.found;
-        found.accesses += u64::from(ranking.accesses);
+        let before = match self.is_ranked {
+            true => found.accesses,
+            false => 0,
+        };
+        self.is_ranked = true;
+        found.accesses = before.max(u64::from(ranking.accesses));
         found.priority_counted = found.priority_counted.max(ranking.priority_counted);
         if found.score.is_none_or(|score| ranking.left < score.left) {
             found.score = Some(Score {

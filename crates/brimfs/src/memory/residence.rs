@@ -24,7 +24,7 @@ use crate::memory::chunk::{Adopted, Chunk, Memory};
 use crate::memory::delta::Delta;
 use crate::memory::run::Run;
 use crate::memory::survey::Place;
-use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
+use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit, Worth};
 
 /// Content of at most this many bytes is never evicted: knowing where it is costs as much.
 pub(crate) const NEVER_MAX: usize = 128;
@@ -374,7 +374,7 @@ impl Chunk {
     }
 
     /// As [`Tier::admit`], unless the chunk is too small or known already.
-    pub(crate) fn admit(&self, tier: &dyn Tier, unit: impl FnOnce() -> Unit, priority: u8) {
+    pub(crate) fn admit(&self, tier: &dyn Tier, unit: impl FnOnce() -> Unit, worth: Worth) {
         if self.data_end() <= NEVER_MAX {
             return;
         }
@@ -392,7 +392,7 @@ impl Chunk {
         }
         let unit = unit();
         let tracked = hold.tracked.get_or_insert_with(|| Tracked::new(unit.index));
-        tracked.slot = tier.admit(unit, tracked.identity(tracked.version), size, priority);
+        tracked.slot = tier.admit(unit, tracked.identity(tracked.version), size, worth);
     }
 
     /// Says that the chunk can be reached here.

@@ -11,14 +11,14 @@ use crate::memory::account::Account;
 use crate::memory::chunk::{CHUNK, Chunk, Memory, Owner};
 use crate::memory::content::{BUF_MAX, Content, copy_from};
 use crate::memory::residence::{Alone, Evicted, NEVER_MAX};
-use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit};
+use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit, Worth};
 
 /// What names the bytes of a small file now, and how to find it.
 #[derive(Debug)]
 pub(crate) struct Who<'a> {
     pub(crate) identity: Identity,
     pub(crate) account: &'a Arc<Account>,
-    pub(crate) priority: u8,
+    pub(crate) worth: Worth,
 }
 
 /// What a unit gave up when it went cold: to be dropped when no lock is held any more.
@@ -106,11 +106,11 @@ impl Content {
                 tier.resize(*slot, size);
             }
             Content::Buf(_, slot) | Content::Foreign(_, slot) if len > NEVER_MAX as u64 => {
-                *slot = tier.admit(unit(0), who.identity, size, who.priority);
+                *slot = tier.admit(unit(0), who.identity, size, who.worth);
             }
-            Content::Chunk(chunk) => chunk.admit(tier, || unit(0), who.priority),
+            Content::Chunk(chunk) => chunk.admit(tier, || unit(0), who.worth),
             Content::Table(table) => table.each_in(first, end, |index, chunk| {
-                chunk.admit(tier, || unit(index), who.priority);
+                chunk.admit(tier, || unit(index), who.worth);
             }),
             _ => {}
         }

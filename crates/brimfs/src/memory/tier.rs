@@ -65,6 +65,15 @@ impl Identity {
     }
 }
 
+/// What its file says for a unit that comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Worth {
+    /// 0 to 10.
+    pub priority: u8,
+    /// Accesses that an earlier life of the filesystem remembered of the file.
+    pub accesses: u8,
+}
+
 /// How to get at a unit: 24 bytes to keep.
 #[derive(Clone)]
 pub struct Unit {
@@ -182,7 +191,7 @@ pub trait Tier: Any + Send + Sync + fmt::Debug {
 
     /// Takes a resident unit, and the bytes of memory that it takes, into the policy; `None` leaves it
     /// untracked, and resident.
-    fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot>;
+    fn admit(&self, unit: Unit, identity: Identity, size: u32, worth: Worth) -> Option<Slot>;
 
     /// The unit is gone, or cold. The slot is free for others from here on.
     fn remove(&self, slot: Slot);
@@ -332,20 +341,26 @@ pub struct DiskUse {
 
 /// A file, as a tier sees it. Every function returns promptly: where somebody holds a lock that
 /// he may hold for long, it says no.
-pub trait Residents: Send + Sync {
+pub trait Residents: Any + Send + Sync {
     /// Copies the bytes of the unit with this slot out.
     fn stage(&self, slot: Slot, index: u64, to: &mut [u8]) -> Staged;
 
     /// Makes the unit cold, if its bytes are those that were staged. The location is the file's
     /// then, and the slot is removed.
-    fn commit_cold(&self, slot: Slot, index: u64, identity: Identity, location: Location) -> bool;
+    fn commit_cold(
+        self: Arc<Self>,
+        slot: Slot,
+        index: u64,
+        identity: Identity,
+        location: Location,
+    ) -> bool;
 
     /// Makes a unit cold that knows its cold copy.
-    fn evict_clean(&self, slot: Slot, index: u64) -> bool;
+    fn evict_clean(self: Arc<Self>, slot: Slot, index: u64) -> bool;
 
     /// Makes a small file cold whose copy the tier kept, if the bytes are still those of that version. The
     /// location is the file's then, and the slot is removed.
-    fn evict_known(&self, slot: Slot, version: u32, location: Location) -> bool;
+    fn evict_known(self: Arc<Self>, slot: Slot, version: u32, location: Location) -> bool;
 
     /// Has a unit that is resident give its cold copy up, if it knows one.
     fn forget_copy(&self, slot: Slot, index: u64) -> bool;

@@ -1,9 +1,10 @@
 //! The policy, and for every slot the unit that has it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::base::sync::Weak;
-use crate::memory::tier::{Identity, Residents, Slot, Unit};
+use crate::memory::tier::{Identity, Residents, Slot, Unit, Worth};
 use crate::policy::{self, Chunk, Explained, Hits, PRIORITY_PINNED, Policy};
 
 use super::reclaim::Candidate;
@@ -82,14 +83,15 @@ impl Books {
         unit: Unit,
         identity: Identity,
         size: u32,
-        priority: u8,
+        worth: Worth,
     ) -> Slot {
         let slot = self.policy.admit(Chunk {
             // The same whatever the bytes: a changed file that comes back is an old acquaintance.
             id: identity.owner ^ u64::from(identity.index).rotate_right(20),
             size,
-            priority,
+            priority: worth.priority,
             clean: false,
+            accesses: worth.accesses,
         });
         self.admissions += 1;
         let at = slot.get() as usize;
@@ -247,6 +249,18 @@ impl Books {
     pub(super) fn each_holder(&self, visit: impl FnMut(&Weak<dyn Residents>)) {
         let entries = self.entries.iter().flatten();
         entries.map(|entry| &entry.unit.holder).for_each(visit);
+    }
+
+    /// Calls `visit` with each unit that has one of these slots, and the accesses of it that count.
+    pub(super) fn each_accessed(&self, slots: Range<usize>, visit: &mut impl FnMut(u8, &Unit)) {
+        let first = slots.start as u32;
+        for (number, entry) in (first..).zip(&self.entries[slots]) {
+            if let (Some(entry), Some(slot)) = (entry, Slot::new(number))
+                && let Some(explained) = self.explain(slot)
+            {
+                visit(explained.accesses, &entry.unit);
+            }
+        }
     }
 
     /// The next to go, and where it is.

@@ -144,13 +144,13 @@ mod tests {
         fn stage(&self, _: Slot, _: u64, _: &mut [u8]) -> Staged {
             Staged::Gone
         }
-        fn commit_cold(&self, _: Slot, _: u64, _: Identity, _: Location) -> bool {
+        fn commit_cold(self: Arc<Self>, _: Slot, _: u64, _: Identity, _: Location) -> bool {
             false
         }
-        fn evict_clean(&self, _: Slot, _: u64) -> bool {
+        fn evict_clean(self: Arc<Self>, _: Slot, _: u64) -> bool {
             false
         }
-        fn evict_known(&self, _: Slot, _: u32, _: Location) -> bool {
+        fn evict_known(self: Arc<Self>, _: Slot, _: u32, _: Location) -> bool {
             false
         }
         fn forget_copy(&self, _: Slot, _: u64) -> bool {

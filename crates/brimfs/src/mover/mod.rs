@@ -16,6 +16,7 @@
 //! | `compact` | gives dead space of the store back |
 //! | `census` | takes in what was there before the tier was needed |
 //! | `explain` | why a unit is where it is |
+//! | `warm` | which files were accessed most |
 //! | `kept` | a store that outlives the mover: what a commit and a recovery need of it |
 //! | `moves` | compaction of such a store |
 //! | `pressure` | gives memory up while the machine is short of it |
@@ -42,6 +43,7 @@ mod settings;
 mod stats;
 mod streams;
 mod tickets;
+mod warm;
 mod watch;
 mod write_through;
 
@@ -52,7 +54,9 @@ use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex, Weak};
 use crate::cold::segment::{Extent, Id, Store};
 use crate::memory::budget::{Budget, WeakBudget};
-use crate::memory::tier::{ColdPart, Identity, Location, Residents, Slot, Tier, TierStats, Unit};
+use crate::memory::tier::{
+    ColdPart, Identity, Location, Residents, Slot, Tier, TierStats, Unit, Worth,
+};
 use crate::policy::Hits;
 
 pub use explain::SpillCause;
@@ -62,6 +66,7 @@ pub(crate) use moves::{Keeper, Moves};
 pub use preload::{Preload, PreloadReport};
 pub(crate) use preload::{Wish, preloaded};
 pub(crate) use settings::{SpillPlace, TierSettings};
+pub(crate) use warm::Warm;
 
 use books::Books;
 use census::Census;
@@ -323,8 +328,8 @@ impl Tier for Mover {
         }
     }
 
-    fn admit(&self, unit: Unit, identity: Identity, size: u32, priority: u8) -> Option<Slot> {
-        let slot = self.books.lock().admit(unit, identity, size, priority);
+    fn admit(&self, unit: Unit, identity: Identity, size: u32, worth: Worth) -> Option<Slot> {
+        let slot = self.books.lock().admit(unit, identity, size, worth);
         self.note_lent(slot, size);
         if slot.get().is_multiple_of(WATCH_EVERY) && self.is_above_high_mark() {
             self.watch.call();

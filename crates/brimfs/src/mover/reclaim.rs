@@ -316,7 +316,7 @@ impl Mover {
             }
             Staged::Clean => {
                 self.books.lock().set_leaving(slot);
-                if holder.evict_clean(slot, unit.index) {
+                if holder.clone().evict_clean(slot, unit.index) {
                     Fate::Gone(self.note_dropped(&*holder, &unit))
                 } else {
                     Fate::Stays

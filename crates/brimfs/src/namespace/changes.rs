@@ -127,6 +127,8 @@ pub(crate) struct Changes {
     pending_max: u64,
     owed: Owed,
     commits: OnceLock<Weak<dyn Commits>>,
+    /// Files that may not have the accesses any more that their records say. No commit is due for that.
+    pub(crate) cooled: Mutex<Vec<Weak<Inode>>>,
     /// Nothing is noted any more.
     is_over: AtomicBool,
     /// A name in the root that nobody may use.
@@ -145,6 +147,7 @@ impl Changes {
             pending_max,
             owed: Owed::new(),
             commits: OnceLock::new(),
+            cooled: Mutex::default(),
             is_over: AtomicBool::new(false),
             reserved: None,
             has_no_links: false,

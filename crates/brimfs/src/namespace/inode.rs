@@ -102,15 +102,16 @@ impl Body {
     }
 }
 
-/// A generation of 59 bits, whether the file is pinned, and a priority of 4 bits, which reads 5
-/// where none was set.
+/// A generation of 51 bits (71 years of a million changes a second), accesses of an earlier life, whether the file is
+/// pinned, and a priority of 4 bits, which reads 5 where none was set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ContentStamp(u64);
 
 impl ContentStamp {
     const PRIORITY_SHIFT: u32 = 60;
     const PINNED: u64 = 1 << 59;
-    const GENERATION: u64 = Self::PINNED - 1;
+    const ACCESSES_SHIFT: u32 = 51;
+    const GENERATION: u64 = (1 << Self::ACCESSES_SHIFT) - 1;
 
     pub(crate) const fn new(generation: u64) -> Self {
         ContentStamp(generation)
@@ -126,7 +127,7 @@ impl ContentStamp {
 pub(crate) struct State {
     pub(crate) body: Body,
     pub(crate) times: Times,
-    /// Grows with every change of the content; the priority is in the topmost bits.
+    /// Grows with every change of the content; what else it has is in the topmost bits.
     pub(crate) stamp: ContentStamp,
     pub(crate) links: u32,
     /// Permission bits and flags.
@@ -216,6 +217,18 @@ impl State {
     /// Whether the file was pinned beside its priority.
     pub(crate) fn has_pin(&self) -> bool {
         self.stamp.0 & ContentStamp::PINNED != 0
+    }
+
+    /// Accesses that are remembered of an earlier life, or are to be of this one: what units of the file that come
+    /// begin with, until one goes.
+    pub(crate) fn accesses(&self) -> u8 {
+        (self.stamp.0 >> ContentStamp::ACCESSES_SHIFT) as u8
+    }
+
+    pub(crate) fn set_accesses(&mut self, accesses: u8) {
+        let shift = ContentStamp::ACCESSES_SHIFT;
+        self.stamp
+            .replace(0xff << shift, u64::from(accesses) << shift);
     }
 
     pub(crate) fn set_pin(&mut self, pinned: bool) {

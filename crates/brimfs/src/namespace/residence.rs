@@ -11,7 +11,7 @@ use crate::memory::content::Content;
 use crate::memory::residence::NEVER_MAX;
 use crate::memory::small::Who;
 use crate::memory::tier::{
-    Cold, Filled, Identity, Installed, Location, Residents, Slot, Staged, Unit,
+    Cold, Filled, Identity, Installed, Location, Residents, Slot, Staged, Unit, Worth,
 };
 use crate::namespace::inode::{Inode, State};
 use crate::namespace::walk::Cursor;
@@ -26,7 +26,10 @@ impl Inode {
                 version: u64::from(state.generation() as u32),
             },
             account: self.account(),
-            priority: state.kept_priority(),
+            worth: Worth {
+                priority: state.kept_priority(),
+                accesses: state.accesses(),
+            },
         }
     }
 
@@ -97,13 +100,18 @@ impl Inode {
         }
     }
 
-    fn evict(&self, slot: Slot, index: u64, staged: Option<(Identity, Location)>) -> bool {
+    fn evict(
+        self: &Arc<Self>,
+        slot: Slot,
+        index: u64,
+        staged: Option<(Identity, Location)>,
+    ) -> bool {
         self.evict_if(slot, index, |_| staged)
     }
 
     /// Evicts a unit that still is what is said of it in view of the name of the whole file's bytes.
     fn evict_if(
-        &self,
+        self: &Arc<Self>,
         slot: Slot,
         index: u64,
         staged: impl FnOnce(Identity) -> Option<(Identity, Location)>,
@@ -116,6 +124,13 @@ impl Inode {
         let freed = state
             .content_mut()
             .and_then(|content| content.evict(slot, index, &who, staged));
+        if freed.is_some() && state.accesses() > 0 {
+            // From here on what the policy remembers of the unit counts.
+            state.set_accesses(0);
+            if let Some(changes) = &self.volume().changes {
+                changes.cooled.lock().push(Arc::downgrade(self));
+            }
+        }
         drop(state);
         freed.is_some()
     }
@@ -132,15 +147,21 @@ impl Residents for Inode {
         }
     }
 
-    fn commit_cold(&self, slot: Slot, index: u64, identity: Identity, location: Location) -> bool {
+    fn commit_cold(
+        self: Arc<Self>,
+        slot: Slot,
+        index: u64,
+        identity: Identity,
+        location: Location,
+    ) -> bool {
         self.evict(slot, index, Some((identity, location)))
     }
 
-    fn evict_clean(&self, slot: Slot, index: u64) -> bool {
+    fn evict_clean(self: Arc<Self>, slot: Slot, index: u64) -> bool {
         self.evict(slot, index, None)
     }
 
-    fn evict_known(&self, slot: Slot, version: u32, location: Location) -> bool {
+    fn evict_known(self: Arc<Self>, slot: Slot, version: u32, location: Location) -> bool {
         self.evict_if(slot, 0, |who| {
             let version = u64::from(version);
             Some((Identity { version, ..who }, location))

@@ -16,6 +16,7 @@ pub(crate) struct Restored<'a> {
     pub(crate) times: [Timestamp; 4],
     pub(crate) priority: u8,
     pub(crate) pinned: bool,
+    pub(crate) accesses: u8,
     pub(crate) xattrs: &'a XattrPairs,
 }
 
@@ -69,6 +70,7 @@ impl Inode {
         };
         state.set_priority(restored.priority);
         state.set_pin(restored.pinned);
+        state.set_accesses(restored.accesses);
         Ok(())
     }
 

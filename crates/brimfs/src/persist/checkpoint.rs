@@ -38,7 +38,10 @@ impl Persistence {
         };
         let mut image = Image::default();
         let read = recover(&*self.directory, &mut image);
-        let written = read.and_then(|_| write(&image, &self.directory, writer));
+        let written = read.and_then(|_| {
+            self.count_accesses(&mut image);
+            write(&image, &self.directory, writer)
+        });
         match written {
             Ok(bytes) => {
                 core.appended = 0;
@@ -160,7 +163,7 @@ fn push_node(checkpoint: &mut CheckpointWriter, number: u64, about: &About) -> R
         len: about.len,
         priority: about.priority,
         pinned: about.pinned,
-        accesses: 0,
+        accesses: u64::from(about.accesses),
         xattrs: Xattrs::new(&pairs),
         target: &about.target,
     }))

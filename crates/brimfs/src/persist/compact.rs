@@ -93,9 +93,25 @@ impl Persistence {
         if self.give_back(core) {
             return true;
         }
+        if self.commit_moving(core) && self.give_back(core) {
+            return true;
+        }
         // Copies of what is in memory may be all that lives in a segment.
         let given = self.mover().map_or(0, |mover| mover.give_up_copies(COPIES));
         given > 0 && self.give_back(core)
+    }
+
+    /// Has a commit move content from the journal to segments. A chunk that was evicted since its pages went with the journal lies
+    /// there as a whole, and what the pages lie over is dead then; one in memory needs no more for that than its pages.
+    /// Whether there was any.
+    fn commit_moving(&self, core: &mut Core) -> bool {
+        if core.inlined.is_empty() {
+            return false;
+        }
+        core.is_moving_asked = true;
+        let done = self.commit_once(core);
+        core.is_moving_asked = false;
+        done.is_ok()
     }
 
     fn give_back(&self, core: &mut Core) -> bool {
@@ -235,7 +251,7 @@ impl Keeper for Persistence {
             return true;
         }
         // What was replaced since is dead when a commit has said so. An error of that is for the next one to meet.
-        let is_committed = self.commit_locked(&mut core).is_ok();
+        let is_committed = self.commit_moving(&mut core) || self.commit_locked(&mut core).is_ok();
         let is_more = is_less() || is_committed && self.give_back(&mut core);
         if !is_more {
             // The commit kept room anew that was given up before it: no more than there was.

@@ -78,6 +78,7 @@ pub(super) struct About {
     pub(super) kind: NodeKind,
     pub(super) priority: u8,
     pub(super) pinned: bool,
+    pub(super) accesses: u8,
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
     /// Accessed, modified, changed, created.
@@ -287,6 +288,7 @@ impl Visitor for Image {
                     kind: node.kind,
                     priority: node.priority,
                     pinned: node.pinned,
+                    accesses: u8::try_from(node.accesses).unwrap_or(u8::MAX),
                     mode: node.mode,
                     owner: (node.uid, node.gid),
                     times: [node.accessed, node.modified, node.changed, node.created],

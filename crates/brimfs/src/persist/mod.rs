@@ -13,6 +13,7 @@
 //!
 //! Lock order: `core`; `ahead`; the gate; nodes; what lies below them.
 
+mod accesses;
 mod ahead;
 mod capture;
 mod check;
@@ -109,6 +110,8 @@ struct Core {
     needed: u64,
     /// The commit that failed last had content to move from the journal to segments, for which there was no space.
     is_moving_vain: bool,
+    /// The commit to come moves content from the journal to segments, however little it is.
+    is_moving_asked: bool,
     /// Dead space when compaction could not give it back, in bytes; 0 if it could.
     vain: u64,
     /// Where commits copy content aside, without content.
@@ -130,6 +133,7 @@ impl Core {
             reserve,
             needed: 0,
             is_moving_vain: false,
+            is_moving_asked: false,
             vain: 0,
             buffer: Vec::new(),
         }
@@ -258,7 +262,8 @@ impl Persistence {
         // What cannot be written now the commit will complain about.
         drop(self.write_ahead());
         let stage_bytes = capture::stage_bytes(changes.pending_max()) as usize;
-        let is_moved = core.inline_bytes > self.inline_max && !core.is_moving_vain;
+        let is_due = core.inline_bytes > self.inline_max && !core.is_moving_vain;
+        let is_moved = is_due || core.is_moving_asked;
         let promised = (!is_moved).then_some(&mut core.reserve);
         let buffer = std::mem::take(&mut core.buffer);
         let mut capture = Capture::new(
@@ -279,7 +284,8 @@ impl Persistence {
         let mut batch = closed.take();
         batch.nodes.append(&mut early);
         core.needed = core.needed.max(changes.owed());
-        if batch.is_empty() && capture.nodes.is_empty() && core.nameless.is_empty() {
+        let is_nothing = batch.is_empty() && capture.nodes.is_empty() && core.nameless.is_empty();
+        if is_nothing && !core.is_moving_asked {
             drop(closed);
             core.buffer = capture.end().buffer;
             changes.settle_owed();
@@ -434,7 +440,9 @@ impl Persistence {
             drop(self.lock.lock().take());
             return Ok(());
         }
-        let done = self.commit_making_room(&mut core);
+        let done = self
+            .commit_making_room(&mut core)
+            .and_then(|()| self.append_accesses(&mut core));
         let spare = core
             .reserve
             .len()

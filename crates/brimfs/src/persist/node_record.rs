@@ -40,7 +40,7 @@ pub(super) fn node_record(
         len: state.content().map_or(0, |content| content.len()),
         priority: state.priority(),
         pinned: state.has_pin(),
-        accesses: 0,
+        accesses: u64::from(state.accesses()),
         xattrs: Xattrs::new(&pairs),
         target: match &state.body {
             Body::Symlink(target) => target,

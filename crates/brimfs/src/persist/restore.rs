@@ -351,6 +351,7 @@ impl Builder<'_> {
             times: about.times.map(time),
             priority: about.priority,
             pinned: about.pinned,
+            accesses: about.accesses,
             xattrs: &about.xattrs,
         })
     }

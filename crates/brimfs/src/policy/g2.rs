@@ -1,7 +1,7 @@
 //! G2: greedy-dual in two stages. The default.
 //!
 //! New chunks stand on probation. Who is touched there, or is remembered when it
-//! comes back, moves to the main queue. Each queue is a greedy-dual one over rounded
+//! comes back, or was accessed before it came, moves to the main queue. Each queue is a greedy-dual one over rounded
 //! values (see `score`), so small chunks outlast large ones, frequent ones rare ones,
 //! and a file that streams through chunk by chunk flushes nothing but what is worth less.
 //!
@@ -177,13 +177,15 @@ impl Order for G2 {
     fn enter(&mut self, shelf: &mut Shelf, slot: Slot) {
         let id = shelf.table.entry(slot.get()).id;
         let memory = self.ghosts.recall(id, Self::bound(shelf).window);
-        let mut frequency = 1;
+        // Accesses that somebody else counted say nothing of how large the queues should be here.
+        let counted = shelf.table.entry(slot.get()).warmth();
+        let mut frequency = 1 + counted.min(FREQUENCY_STEP_MAX);
         if let Some(memory) = memory {
             self.adapt(shelf, slot, memory);
-            frequency = (memory.frequency + 1).min(FREQUENCY_MAX);
+            frequency = frequency.max((memory.frequency + 1).min(FREQUENCY_MAX));
         }
         shelf.table.entry_mut(slot.get()).set_frequency(frequency);
-        let main = memory.is_some();
+        let main = memory.is_some() || counted > 0;
         let value = Self::value_in(shelf, slot, main);
         self.enqueue(shelf, slot, main, value);
     }

@@ -41,7 +41,7 @@ impl Order for Lru {
         loop {
             let slot = shelf.rings.head(RING)?;
             self.take(shelf, slot);
-            if chances == 0 || shelf.hits.take(slot).count == 0 {
+            if chances == 0 || shelf.look(slot).count == 0 {
                 return Some(slot);
             }
             chances -= 1;

@@ -293,7 +293,7 @@ impl<O: Order> Policy for Managed<O> {
                 Queue::Probation
             },
             frequency: entry.frequency(),
-            accesses: self.shelf.hits.count(slot),
+            accesses: self.shelf.accesses(slot),
             priority: entry.priority(),
             priority_counted: self.shelf.counted_priority(slot),
             priority_expected: self.shelf.expected_priority(slot),

@@ -78,6 +78,9 @@ pub struct Chunk {
     pub priority: u8,
     /// Whether it could be given up without writing it; see [`Policy::set_clean`].
     pub clean: bool,
+    /// [`Explained::accesses`] of it when somebody else's policy had it, 0 if none did. What has some counts as
+    /// remembered, as of one look that found them.
+    pub accesses: u8,
 }
 
 /// A chunk that the policy offers for eviction.
@@ -240,7 +243,8 @@ pub struct Explained {
     pub queue: Queue,
     /// The frequency that its place counts on.
     pub frequency: u8,
-    /// Accesses since the policy last looked, as far as they count.
+    /// Accesses since the policy last looked, as far as they count, with those that it remembers: what the boost
+    /// goes by, be it now or when it looks next.
     pub accesses: u8,
     /// As admitted or last set.
     pub priority: u8,

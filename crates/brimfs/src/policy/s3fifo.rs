@@ -55,7 +55,7 @@ impl S3Fifo {
 
     /// Adds the accesses since the last look. The frequency after that.
     fn count(shelf: &mut Shelf, slot: Slot) -> u8 {
-        let count = shelf.hits.take(slot).count;
+        let count = shelf.look(slot).count;
         let entry = shelf.table.entry_mut(slot.get());
         let frequency = entry.frequency().saturating_add(count).min(FREQUENCY_MAX);
         entry.set_frequency(frequency);
@@ -75,9 +75,10 @@ impl Order for S3Fifo {
     }
 
     fn enter(&mut self, shelf: &mut Shelf, slot: Slot) {
-        let id = shelf.table.entry(slot.get()).id;
+        let entry = shelf.table.entry(slot.get());
+        let (id, is_proven) = (entry.id, entry.warmth() >= PROVEN);
         let known = self.ghosts.recall(id, bound(shelf).window).is_some();
-        self.push(shelf, slot, known);
+        self.push(shelf, slot, known || is_proven);
     }
 
     fn take(&mut self, shelf: &mut Shelf, slot: Slot) {

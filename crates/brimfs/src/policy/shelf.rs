@@ -63,6 +63,7 @@ impl Shelf {
         let entry = self.table.entry_mut(slot.get());
         entry.set_priority(chunk.priority);
         entry.set_clean(chunk.clean);
+        entry.set_warmth(chunk.accesses);
         self.hits.reset(slot);
         slot
     }
@@ -91,10 +92,18 @@ impl Shelf {
     /// The priority that will count when the chunk is looked at.
     pub(crate) fn expected_priority(&self, slot: Slot) -> u8 {
         let entry = self.table.entry(slot.get());
-        self.boosted(
-            entry.priority(),
-            warmer(entry.warmth(), self.hits.count(slot)),
-        )
+        self.boosted(entry.priority(), self.expected_warmth(slot))
+    }
+
+    fn expected_warmth(&self, slot: Slot) -> u8 {
+        let entry = self.table.entry(slot.get());
+        warmer(entry.warmth(), self.hits.count(slot))
+    }
+
+    /// See [`Explained::accesses`](crate::policy::Explained::accesses).
+    pub(crate) fn accesses(&self, slot: Slot) -> u8 {
+        let entry = self.table.entry(slot.get());
+        entry.warmth().max(self.expected_warmth(slot))
     }
 
     fn boosted(&self, priority: u8, warmth: u8) -> u8 {
@@ -203,6 +212,7 @@ mod tests {
             size: 1,
             priority: 5,
             clean: true,
+            accesses: 0,
         });
         let mut look = |accesses: u32| {
             for _ in 0..accesses {
@@ -240,6 +250,7 @@ mod tests {
             size: 1,
             priority: 5,
             clean: true,
+            accesses: 0,
         });
         shelf.table.entry_mut(slot.get()).set_warmth(255);
         assert_eq!(shelf.counted_priority(slot), 5);

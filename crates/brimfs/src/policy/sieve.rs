@@ -47,7 +47,7 @@ impl Order for Sieve {
         let mut chances = shelf.table.len();
         loop {
             let slot = self.hand.or_else(|| shelf.rings.head(RING))?;
-            if chances == 0 || shelf.hits.take(slot).count == 0 {
+            if chances == 0 || shelf.look(slot).count == 0 {
                 self.hand = Some(slot);
                 self.take(shelf, slot);
                 return Some(slot);

@@ -29,7 +29,7 @@ impl Tier for Notebook {
     fn is_active(&self) -> bool {
         true
     }
-    fn admit(&self, _: Unit, _: Identity, size: u32, _: u8) -> Option<Slot> {
+    fn admit(&self, _: Unit, _: Identity, size: u32, _: Worth) -> Option<Slot> {
         self.note(format!("admit {size}"));
         Slot::new(7)
     }
@@ -71,13 +71,13 @@ impl Residents for Nobody {
     fn stage(&self, _: Slot, _: u64, _: &mut [u8]) -> Staged {
         Staged::Gone
     }
-    fn commit_cold(&self, _: Slot, _: u64, _: Identity, _: Location) -> bool {
+    fn commit_cold(self: Arc<Self>, _: Slot, _: u64, _: Identity, _: Location) -> bool {
         false
     }
-    fn evict_clean(&self, _: Slot, _: u64) -> bool {
+    fn evict_clean(self: Arc<Self>, _: Slot, _: u64) -> bool {
         false
     }
-    fn evict_known(&self, _: Slot, _: u32, _: Location) -> bool {
+    fn evict_known(self: Arc<Self>, _: Slot, _: u32, _: Location) -> bool {
         false
     }
     fn forget_copy(&self, _: Slot, _: u64) -> bool {
@@ -149,7 +149,7 @@ impl World {
             let holder: Weak<Nobody> = Weak::new();
             Unit { holder, index: 3 }
         };
-        self.chunk.admit(&*self.notes, unit, 5);
+        self.chunk.admit(&*self.notes, unit, Worth::default());
     }
 
     fn stage(&self) -> Staged {

@@ -25,14 +25,15 @@ fn timestamp(moment: Moment) -> Timestamp {
 /// # Errors
 /// See [`Inode::restore`].
 pub(super) fn attributes(node: &Arc<Inode>, stat: &TreeStat, is_new: bool) -> Result<(), Fault> {
-    let (priority, pinned, created) = {
+    let (priority, pinned, accesses, created) = {
         let state = node.read();
         let created = match is_new {
             // The host may not know; no time is earlier than this one.
             true => timestamp(stat.modified),
             false => Timestamp::from_nanos(state.times.created),
         };
-        (state.priority(), state.has_pin(), created)
+        let (priority, pinned) = (state.priority(), state.has_pin());
+        (priority, pinned, state.accesses(), created)
     };
     node.restore(Restored {
         mode: stat.mode,
@@ -45,6 +46,7 @@ pub(super) fn attributes(node: &Arc<Inode>, stat: &TreeStat, is_new: bool) -> Re
         ],
         priority,
         pinned,
+        accesses,
         xattrs: &XattrPairs::new(),
     })
 }

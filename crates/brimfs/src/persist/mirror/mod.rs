@@ -126,6 +126,12 @@ impl Mirror {
         self.rule
     }
 
+    /// Says whether the last commit had a node. The names are locked until it is dropped.
+    pub(super) fn known(&self) -> impl Fn(u64) -> bool {
+        let names = self.names.lock();
+        move |number| names.node(number).is_some()
+    }
+
     /// A commit is durable and the host's tree does not show it yet.
     pub(super) fn has_undone(&self) -> bool {
         self.undone.lock().is_some()

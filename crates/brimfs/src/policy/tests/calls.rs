@@ -44,20 +44,20 @@ fn capacities() -> impl Strategy<Value = u64> {
 }
 
 fn calls() -> impl Strategy<Value = Call> {
-    let chunk =
-        (0..60u64, sizes(), any::<u8>(), any::<bool>()).prop_map(|(id, size, priority, clean)| {
-            Chunk {
-                // Large and small identities alike.
-                id: id.wrapping_mul(0x0101_0101_0101_0101),
-                size,
-                priority: if priority < 200 {
-                    priority % 11
-                } else {
-                    priority
-                },
-                clean,
-            }
-        });
+    let chunk = (0..60u64, sizes(), any::<u8>(), any::<bool>(), any::<u8>()).prop_map(
+        |(id, size, priority, clean, accesses)| Chunk {
+            // Large and small identities alike.
+            id: id.wrapping_mul(0x0101_0101_0101_0101),
+            size,
+            priority: if priority < 200 {
+                priority % 11
+            } else {
+                priority
+            },
+            clean,
+            accesses: accesses.saturating_sub(127),
+        },
+    );
     let which = || 0..80usize;
     prop_oneof![
         8 => chunk.prop_map(Call::Admit),

@@ -17,6 +17,7 @@ fn page(id: u64) -> Chunk {
         size: 1,
         priority: 5,
         clean: true,
+        accesses: 0,
     }
 }
 

@@ -72,6 +72,7 @@ impl World {
             size,
             priority,
             clean: false,
+            accesses: 0,
         });
         self.known.insert(slot, (size, priority));
         self.slots.push(slot);

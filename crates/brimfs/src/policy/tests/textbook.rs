@@ -295,6 +295,7 @@ fn survivors(file_chunk: impl Fn(&mut Run, Chunk)) -> usize {
         size: 64 << 10,
         priority: 5,
         clean: true,
+        accesses: 0,
     };
     for _ in 0..3 {
         for n in 0..400 {
@@ -362,6 +363,7 @@ fn a_higher_priority_outlasts_a_lower_one() {
             size: 1 << 10,
             priority: if n % 2 == 0 { 2 } else { 8 },
             clean: true,
+            accesses: 0,
         });
     }
     let high = run.0.slots.keys().filter(|id| *id % 2 == 1).count();
@@ -383,6 +385,7 @@ fn clean_chunks_go_before_dirty_ones_if_dirt_counts() {
                 size: 1 << 20,
                 priority: 5,
                 clean: n % 2 == 0,
+                accesses: 0,
             });
         }
         let dirty = run.0.slots.keys().filter(|id| *id % 2 == 1).count();
@@ -405,6 +408,34 @@ fn who_is_remembered_comes_back_to_main() {
     assert!(policy.remove(again));
     let other = policy.admit(page(1));
     assert_eq!(queue(policy.as_ref(), other), Some(Queue::Probation));
+}
+
+#[test]
+fn what_was_accessed_before_it_came_stays_when_a_file_passes() {
+    let counted = |accesses: u8| {
+        let mut run = g2(64 << 20);
+        let used = |n: u64| Chunk {
+            size: 64 << 10,
+            accesses,
+            ..page(n)
+        };
+        for n in 0..400 {
+            run.request(used(n));
+        }
+        let explained = run.0.policy.explain(run.0.slots[&0]).expect("resident");
+        assert_eq!(explained.accesses, accesses);
+        let boosted = 5 + u8::from(accesses >= 10);
+        assert_eq!(explained.priority_counted, boosted);
+        for n in 0..10_000 {
+            run.request(Chunk {
+                size: 1 << 20,
+                ..page(1_000_000 + n)
+            });
+        }
+        (0..400).filter(|n| run.0.slots.contains_key(n)).count()
+    };
+    assert_eq!(counted(0), 0);
+    assert_eq!([1, 3, 10, 255].map(counted), [400; 4]);
 }
 
 #[test]

@@ -84,6 +84,7 @@ mod schedules {
                     size: 1,
                     priority: 5,
                     clean: true,
+                    accesses: 0,
                 };
                 let slots = [policy.admit(chunk(1)), policy.admit(chunk(2))];
                 let board = Arc::new(Board::default());

@@ -369,6 +369,7 @@ fn about(kind: NodeKind, mode: u32, len: u64) -> About {
         kind,
         priority: 5,
         pinned: false,
+        accesses: 0,
         mode,
         owner: (0, 0),
         times: [now(); 4],
