@@ -28,6 +28,9 @@ use super::{Persistence, keep};
 const BUFFERS_MAX: u64 = 3;
 /// For each of them so much may wait for a commit, in bytes.
 const PENDING_EACH: u64 = 4 << 20;
+/// So many times what may wait for a commit is written without one: the thread that commits has checkpoints and compaction to
+/// look after, too.
+const UNCOMMITTED: u64 = 4;
 
 /// How many buffers there are where so much may wait for a commit.
 fn buffers(pending_max: u64) -> u64 {
@@ -72,22 +75,24 @@ struct Source<'a> {
 }
 
 impl Persistence {
-    /// Writes content ahead of the next commit, which is due at a time anyhow, while there is much that waits for it. Says
-    /// whether so little is left that none is needed before.
+    /// Writes content ahead of the next commit, which is due at a time anyhow, while much waits for it. Says whether so
+    /// little is left that none is needed before.
     pub(super) fn is_writing_ahead_enough(&self, due: Duration) -> bool {
         let Some(changes) = self.changes() else {
             return true;
         };
-        loop {
-            let written = self.write_ahead();
-            if !changes.is_commit_due() {
-                return written.is_ok();
-            }
-            // What is left is nothing that could be written ahead, or must not wait any longer.
-            if !written.is_ok_and(|bytes| bytes > 0) || clock::monotonic() >= due {
-                return false;
+        let most = changes.pending_max().saturating_mul(UNCOMMITTED);
+        let mut written = 0;
+        while written < most && clock::monotonic() < due {
+            match self.write_ahead() {
+                Err(_) => return false,
+                Ok(_) if !changes.is_commit_due() => return true,
+                // What is left is nothing that could be written ahead.
+                Ok(0) => return false,
+                Ok(bytes) => written += bytes,
             }
         }
+        false
     }
 
     /// Writes what is there of the content of larger files without a good copy. Says how much that was, in bytes.
@@ -116,10 +121,10 @@ impl Persistence {
         let (own, others) = batches.split_at_mut(1);
         let helpers = others.iter_mut().take((wanted as usize).saturating_sub(1));
         thread::scope(|scope| {
-            let start = |batch| spawn_scoped(scope, || self.write_from(&source, batch));
+            let start = |batch| spawn_scoped(scope, || self.write_from(&source, mover, batch));
             let started: Vec<_> = helpers.map_while(start).collect();
             own.iter_mut()
-                .for_each(|batch| self.write_from(&source, batch));
+                .for_each(|batch| self.write_from(&source, mover, batch));
             for helper in started {
                 helper.join().expect("whoever writes does not panic");
             }
@@ -128,30 +133,29 @@ impl Persistence {
     }
 
     /// Fills a batch and writes it, again and again, until nothing is left or something failed.
-    fn write_from(&self, source: &Mutex<Source<'_>>, batch: &mut Batch) {
+    fn write_from(&self, source: &Mutex<Source<'_>>, mover: &Mover, batch: &mut Batch) {
         loop {
             source.lock().fill(batch);
             if batch.load.is_empty() {
                 return;
             }
-            let written = self.write_batch(batch);
+            let written = self.write_batch(mover, batch);
             source.lock().count(written);
         }
     }
 
     /// Leaves the batch empty, however that ends.
-    fn write_batch(&self, batch: &mut Batch) -> Result<u64, Fault> {
+    fn write_batch(&self, mover: &Mover, batch: &mut Batch) -> Result<u64, Fault> {
         let bytes = batch.load.content_bytes();
         let written = self.segments.write_load(&mut batch.load);
         let units = batch.units.drain(..);
-        let (Some(changes), Some(mover)) = (self.changes(), self.mover()) else {
-            return Ok(0);
-        };
         for (unit, extent) in units.zip(written?) {
             keep(mover, &unit.written_to(extent));
             self.segments.release(extent);
         }
-        changes.note_written(bytes);
+        if let Some(changes) = self.changes() {
+            changes.note_written(bytes);
+        }
         Ok(bytes)
     }
 }
