@@ -14,6 +14,7 @@
 //! Lock order: `core`; `ahead`; the gate; nodes; what lies below them.
 
 mod ahead;
+mod audit;
 mod capture;
 mod check;
 mod checkpoint;

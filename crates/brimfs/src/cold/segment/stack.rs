@@ -132,6 +132,27 @@ impl Stacks {
         Some(Some(dead.stack))
     }
 
+    /// The references of each stack, by number, and the records that they lie in, each as often as it is in one. For tests.
+    ///
+    /// # Errors
+    /// What is counted of the memory that they take is wrong.
+    pub(super) fn audit(&self) -> Result<(Vec<(u32, u32)>, Vec<Extent>), String> {
+        let table = self.0.lock();
+        let there = table.entries.iter().enumerate();
+        let there: Vec<_> = there
+            .filter_map(|(number, entry)| Some((number as u32, entry.as_ref()?)))
+            .collect();
+        let heap = there.iter().map(|(_, entry)| heap_bytes(&entry.stack));
+        if heap.sum::<u64>() != table.heap {
+            return Err(format!("stacks do not take {} bytes", table.heap));
+        }
+        let records = there.iter().flat_map(|(_, entry)| entry.stack.records());
+        let counts = there
+            .iter()
+            .map(|(number, entry)| (*number, entry.references));
+        Ok((counts.collect(), records.collect()))
+    }
+
     /// What the table takes, in bytes.
     pub(super) fn footprint(&self) -> u64 {
         let table = self.0.lock();
