@@ -58,6 +58,7 @@ fn check(fs: &FileSystem, oracle: &Oracle) {
     for (path, bytes) in oracle {
         assert!(fs.read(path).expect("read") == *bytes, "{path}");
     }
+    fs.audit().expect("counted right");
 }
 
 /// Files that are rewritten, and what of them lives.
@@ -243,6 +244,7 @@ fn what_copies_share_moves_once_and_stays_shared() {
     for path in ["/two", "/three"] {
         assert!(fs.read(path).unwrap() == bytes, "{path}");
     }
+    fs.audit().expect("counted right");
     fs.close().unwrap();
     drop(fs);
     let fs = SMALL.open(&medium).expect("opened");
@@ -518,6 +520,7 @@ fn fail(prepared: &Medium, contents: &Oracle, plan: Plan) -> Struck {
     }
     let is_made = medium.calls() > call;
     medium.plan(None);
+    fs.audit().unwrap_or_else(|text| panic!("{plan:?}: {text}"));
     let crashed = medium.crash(&Image::default());
     drop(fs);
     let fs = TINY.open(&crashed);
@@ -525,7 +528,6 @@ fn fail(prepared: &Medium, contents: &Oracle, plan: Plan) -> Struck {
     check(&fs, contents);
     let churned = fs.read("/churn").expect("read");
     assert!(allowed.contains(&churned.to_vec()), "{plan:?}");
-    fs.audit().expect("counted right");
     Struck {
         is_made,
         is_noticed,

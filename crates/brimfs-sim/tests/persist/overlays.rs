@@ -135,6 +135,7 @@ impl World {
     }
 
     fn reopen(&mut self) {
+        self.fs.audit().expect("counted right");
         self.fs.close().expect("closed");
         self.fs = self.settings.open(&self.medium).expect("opened again");
     }
@@ -142,6 +143,7 @@ impl World {
     /// What is there now, after a crash, and what a check says of it.
     fn check(&self) {
         read(&self.fs, &self.files);
+        self.fs.audit().expect("counted right");
         let crashed = self.medium.crash(&Image::default());
         let checked = check_directory(Arc::new(crashed.clone()), &mut |_| {}).expect("checked");
         assert!(checked.is_sound(), "{:#?}", checked.problems);
@@ -158,7 +160,7 @@ fn read(fs: &FileSystem, files: &Files) {
 }
 
 /// The layers that are in a journal, or were.
-fn overlays(medium: &Medium) -> Vec<Overlay> {
+pub fn overlays(medium: &Medium) -> Vec<Overlay> {
     #[derive(Default)]
     struct Found(Vec<Overlay>);
 

@@ -119,6 +119,7 @@ fn world(seed: u64, settings: Settings) -> u64 {
             images += 1;
         }
     });
+    fs.audit().expect("a clean audit");
     fs.close().expect("closed");
     let fs = settings.open(&medium).expect("opened");
     assert_eq!(check(&fs, "closed"), [steps; THREADS]);

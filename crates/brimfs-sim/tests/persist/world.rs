@@ -265,5 +265,6 @@ pub fn found(settings: Settings, medium: &Medium) -> Result<(FileSystem, Tree), 
     let opened = opened.map_err(|_| "opening panicked".to_owned())?;
     let fs = opened.map_err(|error| format!("opening: {error}"))?;
     let read = tree(&fs).map_err(|error| format!("reading: {error}"))?;
+    fs.audit().map_err(|text| format!("audit: {text}"))?;
     Ok((fs, read))
 }

@@ -382,8 +382,7 @@ impl Persistence {
         }
         self.segments.sync()?;
         *is_said = true;
-        let group: &Group = &capture.group;
-        writer.append(group)?;
+        writer.append(&capture.group)?;
         writer.sync().map(drop)
     }
 
