@@ -1,6 +1,9 @@
 //! Segments with names: opened again, in part, by others, on a directory that is not theirs.
 
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use brimfs::ErrorKind;
 use brimfs::face::disk::{ALIGNMENT, Directory};
@@ -424,6 +427,39 @@ fn compaction_leaves_the_old_place_to_the_owner() {
         owner.restart().expect("whole");
         owner.check();
     }
+}
+
+/// It has memory for one.
+#[test]
+fn one_compaction_works_at_a_time() {
+    let mut owner = Owner::new();
+    owner.append(&[100_000; 15]).expect("a disk that works");
+    owner.append(&[100_000; 15]).expect("a disk that works");
+    (0..8).for_each(|_| owner.delete(1));
+    owner.commit().expect("a disk that works");
+    owner.restart().expect("whole");
+    let store = &owner.store;
+    let (done, is_done) = channel();
+    let mut asked = 0;
+    thread::scope(|scope| {
+        let first = store.compact(u64::MAX, &mut |_, _, _| {
+            if asked == 0 {
+                let done = done.clone();
+                scope.spawn(move || {
+                    let other = store.compact(u64::MAX, &mut |_, _, _| true);
+                    other.expect("a disk that works");
+                    done.send(()).expect("somebody listens");
+                });
+                let early = is_done.recv_timeout(Duration::from_millis(200));
+                assert!(early.is_err(), "another one ended meanwhile");
+            }
+            asked += 1;
+            true
+        });
+        first.expect("a disk that works");
+    });
+    assert!(asked > 0, "nothing was moved");
+    is_done.try_recv().expect("the other one had its turn");
 }
 
 #[test]
