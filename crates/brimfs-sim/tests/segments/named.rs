@@ -1,7 +1,7 @@
 //! Segments with names: opened again, in part, by others, on a directory that is not theirs.
 
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -427,6 +427,29 @@ fn compaction_leaves_the_old_place_to_the_owner() {
         owner.restart().expect("whole");
         owner.check();
     }
+}
+
+#[test]
+fn a_sync_waits_for_what_another_one_makes_durable() {
+    let mut owner = Owner::new();
+    owner.append(&[1000]).expect("a disk that works");
+    let (store, medium) = (&owner.store, &owner.medium);
+    let meeting = Arc::new(Barrier::new(2));
+    medium.meet_syncs(Some(meeting.clone()));
+    let (done, is_done) = channel();
+    thread::scope(|scope| {
+        scope.spawn(|| store.sync().expect("a disk that works"));
+        meeting.wait();
+        medium.meet_syncs(None);
+        scope.spawn(move || {
+            store.sync().expect("a disk that works");
+            done.send(()).expect("somebody listens");
+        });
+        let early = is_done.recv_timeout(Duration::from_millis(200));
+        meeting.wait();
+        assert!(early.is_err(), "nothing of it is durable");
+    });
+    is_done.try_recv().expect("the other one had its turn");
 }
 
 /// It has memory for one.
