@@ -163,3 +163,78 @@ impl Segment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::pages::Pages;
+    use crate::base::sync::Arc;
+    use crate::cold::segment::{Id, Layer, Options, Record, Stack};
+    use crate::io::real::RealDisk;
+
+    fn held(extents: &[Extent]) -> References {
+        let mut held = References::default();
+        extents.iter().for_each(|extent| held.add(*extent));
+        held
+    }
+
+    /// What an audit says.
+    fn says(store: &Store, extents: &[Extent]) -> String {
+        let audited = store.audit(held(extents), Rule::Exact);
+        audited.err().unwrap_or_default()
+    }
+
+    #[test]
+    fn each_reference_is_missed_and_each_that_is_too_many_is_seen() {
+        let place = tempfile::tempdir().expect("a directory for tests");
+        let options = Options::new(place.path(), 64 << 20);
+        let store = Store::new(Arc::new(RealDisk), options).expect("a store");
+        let id = Id {
+            inode: 1,
+            index: 0,
+            generation: 1,
+        };
+        let parts: &[&[u8]] = &[&[7; 8192]];
+        let extents = store.append(&[Record { id, parts }, Record { id, parts }]);
+        let [one, two] = extents.expect("written")[..] else {
+            panic!("two records");
+        };
+        assert_eq!(says(&store, &[one, two]), "");
+        let missed = says(&store, &[one]);
+        assert!(
+            missed.contains("counts 1 references, there are 0"),
+            "{missed}"
+        );
+        assert_eq!(store.audit(held(&[one]), Rule::AtLeast), Ok(()));
+        let many = store.audit(held(&[one, two, two]), Rule::AtLeast);
+        assert!(many.is_err_and(|text| text.contains("counts 1 references, there are 2")));
+        assert!(store.retain(two) && store.retain(two) && store.retain(two) && store.retain(two));
+        assert_eq!(says(&store, &[two, one, two, two, two, two]), "");
+
+        // A stack has both.
+        let stack = Stack {
+            id,
+            base: one,
+            layers: vec![Layer {
+                id,
+                extent: two,
+                pages: Pages::from_words([1, 0, 0, 0]),
+            }],
+        };
+        let pile = store.pile(stack).expect("there is room");
+        assert_eq!(says(&store, &[pile, two, two, two, two]), "");
+        assert_eq!(
+            says(&store, &[two, two, two, two]),
+            "stack 0 counts 1 references, there are 0"
+        );
+        assert!(store.release(pile));
+        let dead = says(&store, &[one, two, two, two, two]);
+        assert!(
+            dead.contains("is not live, and there are 1 references to it"),
+            "{dead}"
+        );
+        (0..4).for_each(|_| assert!(store.release(two)));
+        assert!(says(&store, &[two]).ends_with("and somebody wants it"));
+        assert_eq!(says(&store, &[]), "");
+    }
+}
