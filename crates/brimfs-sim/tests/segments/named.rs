@@ -134,6 +134,8 @@ fn closing_gives_back_what_was_reserved() {
     let name = "segment-0000000000000000";
     // A small segment is reserved in four steps.
     assert_eq!(owner.medium.raw(name).len() as u64, SEGMENT / 4);
+    // What is cut off has to be durable too.
+    owner.store.sync().expect("a disk that works");
     owner.store.close().expect("a disk that works");
     assert_eq!(owner.medium.raw(name).len(), 3 * ALIGNMENT);
     assert!(owner.medium.pending().is_empty());

@@ -90,9 +90,9 @@ impl Store {
             stacks,
             host_files,
         } = held;
-        let (counted, of_stacks) = self.stacks.audit()?;
+        let counted = self.stacks.counts()?;
         rule.compare(counted, stacks, |number| format!("stack {number}"))?;
-        for record in of_stacks {
+        for record in self.stacks.records() {
             *records.entry(record).or_default() += 1;
         }
         let counted = self.host_files.as_deref().map(HostFiles::counts);

@@ -132,25 +132,28 @@ impl Stacks {
         Some(Some(dead.stack))
     }
 
-    /// The references of each stack, by number, and the records that they lie in, each as often as it is in one. For tests.
+    /// The references of each stack, by number. For tests.
     ///
     /// # Errors
     /// What is counted of the memory that they take is wrong.
-    pub(super) fn audit(&self) -> Result<(Vec<(u32, u32)>, Vec<Extent>), String> {
+    pub(super) fn counts(&self) -> Result<Vec<(u32, u32)>, String> {
         let table = self.0.lock();
-        let there = table.entries.iter().enumerate();
-        let there: Vec<_> = there
-            .filter_map(|(number, entry)| Some((number as u32, entry.as_ref()?)))
-            .collect();
-        let heap = there.iter().map(|(_, entry)| heap_bytes(&entry.stack));
-        if heap.sum::<u64>() != table.heap {
-            return Err(format!("stacks do not take {} bytes", table.heap));
+        let there = table.entries.iter().flatten();
+        let heap: u64 = there.map(|entry| heap_bytes(&entry.stack)).sum();
+        if heap != table.heap {
+            return Err(format!("stacks take {heap} bytes and not {}", table.heap));
         }
-        let records = there.iter().flat_map(|(_, entry)| entry.stack.records());
-        let counts = there
-            .iter()
-            .map(|(number, entry)| (*number, entry.references));
-        Ok((counts.collect(), records.collect()))
+        let numbered = table.entries.iter().enumerate();
+        Ok(numbered
+            .filter_map(|(number, entry)| Some((number as u32, entry.as_ref()?.references)))
+            .collect())
+    }
+
+    /// What all stacks lie in, each record as often as it is in one. For tests.
+    pub(super) fn records(&self) -> Vec<Extent> {
+        let table = self.0.lock();
+        let there = table.entries.iter().flatten();
+        there.flat_map(|entry| entry.stack.records()).collect()
     }
 
     /// What the table takes, in bytes.
