@@ -421,7 +421,7 @@ fn readers_share_a_store_and_let_it_go_when_they_are_closed() {
         "{in_use}"
     );
     for fs in &readers {
-        close(&fs);
+        close(fs);
     }
     FileSystem::open_store(&place).unwrap().close().unwrap();
     std::fs::remove_dir_all(&place).unwrap();
