@@ -375,7 +375,7 @@ fn what_is_whole_stays_where_pages_lie_over_their_chunks() {
 #[test]
 fn a_damaged_journal_with_overlays_is_salvaged() {
     let life = layered_life(5);
-    let mut with_losses = 0;
+    let mut noticed = 0;
     let names = life.medium.names().into_iter();
     for name in names.filter(|name| name.starts_with("journal-") || name.starts_with("checkpoint-"))
     {
@@ -393,10 +393,10 @@ fn a_damaged_journal_with_overlays_is_salvaged() {
             let before = medium.fork();
             let report = repair(&medium).expect("repaired");
             verify(&life, &before, &medium, &report);
-            with_losses += u32::from(!report.losses.is_empty());
+            noticed += u32::from(report.is_changed);
         }
     }
-    assert!(with_losses > 0);
+    assert!(noticed > 0);
 }
 
 /// All files that no journal damage can hide, by what damages one segment.
