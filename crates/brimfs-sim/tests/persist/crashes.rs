@@ -10,7 +10,7 @@ use brimfs_sim::run::sequence;
 use brimfs_sim::tally::Tally;
 
 use super::tree::tree;
-use super::world::{Life, ROOMY, Settings, Step, check, found, live, past};
+use super::world::{Life, ROOMY, Settings, Step, audit, check, found, live, past};
 use super::{TALLIES, number};
 
 const CHUNK: u32 = 1 << 20;
@@ -96,8 +96,7 @@ impl Explorer {
         let worked = self::tree(&fs).expect("a tree");
         fs.sync()
             .unwrap_or_else(|error| panic!("{}, then: {error}", case()));
-        fs.audit()
-            .unwrap_or_else(|text| panic!("{}, then: {text}", case()));
+        audit(&fs).unwrap_or_else(|text| panic!("{}, then: {text}", case()));
         let last = after.crash(&Image::default());
         drop(fs);
         check_again(&last, case);

@@ -12,7 +12,7 @@ use brimfs_sim::run::sequence;
 
 use super::number;
 use super::tree::tree;
-use super::world::{ROOMY, Settings, check, found};
+use super::world::{ROOMY, Settings, audit, check, found};
 
 const MIB: usize = 1 << 20;
 
@@ -91,7 +91,7 @@ fn after_every_refusal_a_sync_succeeds_whatever_the_size_of_the_disk() {
             "{what}: nothing can be written though all was removed"
         );
         sync(&fs, ROOMY, &medium, &what);
-        fs.audit().unwrap_or_else(|text| panic!("{what}: {text}"));
+        audit(&fs).unwrap_or_else(|text| panic!("{what}: {text}"));
         fs.close().unwrap_or_else(|error| panic!("{what}: {error}"));
     }
     assert!(refused > 30, "{refused}");
@@ -258,7 +258,7 @@ fn world(seed: u64) {
         system.apply(&Op::Close { slot });
         system.apply(&Op::DropView { slot });
     }
-    let audited = system.fs().audit();
+    let audited = audit(system.fs());
     audited.unwrap_or_else(|text| panic!("in the end: {text}"));
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use brimfs::{Durability, ErrorKind, FileSystem, FileTimes, OpenOptions, Timestamp};
 use brimfs_sim::medium::{Image, Medium};
 
+use super::world::audit;
+
 const CHUNK: usize = 1 << 20;
 
 fn open(medium: &Medium) -> FileSystem {
@@ -16,7 +18,7 @@ fn open(medium: &Medium) -> FileSystem {
 }
 
 fn close(fs: &FileSystem) {
-    fs.audit().expect("counted right");
+    audit(fs).expect("counted right");
     fs.close().unwrap();
 }
 

@@ -10,7 +10,7 @@ use brimfs_sim::medium::{Disorder, Medium, Random};
 
 use super::number;
 use super::overlays::overlays;
-use super::world::{ROOMY, Settings};
+use super::world::{ROOMY, Settings, audit};
 
 /// Content by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -179,7 +179,7 @@ pub fn opened(medium: &Medium, settings: Settings) -> Files {
         .open(medium)
         .unwrap_or_else(|error| panic!("opened: {error}"));
     let files = files(&fs).unwrap_or_else(|error| panic!("read: {error}"));
-    fs.audit().expect("counted right");
+    audit(&fs).expect("counted right");
     fs.close().expect("closed");
     files
 }
@@ -359,7 +359,7 @@ fn layered_life(seed: u64) -> Life {
         fs.sync().expect("synced");
         history.push(files.clone());
     }
-    fs.audit().expect("counted right");
+    audit(&fs).expect("counted right");
     fs.close().expect("closed");
     assert!(!overlays(&medium).is_empty(), "nothing left the journal");
     Life { medium, history }
