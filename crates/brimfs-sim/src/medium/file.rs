@@ -116,6 +116,11 @@ impl DiskFile for File {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let meeting = self.world.lock().meeting.clone();
+        if let Some(meeting) = meeting {
+            meeting.wait();
+            meeting.wait();
+        }
         let mut world = self.world.lock();
         let called = world.call();
         if world.stop.is_some_and(|stop| world.calls > stop) {

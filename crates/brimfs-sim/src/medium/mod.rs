@@ -14,7 +14,7 @@ mod random;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use parking_lot::Mutex;
 
@@ -99,6 +99,8 @@ struct World {
     pending: Vec<Pending>,
     /// What a crash before each call would find, if it is kept.
     film: Option<Vec<World>>,
+    /// Where syncs of files meet somebody, before they do anything and once more.
+    meeting: Option<Arc<Barrier>>,
 }
 
 impl World {
@@ -208,6 +210,7 @@ impl Medium {
         let mut world = self.world.lock().clone();
         world.locked = false;
         world.film = None;
+        world.meeting = None;
         Self::of(world)
     }
 
@@ -250,6 +253,12 @@ impl Medium {
     /// pending: a journaling filesystem keeps them or stops working.
     pub fn plan(&self, plan: Option<Plan>) {
         self.world.lock().plan = plan;
+    }
+
+    /// Has each sync of a file from now on wait here twice before it does anything: whoever waits here too knows that it has
+    /// begun, and says when it may go on.
+    pub fn meet_syncs(&self, meeting: Option<Arc<Barrier>>) {
+        self.world.lock().meeting = meeting;
     }
 
     /// Plans what a read that has this number gives.

@@ -294,6 +294,53 @@ fn a_group_of_another_history_is_noticed() {
 }
 
 #[test]
+fn a_file_that_an_opening_began_is_missed() {
+    let mut user = User::new(&Medium::new(), OPTIONS);
+    user.open().expect("a disk that works");
+    let steps = [
+        Step::Append(10),
+        Step::Sync,
+        Step::Restart,
+        Step::Append(10),
+        Step::Sync,
+    ];
+    steps
+        .iter()
+        .for_each(|step| user.step(*step).expect("a disk that works"));
+    let name = user.medium.names().pop().expect("a file");
+    user.medium.lose(&name);
+    let what = || format!("{name} is missing");
+    assert!(refused(&user.medium, &user.promise, &what));
+}
+
+/// The last group alone says then that those before it were durable.
+#[test]
+fn damage_before_the_end_is_noticed_though_the_disk_had_no_room_for_another_file() {
+    let mut user = User::new(&Medium::new(), OPTIONS);
+    user.open().expect("a disk that works");
+    for _ in 0..2 {
+        user.step(Step::Append(10)).expect("a disk that works");
+    }
+    user.medium.set_capacity(Some(user.medium.used()));
+    let writer = user.writer.take().expect("open");
+    writer.close().expect("closed, without another file");
+    user.promise.durable = user.promise.appended.len();
+    let names = user.medium.names();
+    let lens: Vec<_> = names
+        .iter()
+        .map(|name| user.medium.raw(name).len())
+        .collect();
+    assert!(matches!(lens[..], [_, 0]), "{lens:?}");
+    assert!(!refused(&user.medium, &user.promise, &|| {
+        "nothing is wrong".into()
+    }));
+    user.medium
+        .damage(&names[0], |bytes| bytes[2 * 4096..][..4096].fill(0));
+    let what = || "the second group is damaged".to_owned();
+    assert!(refused(&user.medium, &user.promise, &what));
+}
+
+#[test]
 fn a_first_file_without_its_header_is_noticed_by_its_groups() {
     let mut user = User::new(&Medium::new(), OPTIONS);
     user.open().expect("a disk that works");

@@ -10,7 +10,7 @@ use brimfs_sim::run::sequence;
 use brimfs_sim::tally::Tally;
 
 use super::tree::tree;
-use super::world::{Life, ROOMY, Settings, Step, check, found, live, past};
+use super::world::{Life, ROOMY, Settings, Step, audit, check, found, live, past};
 use super::{TALLIES, number};
 
 const CHUNK: u32 = 1 << 20;
@@ -87,9 +87,6 @@ impl Explorer {
         let (fs, tree) = found(settings, after).unwrap_or_else(|text| panic!("{}: {text}", case()));
         let place = life.place(call, &tree);
         let place = place.unwrap_or_else(|text| panic!("{}: {text}", case()));
-        if let Err(text) = fs.audit() {
-            panic!("{}: {text}", case());
-        }
         let (first, last) = life.allowed(call);
         self.tally.note(first > 0, place - first, last - first);
         if !self.random.one_in(self.sparse) {
@@ -99,6 +96,7 @@ impl Explorer {
         let worked = self::tree(&fs).expect("a tree");
         fs.sync()
             .unwrap_or_else(|error| panic!("{}, then: {error}", case()));
+        audit(&fs).unwrap_or_else(|text| panic!("{}, then: {text}", case()));
         let last = after.crash(&Image::default());
         drop(fs);
         check_again(&last, case);

@@ -5,7 +5,7 @@ use brimfs_sim::disk::{Failure, Plan};
 use brimfs_sim::medium::{Image, Medium};
 
 use super::tree::{Tree, tree};
-use super::world::{ROOMY, found};
+use super::world::{ROOMY, audit, found};
 
 type Act = (&'static str, fn(&FileSystem) -> Result<(), Error>);
 
@@ -127,6 +127,7 @@ fn fail(failure: Failure, call: u64, lasting: bool) -> (bool, bool) {
         }
     }
     promise.check(&medium.crash(&Image::default()), &what);
+    audit(&fs).unwrap_or_else(|text| panic!("{what}: {text}"));
     let closed = fs.close();
     if !refused && closed.is_ok() {
         promise.durable = promise.history.len() - 1;
@@ -196,6 +197,7 @@ fn a_full_disk_loses_nothing_that_was_accepted() {
         medium.set_capacity(None);
         fs.sync()
             .unwrap_or_else(|error| panic!("{what}, with space again: {error}"));
+        audit(&fs).unwrap_or_else(|text| panic!("{what}: {text}"));
         let (_, found) = found(ROOMY, &medium.crash(&Image::default()))
             .unwrap_or_else(|text| panic!("{what}: {text}"));
         assert!(found == last, "{what}:\n{}", found.difference(&last));

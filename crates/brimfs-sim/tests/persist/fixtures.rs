@@ -3,6 +3,7 @@
 //! `tests/fixtures/format-1` has them, and what is in them. A fixture is one file: of each file of the store its name,
 //! its length, and the blocks that are not all zeroes.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use brimfs::face::disk::Directory;
 use brimfs::{Compression, Durability, ErrorKind, FileSystem, OpenOptions, XattrMode};
 use brimfs_sim::medium::{Medium, Random};
 
+use super::overlays::overlays;
 use super::tree::{Contents, tree_with};
 use super::world::{ROOMY, Settings};
 
 const BLOCK: usize = 4096;
 const MAGIC: &[u8] = b"brimfs fixture\n";
-const NAMES: [&str; 4] = ["empty", "every-kind", "compressed", "unclosed"];
+const NAMES: [&str; 5] = ["empty", "every-kind", "compressed", "unclosed", "overlays"];
 
 /// A fixture's segments are longer than new ones.
 const SETTINGS: Settings = Settings {
@@ -138,6 +140,13 @@ fn fixtures_are_what_they_were() {
 }
 
 #[test]
+fn a_fixture_has_overlays_of_several_layers() {
+    let (medium, _) = fixture("overlays");
+    let layers: BTreeSet<u32> = overlays(&medium).iter().map(|layer| layer.layer).collect();
+    assert!(layers.len() > 1, "{layers:?}");
+}
+
+#[test]
 fn an_unknown_format_is_refused_with_its_file_and_number() {
     let (medium, _) = fixture("every-kind");
     let names = medium.names();
@@ -214,6 +223,26 @@ fn later(fs: &FileSystem) {
     fs.sync().expect("synced");
 }
 
+/// Overwrites pages, many at once, until some of them have left the journal. They are nearly all zeroes, which a fixture
+/// leaves out.
+fn layered(fs: &FileSystem) {
+    fs.write("/layered", vec![7; 200_000]).expect("written");
+    fs.sync().expect("synced");
+    let open = OpenOptions::new()
+        .write(true)
+        .open(fs, "/layered")
+        .expect("opened");
+    for round in 1..12 {
+        let mut bytes = [0; 40 * BLOCK];
+        bytes[0] = round;
+        open.write_at(0, &bytes).expect("written");
+        open.sync().expect("synced");
+    }
+    drop(open);
+    fs.copy("/layered", "/copy").expect("copied");
+    fs.sync().expect("synced");
+}
+
 /// Makes the fixtures of the format that is written now. For a new format: into a directory of its own, once.
 #[test]
 #[ignore = "writes fixtures; BRIMFS_FIXTURES names an empty directory"]
@@ -253,6 +282,13 @@ fn make_fixtures() {
     every_kind(&fs, true);
     fs.close().expect("closed");
     save("compressed", &packed);
+
+    let overlaid = Medium::new();
+    let builder = SETTINGS.builder().compression(Compression::Lz4);
+    let fs = builder.open_in(Arc::new(overlaid.clone())).expect("opened");
+    layered(&fs);
+    fs.close().expect("closed");
+    save("overlays", &overlaid);
 
     let unclosed = Medium::new();
     let fs = SETTINGS.open(&unclosed).expect("opened");

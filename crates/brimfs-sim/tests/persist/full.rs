@@ -7,12 +7,12 @@ use brimfs::{Durability, ErrorKind, FileSystem, OpenOptions};
 use brimfs_sim::drivers::brimfs::Brimfs;
 use brimfs_sim::medium::{Image, Medium, Random};
 use brimfs_sim::model::Limits;
-use brimfs_sim::op::System;
+use brimfs_sim::op::{Op, SLOTS, System};
 use brimfs_sim::run::sequence;
 
 use super::number;
 use super::tree::tree;
-use super::world::{ROOMY, Settings, check, found};
+use super::world::{ROOMY, Settings, audit, check, found};
 
 const MIB: usize = 1 << 20;
 
@@ -91,6 +91,7 @@ fn after_every_refusal_a_sync_succeeds_whatever_the_size_of_the_disk() {
             "{what}: nothing can be written though all was removed"
         );
         sync(&fs, ROOMY, &medium, &what);
+        audit(&fs).unwrap_or_else(|text| panic!("{what}: {text}"));
         fs.close().unwrap_or_else(|error| panic!("{what}: {error}"));
     }
     assert!(refused > 30, "{refused}");
@@ -253,6 +254,12 @@ fn world(seed: u64) {
     }
     fill(&medium);
     sync(system.fs(), settings, &medium, "in the end");
+    for slot in 0..SLOTS {
+        system.apply(&Op::Close { slot });
+        system.apply(&Op::DropView { slot });
+    }
+    let audited = audit(system.fs());
+    audited.unwrap_or_else(|text| panic!("in the end: {text}"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use brimfs_sim::op::{Data, Op};
 use super::crashes::{Explorer, write};
 use super::number;
 use super::tree::tree;
-use super::world::{Settings, Step, live, past};
+use super::world::{Settings, Step, audit, live, past};
 
 const CHUNK: usize = 1 << 20;
 const PAGE: usize = 4096;
@@ -135,6 +135,7 @@ impl World {
     }
 
     fn reopen(&mut self) {
+        audit(&self.fs).expect("counted right");
         self.fs.close().expect("closed");
         self.fs = self.settings.open(&self.medium).expect("opened again");
     }
@@ -142,12 +143,13 @@ impl World {
     /// What is there now, after a crash, and what a check says of it.
     fn check(&self) {
         read(&self.fs, &self.files);
+        audit(&self.fs).expect("counted right");
         let crashed = self.medium.crash(&Image::default());
         let checked = check_directory(Arc::new(crashed.clone()), &mut |_| {}).expect("checked");
         assert!(checked.is_sound(), "{:#?}", checked.problems);
         let fs = self.settings.open(&crashed).expect("opened after a crash");
         read(&fs, &self.files);
-        fs.audit().expect("counted right");
+        audit(&fs).expect("counted right");
     }
 }
 
@@ -158,7 +160,7 @@ fn read(fs: &FileSystem, files: &Files) {
 }
 
 /// The layers that are in a journal, or were.
-fn overlays(medium: &Medium) -> Vec<Overlay> {
+pub fn overlays(medium: &Medium) -> Vec<Overlay> {
     #[derive(Default)]
     struct Found(Vec<Overlay>);
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use brimfs::{Durability, ErrorKind, FileSystem, FileTimes, OpenOptions, Timestamp};
 use brimfs_sim::medium::{Image, Medium};
 
+use super::world::audit;
+
 const CHUNK: usize = 1 << 20;
 
 fn open(medium: &Medium) -> FileSystem {
@@ -13,6 +15,11 @@ fn open(medium: &Medium) -> FileSystem {
         .durability(Durability::Manual)
         .open_in(Arc::new(medium.clone()))
         .expect("opened")
+}
+
+fn close(fs: &FileSystem) {
+    audit(fs).expect("counted right");
+    fs.close().unwrap();
 }
 
 fn pattern(len: usize, seed: u8) -> Vec<u8> {
@@ -27,7 +34,7 @@ fn an_empty_store_is_empty_when_it_is_opened_again() {
     for _ in 0..3 {
         let fs = open(&medium);
         assert_eq!(fs.stats().nodes, 1);
-        fs.close().unwrap();
+        close(&fs);
     }
 }
 
@@ -53,7 +60,7 @@ fn content_of_every_form_comes_back() {
         fs.write(format!("/f{len}"), pattern(len, number as u8))
             .unwrap();
     }
-    fs.close().unwrap();
+    close(&fs);
     for round in 0..3 {
         let fs = open(&medium);
         assert_eq!(fs.stats().files, sizes.len() as u64, "round {round}");
@@ -65,7 +72,7 @@ fn content_of_every_form_comes_back() {
                 "{len} bytes, round {round}"
             );
         }
-        fs.close().unwrap();
+        close(&fs);
     }
 }
 
@@ -94,10 +101,10 @@ fn changes_of_some_chunks_come_back() {
         if at + bytes.len() > end {
             oracle.extend_from_slice(&bytes[end - at..]);
         }
-        fs.close().unwrap();
+        close(&fs);
         let fs = open(&medium);
         assert!(fs.read("/f").unwrap() == oracle, "round {round}");
-        fs.close().unwrap();
+        close(&fs);
     }
 }
 
@@ -118,7 +125,7 @@ fn content_that_was_cut_or_punched_comes_back() {
         let mut oracle = pattern(len, 3);
         let fs = open(&medium);
         fs.write("/f", oracle.clone()).unwrap();
-        fs.close().unwrap();
+        close(&fs);
         let fs = open(&medium);
         let file = OpenOptions::new().write(true).open(&fs, "/f").unwrap();
         file.set_len(to as u64).unwrap();
@@ -127,13 +134,13 @@ fn content_that_was_cut_or_punched_comes_back() {
                 .unwrap();
         }
         drop(file);
-        fs.close().unwrap();
+        close(&fs);
         oracle[hole].fill(0);
         oracle.truncate(to);
         for _ in 0..2 {
             let fs = open(&medium);
             assert!(fs.read("/f").unwrap() == oracle, "{len} {to}");
-            fs.close().unwrap();
+            close(&fs);
         }
     }
 }
@@ -174,13 +181,13 @@ fn names_and_traits_come_back() {
     };
     fs.set_times("/d/uno", times).unwrap();
     let before = tree(&fs);
-    fs.close().unwrap();
+    close(&fs);
     for _ in 0..2 {
         let fs = open(&medium);
         assert_eq!(tree(&fs), before);
         assert_eq!(fs.read("/d/link").unwrap(), "1");
         assert_eq!(fs.priority("/a/one").unwrap(), 8);
-        fs.close().unwrap();
+        close(&fs);
     }
 }
 
@@ -236,7 +243,7 @@ fn a_store_is_open_once() {
         .memory_limit(64 << 20)
         .open_in(Arc::new(medium.clone()));
     assert_eq!(again.unwrap_err().kind(), ErrorKind::StoreInUse);
-    fs.close().unwrap();
+    close(&fs);
     open(&medium).close().unwrap();
 }
 
@@ -256,7 +263,7 @@ fn more_than_memory_holds_is_written_and_read_back_after_opening() {
         fs.write(format!("/small{number}"), pattern(5000, number))
             .unwrap();
     }
-    fs.close().unwrap();
+    close(&fs);
     let fs = open(&medium);
     assert!(fs.stats().resident < 12 << 20, "{:?}", fs.stats());
     for number in 0..40u8 {
@@ -265,7 +272,7 @@ fn more_than_memory_holds_is_written_and_read_back_after_opening() {
         let small = fs.read(format!("/small{number}")).unwrap();
         assert!(small == pattern(5000, number), "{number}");
     }
-    fs.close().unwrap();
+    close(&fs);
 }
 
 /// What is there after the power went and came back, with all that was written.
@@ -326,7 +333,7 @@ fn blocks_that_are_overwritten_are_there_without_closing() {
             again.close().unwrap();
         }
     }
-    fs.close().unwrap();
+    close(&fs);
     let fs = open(&medium);
     assert!(fs.read("/f").unwrap() == oracle);
 }
@@ -381,7 +388,7 @@ fn changes_of_the_root_come_back_each_time() {
     for mode in [0o700, 0o711, 0o722] {
         let fs = open(&medium);
         fs.set_permissions("/", mode).unwrap();
-        fs.close().unwrap();
+        close(&fs);
         assert_eq!(open(&medium).metadata("/").unwrap().mode(), mode);
     }
 }
@@ -402,7 +409,7 @@ fn readers_share_a_store_and_let_it_go_when_they_are_closed() {
     let in_use = reading().unwrap_err();
     assert_eq!(in_use.kind(), ErrorKind::StoreInUse);
     assert!(in_use.to_string().ends_with("this process has it open"));
-    fs.close().unwrap();
+    close(&fs);
     let readers = [reading().unwrap(), reading().unwrap()];
     for fs in &readers {
         assert_eq!(fs.read("/f").unwrap(), "kept");
@@ -416,7 +423,7 @@ fn readers_share_a_store_and_let_it_go_when_they_are_closed() {
         "{in_use}"
     );
     for fs in &readers {
-        fs.close().unwrap();
+        close(fs);
     }
     FileSystem::open_store(&place).unwrap().close().unwrap();
     std::fs::remove_dir_all(&place).unwrap();
@@ -445,7 +452,7 @@ fn what_is_cut_within_a_hole_takes_no_quota_when_it_is_opened_again() {
     file.set_len(cut).unwrap();
     assert_eq!(fs.stats().quota_used, 0);
     drop(file);
-    fs.close().unwrap();
+    close(&fs);
     let fs = open(&medium);
     assert_eq!(fs.stats().quota_used, 0);
     assert_eq!(fs.read("/d").unwrap(), "\0");
@@ -463,7 +470,7 @@ fn blocks_that_were_allocated_in_holes_come_back() {
     file.allocate(0, len).unwrap();
     drop(file);
     assert_eq!(fs.stats().quota_used, len);
-    fs.close().unwrap();
+    close(&fs);
     assert_eq!(open(&medium).stats().quota_used, len);
 }
 

@@ -11,7 +11,7 @@ use brimfs_sim::medium::{Image, Medium, Random};
 use brimfs_sim::tally::Tally;
 
 use super::number;
-use super::world::{ROOMY, Settings};
+use super::world::{ROOMY, Settings, audit};
 
 const THREADS: usize = 3;
 
@@ -37,7 +37,7 @@ fn act(fs: &FileSystem, thread: usize, step: u64) {
 
 /// Checks that what is there is what each thread did up to some moment, and returns how many files each has.
 fn check(fs: &FileSystem, what: &str) -> [u64; THREADS] {
-    fs.audit().expect("a clean audit");
+    audit(fs).expect("a clean audit");
     std::array::from_fn(|thread| {
         let mut count = 0;
         while fs.exists(format!("/{thread}/{count}")) {
@@ -119,6 +119,7 @@ fn world(seed: u64, settings: Settings) -> u64 {
             images += 1;
         }
     });
+    audit(&fs).expect("a clean audit");
     fs.close().expect("closed");
     let fs = settings.open(&medium).expect("opened");
     assert_eq!(check(&fs, "closed"), [steps; THREADS]);
@@ -190,7 +191,7 @@ fn directories_that_are_made_at_once_are_there_whole_or_not_at_all_when_others_s
             }
             // What was made and had no name is given up.
             fs.sync().expect("durable");
-            fs.audit().expect("a clean audit");
+            audit(&fs).expect("a clean audit");
         }
     });
 }
@@ -233,7 +234,7 @@ fn what_comes_and_goes_while_others_sync_leaves_nothing() {
     assert_eq!((report.files, report.unnamed), (0, 0));
     let fs = ROOMY.open(&medium).expect("opened");
     assert_eq!(fs.stats().nodes, 1);
-    fs.audit().expect("counted right");
+    audit(&fs).expect("counted right");
 }
 
 /// Content is replaced on both sides of the moment at which a commit looks at it.
@@ -272,5 +273,5 @@ fn what_is_rewritten_while_others_sync_is_what_it_was_last() {
             );
         }
     }
-    again.audit().expect("counted right");
+    audit(&again).expect("counted right");
 }

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use brimfs::face::check_directory;
 use brimfs::{Builder, CheckReport, Durability, ErrorKind, FileSystem};
@@ -259,11 +261,26 @@ pub fn check(medium: &Medium) -> Result<Option<CheckReport>, String> {
     }
 }
 
+/// Audits a filesystem at rest: the clerk and the mover may look at a node for a moment that was removed.
+///
+/// # Errors
+/// What is wrong still when they had time.
+pub fn audit(fs: &FileSystem) -> Result<(), String> {
+    for _ in 0..5000 {
+        if fs.audit().is_ok() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    fs.audit()
+}
+
 /// What a store holds, all of it read.
 pub fn found(settings: Settings, medium: &Medium) -> Result<(FileSystem, Tree), String> {
     let opened = catch_unwind(AssertUnwindSafe(|| settings.open(medium)));
     let opened = opened.map_err(|_| "opening panicked".to_owned())?;
     let fs = opened.map_err(|error| format!("opening: {error}"))?;
     let read = tree(&fs).map_err(|error| format!("reading: {error}"))?;
+    audit(&fs).map_err(|text| format!("audit: {text}"))?;
     Ok((fs, read))
 }

@@ -1,7 +1,7 @@
 //! Bytes that change on the disk: every bit, and bytes that belong elsewhere.
 
 use brimfs::ErrorKind;
-use brimfs::face::segment::{Options, Store};
+use brimfs::face::segment::{Compression, Options, Store};
 use std::collections::BTreeSet;
 
 use crate::world::{SEGMENT, World, id_of, kind, number_of, options, variants};
@@ -120,6 +120,24 @@ fn compaction_believes_no_header() {
             }
         }
     }
+}
+
+/// Header, table of packed sizes and their seal: what is wrong there is said before a block is looked for.
+#[test]
+fn a_packed_record_is_not_read_past_a_damaged_header() {
+    let mut options = options(4 * SEGMENT);
+    options.compression = Compression::Lz4;
+    let mut world = World::new(options);
+    world.append(&[17_000]).expect("a disk that does not fail");
+    let extent = world.kept[&0].extent;
+    assert!(extent.stored_bytes() < extent.len() as u64, "it is packed");
+    // Two blocks have a table of four bytes.
+    for byte in 0..64 + 4 {
+        world.disk.damage(0, |raw| raw[4096 + byte] ^= 1);
+        assert_eq!(whole(&world, 0), Err(ErrorKind::Corrupt), "{byte}");
+        world.disk.damage(0, |raw| raw[4096 + byte] ^= 1);
+    }
+    world.finish();
 }
 
 fn read_as(world: &World, store: &Store, number: u64, as_number: u64) -> Result<(), ErrorKind> {

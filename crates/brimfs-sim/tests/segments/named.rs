@@ -1,6 +1,9 @@
 //! Segments with names: opened again, in part, by others, on a directory that is not theirs.
 
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
 
 use brimfs::ErrorKind;
 use brimfs::face::disk::{ALIGNMENT, Directory};
@@ -131,6 +134,8 @@ fn closing_gives_back_what_was_reserved() {
     let name = "segment-0000000000000000";
     // A small segment is reserved in four steps.
     assert_eq!(owner.medium.raw(name).len() as u64, SEGMENT / 4);
+    // What is cut off has to be durable too.
+    owner.store.sync().expect("a disk that works");
     owner.store.close().expect("a disk that works");
     assert_eq!(owner.medium.raw(name).len(), 3 * ALIGNMENT);
     assert!(owner.medium.pending().is_empty());
@@ -424,6 +429,62 @@ fn compaction_leaves_the_old_place_to_the_owner() {
         owner.restart().expect("whole");
         owner.check();
     }
+}
+
+#[test]
+fn a_sync_waits_for_what_another_one_makes_durable() {
+    let mut owner = Owner::new();
+    owner.append(&[1000]).expect("a disk that works");
+    let (store, medium) = (&owner.store, &owner.medium);
+    let meeting = Arc::new(Barrier::new(2));
+    medium.meet_syncs(Some(meeting.clone()));
+    let (done, is_done) = channel();
+    thread::scope(|scope| {
+        scope.spawn(|| store.sync().expect("a disk that works"));
+        meeting.wait();
+        medium.meet_syncs(None);
+        scope.spawn(move || {
+            store.sync().expect("a disk that works");
+            done.send(()).expect("somebody listens");
+        });
+        let early = is_done.recv_timeout(Duration::from_millis(200));
+        meeting.wait();
+        assert!(early.is_err(), "nothing of it is durable");
+    });
+    is_done.try_recv().expect("the other one had its turn");
+}
+
+/// It has memory for one.
+#[test]
+fn one_compaction_works_at_a_time() {
+    let mut owner = Owner::new();
+    owner.append(&[100_000; 15]).expect("a disk that works");
+    owner.append(&[100_000; 15]).expect("a disk that works");
+    (0..8).for_each(|_| owner.delete(1));
+    owner.commit().expect("a disk that works");
+    owner.restart().expect("whole");
+    let store = &owner.store;
+    let (done, is_done) = channel();
+    let mut asked = 0;
+    thread::scope(|scope| {
+        let first = store.compact(u64::MAX, &mut |_, _, _| {
+            if asked == 0 {
+                let done = done.clone();
+                scope.spawn(move || {
+                    let other = store.compact(u64::MAX, &mut |_, _, _| true);
+                    other.expect("a disk that works");
+                    done.send(()).expect("somebody listens");
+                });
+                let early = is_done.recv_timeout(Duration::from_millis(200));
+                assert!(early.is_err(), "another one ended meanwhile");
+            }
+            asked += 1;
+            true
+        });
+        first.expect("a disk that works");
+    });
+    assert!(asked > 0, "nothing was moved");
+    is_done.try_recv().expect("the other one had its turn");
 }
 
 #[test]

@@ -318,6 +318,16 @@ impl HostFiles {
             .map_or(0, |file| file.references)
     }
 
+    /// The references of each file that is known. For tests.
+    #[must_use]
+    pub(crate) fn counts(&self) -> Vec<(u32, u32)> {
+        let table = self.table.lock();
+        let files = table.files.iter().enumerate();
+        files
+            .filter_map(|(number, file)| Some((number as u32, file.as_ref()?.references)))
+            .collect()
+    }
+
     /// Whether its bytes can be had still.
     #[must_use]
     pub(crate) fn is_kept(&self, number: u32) -> bool {

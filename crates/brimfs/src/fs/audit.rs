@@ -3,10 +3,13 @@
 use std::collections::HashSet;
 
 use crate::base::sync::Arc;
+use crate::cold::segment::{References, Rule};
 use crate::fs::FileSystem;
 use crate::memory::chunk::{Adopted, Chunk};
 use crate::memory::content::Content;
 use crate::memory::residence::Alone;
+use crate::memory::tier::Location;
+use crate::mover::Mover;
 use crate::namespace::directory::DIRECTORY_COST;
 use crate::namespace::inode::{Body, FileType, INODE_COST};
 use crate::namespace::volume::ROOT;
@@ -21,6 +24,8 @@ struct Sums {
     chunks: HashSet<*const Chunk>,
     adopted: HashSet<*const Adopted>,
     tables: HashSet<*const ()>,
+    /// Where units have copies on the disk.
+    copies: Vec<Location>,
 }
 
 impl Sums {
@@ -29,6 +34,7 @@ impl Sums {
         self.quota += quota;
         self.resident += resident;
         match content {
+            Content::Cold { location, .. } => self.copies.push(*location),
             Content::Chunk(chunk) => self.add_chunk(chunk),
             Content::Table(table) if self.tables.insert(Arc::as_ptr(table).cast()) => {
                 self.resident += table.charged();
@@ -44,6 +50,10 @@ impl Sums {
         }
         self.quota += chunk.quota();
         self.resident += chunk.charged();
+        chunk.swing(&mut |location| {
+            self.copies.push(location);
+            None
+        });
         let hold = Chunk::look(chunk, Alone::NO);
         if let Some((adopted, _)) = hold.slice_of()
             && self.adopted.insert(Arc::as_ptr(adopted))
@@ -64,7 +74,16 @@ impl FileSystem {
     #[doc(hidden)]
     pub fn audit(&self) -> Result<(), String> {
         let mut found = Ok(());
-        let mut count = || found = self.compare();
+        let mut count = || {
+            found = match &self.shared.persistence {
+                None => self.compare(References::default(), Rule::Exact),
+                Some(persistence) => {
+                    let mut found = Ok(());
+                    persistence.audit(&mut |held, rule| found = self.compare(held, rule));
+                    found
+                }
+            };
+        };
         match self.volume().account.budget.tier() {
             Some(tier) => tier.while_still(&mut count),
             None => count(),
@@ -72,8 +91,14 @@ impl FileSystem {
         found
     }
 
-    fn compare(&self) -> Result<(), String> {
-        let volume = self.volume();
+    /// `held` are references to what is on the disk that nobody here has.
+    fn compare(&self, held: References, rule: Rule) -> Result<(), String> {
+        let sums = self.count()?;
+        self.compare_counters(&sums)?;
+        self.compare_references(&sums.copies, held, rule)
+    }
+
+    fn count(&self) -> Result<Sums, String> {
         let mut sums = Sums::default();
         let mut walk = Walk::new(self.root().clone(), b"/");
         while let Some((node, _)) = walk.advance() {
@@ -93,10 +118,15 @@ impl FileSystem {
             }
         }
         sums.resident -= DIRECTORY_COST;
+        Ok(sums)
+    }
+
+    fn compare_counters(&self, sums: &Sums) -> Result<(), String> {
+        let volume = self.volume();
         let stats = self.counters();
         let tier = volume.account.budget.tier();
-        sums.resident += tier.map_or(0, |tier| tier.charged());
-        sums.resident += stats.cached_paths + volume.extras.charged();
+        let of_tier = tier.map_or(0, |tier| tier.charged());
+        let resident = sums.resident + of_tier + stats.cached_paths + volume.extras.charged();
         let expect = |what: &str, counted: u64, counter: u64| {
             if counted == counter {
                 Ok(())
@@ -111,7 +141,25 @@ impl FileSystem {
         expect("files", sums.kinds[FileType::File as usize], stats.files)?;
         let directories = sums.kinds[FileType::Directory as usize];
         expect("directories", directories, stats.directories)?;
-        expect("resident", sums.resident, stats.resident)
+        expect("resident", resident, stats.resident)
+    }
+
+    /// Compares what is counted of each record on the disk with those who have it.
+    fn compare_references(
+        &self,
+        copies: &[Location],
+        mut held: References,
+        rule: Rule,
+    ) -> Result<(), String> {
+        let tier = self.volume().account.budget.tier();
+        let tier: Option<&dyn std::any::Any> = tier.map(|tier| tier as _);
+        let Some(mover) = tier.and_then(|tier| tier.downcast_ref::<Mover>()) else {
+            return Ok(());
+        };
+        match mover.audit(copies, &mut held)? {
+            Some(store) => store.audit(held, rule),
+            None => Ok(()),
+        }
     }
 }
 

@@ -352,3 +352,6 @@ impl Visitor for Through<'_, '_> {
         (self.0)(Piece::Group(number))
     }
 }
+
+#[cfg(test)]
+mod tests;

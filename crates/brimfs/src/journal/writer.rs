@@ -380,6 +380,12 @@ impl Writer {
         self.or_poison("beginning", self.end.file, written)
     }
 
+    /// Whether a write or a flush failed, so that nothing is appended any more.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poison.is_some()
+    }
+
     fn check_poison(&self) -> Result<(), Fault> {
         match &self.poison {
             None => Ok(()),

@@ -26,6 +26,7 @@
 //! files, inside of [`Residents`]; then `books`, `tickets`, `streams` and `kin`, which are leaves.
 //! `preloads` is taken with none of them held, and a task's own lock under it or alone.
 
+mod audit;
 mod books;
 mod census;
 mod compact;

@@ -402,6 +402,14 @@ impl Tickets {
         }
     }
 
+    /// Where the copies beside their content lie. For tests.
+    pub(super) fn extents_beside(&self) -> impl Iterator<Item = Extent> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Unitless(Unitless::Beside(beside)) => Some(beside.extent),
+            _ => None,
+        })
+    }
+
     /// Number of cold copies.
     pub(super) fn count(&self) -> u64 {
         self.count

@@ -15,6 +15,7 @@
 
 mod accesses;
 mod ahead;
+mod audit;
 mod capture;
 mod check;
 mod checkpoint;
@@ -387,8 +388,7 @@ impl Persistence {
         }
         self.segments.sync()?;
         *is_said = true;
-        let group: &Group = &capture.group;
-        writer.append(group)?;
+        writer.append(&capture.group)?;
         writer.sync().map(drop)
     }
 

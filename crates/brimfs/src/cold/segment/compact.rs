@@ -4,10 +4,7 @@ use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::io::disk::ALIGNMENT;
 
-use super::crypt::TAG;
-use super::format::{
-    Extent, FIRST, HEADER, HEADER_BLOCK, Header, Id, RECORD_MAX, SEALED_HEADER, UNIT, table_bytes,
-};
+use super::format::{Extent, HEADER, Header, Id, RECORD_MAX, UNIT};
 use super::home::Home;
 use super::index::Segment;
 use super::options::Compacted;
@@ -19,8 +16,6 @@ use super::{Owner, Store};
 const DEAD_SHARE: u64 = 4;
 /// or one in this many when the disk limit is near.
 const DEAD_SHARE_PRESSED: u64 = 16;
-/// Header and table of the largest record, in bytes.
-const HEAD_MAX: u64 = (SEALED_HEADER + 2 * RECORD_MAX / super::BLOCK) as u64;
 
 /// A segment of a store that stays is short when this share of it or less is live.
 const SHORT_SHARE: u64 = 2;
@@ -223,7 +218,8 @@ impl Store {
         done.damaged += 1;
     }
 
-    /// Identity and extent of the record at `unit`, which ends at `end` at the latest; `None` if its header is broken.
+    /// Identity and extent of the record at `unit`, which ends at `end` at the latest; `None` if its header is none. Not
+    /// verified: each block is bound to the header, so what is not this record cannot be read as it.
     fn head_of(
         &self,
         segment: &Segment,
@@ -232,33 +228,13 @@ impl Store {
     ) -> Result<Option<(Id, Extent)>, Fault> {
         let place = u64::from(unit) * UNIT as u64;
         let mut lease = self.buffers.take();
-        let stop = end.min(place + HEAD_MAX);
+        let stop = end.min(place + HEADER as u64);
         let window = fetch(&*segment.file.file, &mut lease, place, stop, &self.counters)?;
         let start = (place - window.place) as usize;
-        let sealed = &window.bytes[start..];
-        let (Some(header), Some(seal)) = (
-            sealed.first_chunk::<HEADER>(),
-            sealed
-                .get(HEADER..SEALED_HEADER)
-                .and_then(<[u8]>::first_chunk::<TAG>),
-        ) else {
-            return Ok(None);
-        };
+        let header = window.bytes[start..].first_chunk::<HEADER>();
         let seals = self.sealer.seals();
-        let Some((id, extent)) = Header::decode(header, segment.serial, unit, seals) else {
-            return Ok(None);
-        };
-        if place + extent.stored_bytes() > end {
-            return Ok(None);
-        }
-        let plain = extent.units() == super::format::plain_units(extent.len(), seals);
-        let table = if plain { 0 } else { table_bytes(extent.len()) };
-        let Some(table) = sealed.get(SEALED_HEADER..SEALED_HEADER + table) else {
-            return Ok(None);
-        };
-        let header = Header(*header).of_block(HEADER_BLOCK);
-        let right = self.sealer.open_header(header, table, seal).is_ok();
-        Ok(right.then_some((id, extent)))
+        let head = header.and_then(|header| Header::decode(header, segment.serial, unit, seals));
+        Ok(head.filter(|(_, extent)| place + extent.stored_bytes() <= end))
     }
 
     /// Appends a batch and lets the owner swing its references.
@@ -343,5 +319,3 @@ impl Store {
         drop((old, closed));
     }
 }
-
-const _: () = assert!(FIRST >= HEAD_MAX);

@@ -230,6 +230,30 @@ impl Index {
         Some((self.entries[at] & PLACE, self.end_of(at)))
     }
 
+    /// The references of each live record, by unit. For tests.
+    ///
+    /// # Errors
+    /// A number beside an entry that is none of one.
+    pub(super) fn counts(&self) -> Result<Vec<(u32, u32)>, String> {
+        let mut beside = self.shared.len();
+        let mut counts = Vec::new();
+        for entry in self.entries.iter().filter(|entry| is_live(**entry)) {
+            let unit = entry & PLACE;
+            let more = match entry & MORE {
+                MORE => {
+                    beside -= 1;
+                    self.shared[&unit]
+                }
+                few => few / ONE_MORE,
+            };
+            counts.push((unit, more + 1));
+        }
+        match beside {
+            0 => Ok(counts),
+            _ => Err(format!("{beside} records that are dead have references")),
+        }
+    }
+
     /// No record is live or being written.
     pub(super) fn is_empty(&self) -> bool {
         self.live == 0 && self.pending == 0

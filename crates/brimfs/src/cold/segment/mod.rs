@@ -13,6 +13,7 @@
 //! segment, those of `home`, the stacks, the buffers. Only `compacting`, `tail` and `home`'s `syncing` are held during I/O, and
 //! reading needs none of them.
 
+mod audit;
 mod buffers;
 mod cipher;
 mod compact;
@@ -41,6 +42,7 @@ use crate::cold::host_files::HostFiles;
 use crate::io::directory::Directory;
 use crate::io::disk::{ALIGNMENT, Disk};
 
+pub(crate) use audit::{References, Rule};
 pub(crate) use file_header::{file_header, serial_of};
 pub use format::{BLOCK, Extent, Id, RECORD_MAX, SEGMENT_BYTES_MAX};
 pub use load::Load;

@@ -132,6 +132,30 @@ impl Stacks {
         Some(Some(dead.stack))
     }
 
+    /// The references of each stack, by number. For tests.
+    ///
+    /// # Errors
+    /// What is counted of the memory that they take is wrong.
+    pub(super) fn counts(&self) -> Result<Vec<(u32, u32)>, String> {
+        let table = self.0.lock();
+        let there = table.entries.iter().flatten();
+        let heap: u64 = there.map(|entry| heap_bytes(&entry.stack)).sum();
+        if heap != table.heap {
+            return Err(format!("stacks take {heap} bytes and not {}", table.heap));
+        }
+        let numbered = table.entries.iter().enumerate();
+        Ok(numbered
+            .filter_map(|(number, entry)| Some((number as u32, entry.as_ref()?.references)))
+            .collect())
+    }
+
+    /// What all stacks lie in, each record as often as it is in one. For tests.
+    pub(super) fn records(&self) -> Vec<Extent> {
+        let table = self.0.lock();
+        let there = table.entries.iter().flatten();
+        there.flat_map(|entry| entry.stack.records()).collect()
+    }
+
     /// What the table takes, in bytes.
     pub(super) fn footprint(&self) -> u64 {
         let table = self.0.lock();

@@ -36,6 +36,7 @@ use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Arc, Mutex};
 use crate::cold::host_files::HostFiles;
+use crate::cold::segment::References;
 use crate::io::tree::Tree;
 
 use commit::Undone;
@@ -173,6 +174,11 @@ impl Mirror {
     /// Numbers for so many temporary files.
     fn take_temporaries(&self, count: u64) -> u64 {
         self.next_temporary.fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// Each file that the host has is one reference.
+    pub(super) fn add_references(&self, held: &mut References) {
+        self.names.lock().each_file(|file| held.add_host_file(file));
     }
 
     /// What others did since the filesystem was opened, and before.

@@ -64,6 +64,14 @@ impl Names {
         self.nodes.get_mut(&number)
     }
 
+    /// Calls `visit` with the number of every file of the host.
+    pub(super) fn each_file(&self, visit: impl FnMut(u32)) {
+        self.nodes
+            .values()
+            .filter_map(|node| node.file)
+            .for_each(visit);
+    }
+
     pub(super) fn child(&self, directory: u64, name: &[u8]) -> Option<u64> {
         self.children.get(&directory)?.get(name).copied()
     }
