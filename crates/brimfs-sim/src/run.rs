@@ -193,6 +193,20 @@ fn patiently(
     }
 }
 
+/// Audits a filesystem at rest: the clerk and the mover may look at a node for a moment that was removed.
+///
+/// # Errors
+/// What is wrong still when they had time.
+pub fn audit(fs: &brimfs::FileSystem) -> Result<(), String> {
+    for _ in 0..5000 {
+        if fs.audit().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    fs.audit()
+}
+
 fn agree(
     op: &Op,
     model: &Answer,

@@ -3,8 +3,6 @@
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use brimfs::face::check_directory;
 use brimfs::{Builder, CheckReport, Durability, ErrorKind, FileSystem};
@@ -12,6 +10,7 @@ use brimfs_sim::drivers::brimfs::Brimfs;
 use brimfs_sim::medium::Medium;
 use brimfs_sim::model::Limits;
 use brimfs_sim::op::{Data, Op, OpenHow, System};
+pub use brimfs_sim::run::audit;
 
 use super::tree::{Contents, Tree, contents, tree, tree_with};
 
@@ -259,20 +258,6 @@ pub fn check(medium: &Medium) -> Result<Option<CheckReport>, String> {
         Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
         Err(fault) => Err(format!("a check fails: {}", fault.during("check"))),
     }
-}
-
-/// Audits a filesystem at rest: the clerk and the mover may look at a node for a moment that was removed.
-///
-/// # Errors
-/// What is wrong still when they had time.
-pub fn audit(fs: &FileSystem) -> Result<(), String> {
-    for _ in 0..5000 {
-        if fs.audit().is_ok() {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    fs.audit()
 }
 
 /// What a store holds, all of it read.
