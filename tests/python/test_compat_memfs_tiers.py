@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 
 import pytest
@@ -29,6 +30,17 @@ def kept(place, limit=5 * KIB):
 
 def in_memory(fs):
     return sorted(fs.get_memory_map())
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no directory in memory")
+def test_a_place_in_memory_is_said_to_be_no_place_to_spill_to(caplog):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+        with MemFileSystem(5 * KIB, persist_path=place, storage_mode="temp") as fs:
+            fs.write("/a", b"a" * 10 * KIB)
+            assert fs.read("/a") == b"a" * 10 * KIB
+        [warning] = caplog.records
+        assert warning.name == "brimfs.compat.memfs"
+        assert place in warning.getMessage()
 
 
 def test_the_limit_is_met_to_the_byte_and_nothing_is_lost(fs):

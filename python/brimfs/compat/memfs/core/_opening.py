@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from typing import Any
@@ -11,6 +12,9 @@ import brimfs
 
 _CORE_SPARE = 32 * 1024 * 1024
 """What the core gets beyond the limit, which counts content alone."""
+
+
+_LOG = logging.getLogger("brimfs.compat.memfs")
 
 
 def open_core(path: str, is_temp: bool, limit: int) -> brimfs.FileSystem:
@@ -34,9 +38,11 @@ def open_core(path: str, is_temp: bool, limit: int) -> brimfs.FileSystem:
     }
     try:
         return brimfs.FileSystem(spill_dir=path, **options)
-    except (OSError, ValueError):
-        # It is no place to spill to, a directory in memory for example.
-        return brimfs.FileSystem(**options)
+    except (OSError, ValueError) as fault:
+        # A directory in memory, for example. What the program stores is not at stake.
+        fs = brimfs.FileSystem(**options)
+        _LOG.warning("%s is no place to spill to, another one is used: %s", path, fault)
+        return fs
 
 
 def limit_of(limit_bytes: int | None, share: float) -> int:
