@@ -314,7 +314,7 @@ fn short_workloads(explorer: &mut Explorer, settings: Settings) {
 
 /// Images of one moment of a short workload, for each disorder. A soak takes more.
 fn samples() -> usize {
-    number("BRIMFS_IMAGES", 64) as usize
+    number("BRIMFS_IMAGES", 128) as usize
 }
 
 #[test]
@@ -324,9 +324,7 @@ fn every_crash_of_every_short_workload_leaves_a_prefix() {
     explorer
         .tally
         .finish(TALLIES, "filesystem, every crash of every short workload");
-    explorer
-        .tally
-        .check_enough(number("BRIMFS_IMAGES", 64) * 500);
+    explorer.tally.check_enough(samples() as u64 * 300);
     let of_two = |survived| explorer.tally.count(survived, 2);
     assert!(
         of_two(0) > 100 && of_two(2) > 100,
@@ -346,9 +344,7 @@ fn every_crash_of_every_short_workload_whose_calls_are_durable_leaves_a_prefix()
         TALLIES,
         "filesystem, every crash of every short workload whose calls are durable",
     );
-    explorer
-        .tally
-        .check_enough(number("BRIMFS_IMAGES", 64) * 500);
+    explorer.tally.check_enough(samples() as u64 * 300);
 }
 
 #[test]
