@@ -123,6 +123,8 @@ pub(super) struct Capture<'a> {
     held: Vec<Extent>,
     /// Whether all content goes to segments.
     all_to_segments: bool,
+    /// Whether content is looked at that did not change.
+    is_looking_again: bool,
     inlined: Vec<Inlined>,
     /// Content that goes with the records, in bytes, beside what is very little.
     inline_bytes: u64,
@@ -153,6 +155,7 @@ impl<'a> Capture<'a> {
             fresh: Vec::new(),
             held: Vec::new(),
             all_to_segments: false,
+            is_looking_again: false,
             inlined: Vec::new(),
             inline_bytes: 0,
         }
@@ -164,6 +167,16 @@ impl<'a> Capture<'a> {
     /// As [`Capture::node`].
     pub(super) fn move_to_segments(&mut self, inlined: &[Inlined]) -> Result<(), Fault> {
         self.all_to_segments = true;
+        self.look_again(inlined)
+    }
+
+    /// Looks at all nodes of which the journal has content, changed or not: what left memory since lies elsewhere as a
+    /// whole. The gate is closed.
+    ///
+    /// # Errors
+    /// As [`Capture::node`].
+    pub(super) fn look_again(&mut self, inlined: &[Inlined]) -> Result<(), Fault> {
+        self.is_looking_again = true;
         let nodes = inlined.iter().filter_map(|inlined| inlined.node.upgrade());
         let mut nodes: Vec<_> = nodes.collect();
         // A node is among them once for each commit that had something of it.
@@ -173,6 +186,7 @@ impl<'a> Capture<'a> {
             node.write_quietly().mode |= NOTED;
             self.node(node)?;
         }
+        self.is_looking_again = false;
         Ok(())
     }
 
@@ -202,7 +216,7 @@ impl<'a> Capture<'a> {
         node_record(&mut self.group, node, &state)?;
         self.changes.push(Change::Node(number));
         if node.kind() == FileType::File
-            && (self.all_to_segments || self.said_generation(number) != Some(state.generation()))
+            && (self.is_looking_again || self.said_generation(number) != Some(state.generation()))
         {
             self.content(node, &mut state)?;
         }

@@ -12,7 +12,7 @@ use crate::mover::{Keeper, Moves};
 
 use super::overlay::{self, Restacks};
 use super::reserve::{JOURNAL_BYTES, is_short_of_disk};
-use super::{Core, Persistence};
+use super::{Asked, Core, Persistence};
 
 /// What is copied while commits wait, in bytes, about.
 const ROUND: u64 = 16 << 20;
@@ -102,16 +102,19 @@ impl Persistence {
     }
 
     /// Has a commit move content from the journal to segments. A chunk that was evicted since its pages went with the journal lies
-    /// there as a whole, and what the pages lie over is dead then; one in memory needs no more for that than its pages.
-    /// Whether there was any.
+    /// there as a whole, and what the pages lie over is dead then; one in memory needs no more for that than its pages. Where
+    /// there is no room for those either, they stay. Whether there was any content.
     fn commit_moving(&self, core: &mut Core) -> bool {
         if core.inlined.is_empty() {
             return false;
         }
-        core.is_moving_asked = true;
-        let done = self.commit_once(core);
-        core.is_moving_asked = false;
-        done.is_ok()
+        let mut commit = |asked| {
+            core.asked = asked;
+            let done = self.commit_once(core);
+            core.asked = Asked::Nothing;
+            done.is_ok()
+        };
+        commit(Asked::Move) || commit(Asked::LookAgain)
     }
 
     fn give_back(&self, core: &mut Core) -> bool {

@@ -111,12 +111,22 @@ struct Core {
     needed: u64,
     /// The commit that failed last had content to move from the journal to segments, for which there was no space.
     is_moving_vain: bool,
-    /// The commit to come moves content from the journal to segments, however little it is.
-    is_moving_asked: bool,
+    /// What the commit to come does with content that the journal has, however little it is.
+    asked: Asked,
     /// Dead space when compaction could not give it back, in bytes; 0 if it could.
     vain: u64,
     /// Where commits copy content aside, without content.
     buffer: Vec<u8>,
+}
+
+/// What is asked of a commit where the disk is short.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    /// Content that the journal has moves to segments.
+    Move,
+    /// The content stays there, but for what left memory and lies in segments as a whole.
+    LookAgain,
 }
 
 impl Core {
@@ -134,7 +144,7 @@ impl Core {
             reserve,
             needed: 0,
             is_moving_vain: false,
-            is_moving_asked: false,
+            asked: Asked::Nothing,
             vain: 0,
             buffer: Vec::new(),
         }
@@ -264,7 +274,7 @@ impl Persistence {
         drop(self.write_ahead());
         let stage_bytes = capture::stage_bytes(changes.pending_max()) as usize;
         let is_due = core.inline_bytes > self.inline_max && !core.is_moving_vain;
-        let is_moved = is_due || core.is_moving_asked;
+        let is_moved = is_due || core.asked == Asked::Move;
         let promised = (!is_moved).then_some(&mut core.reserve);
         let buffer = std::mem::take(&mut core.buffer);
         let mut capture = Capture::new(
@@ -275,27 +285,28 @@ impl Persistence {
             buffer,
             stage_bytes,
         );
-        let mut early = match is_moved {
-            true => Vec::new(),
-            false => changes.take_nodes(),
+        let mut early = Vec::new();
+        let early_done = match is_moved {
+            true => Ok(()),
+            false => capture.look_early(changes, &mut early),
         };
-        let early_done = capture.look_early(&mut early);
         let closed = changes.close();
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let mut batch = closed.take();
         batch.nodes.append(&mut early);
         core.needed = core.needed.max(changes.owed());
         let is_nothing = batch.is_empty() && capture.nodes.is_empty() && core.nameless.is_empty();
-        if is_nothing && !core.is_moving_asked {
+        if is_nothing && core.asked == Asked::Nothing {
             drop(closed);
             core.buffer = capture.end().buffer;
             changes.settle_owed();
             self.durable.store(number, Ordering::Release);
             return Ok(());
         }
-        let moved = early_done.and_then(|()| match is_moved {
-            true => capture.move_to_segments(&core.inlined),
-            false => Ok(()),
+        let moved = early_done.and_then(|()| match core.asked {
+            _ if is_moved => capture.move_to_segments(&core.inlined),
+            Asked::LookAgain => capture.look_again(&core.inlined),
+            _ => Ok(()),
         });
         let looked = moved.and_then(|()| self.look(&mut capture, &batch, &core.nameless));
         let next_node = self.volume.next_number();
