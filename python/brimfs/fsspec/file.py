@@ -1,0 +1,121 @@
+"""An open file of `brim://`: a `brimfs.File` that knows its filesystem and its full name."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from brimfs import File
+from brimfs.fsspec.staging import Staged
+
+if TYPE_CHECKING:
+    from brimfs.fsspec.filesystem import BrimFileSystem
+
+
+class BrimFile:
+    """Reads and writes as `brimfs.File` does, whose methods it has, and has what fsspec adds.
+
+    One that is written aside (`autocommit=False`, or in a transaction) appears under its name when
+    `commit` is called, and never after `discard`.
+    """
+
+    blocksize = 1 << 20
+
+    def __init__(
+        self,
+        file: File,
+        filesystem: BrimFileSystem,
+        path: str,
+        mode: str,
+        staged: Staged | None = None,
+    ) -> None:
+        self._file = file
+        self._staged = staged
+        self.fs = filesystem
+        self.path = path
+        self.mode = mode
+
+    def __getattr__(self, name: str) -> Any:
+        # A method is looked up once, and then costs what it costs on the handle itself.
+        value = getattr(self.__dict__["_file"], name)
+        if callable(value):
+            self.__dict__[name] = value
+        return value
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    @property
+    def autocommit(self) -> bool:
+        return self._staged is None
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    @property
+    def full_name(self) -> str:
+        return f"brim://{self.path}"
+
+    @property
+    def size(self) -> int:
+        """How many bytes the open file has now."""
+        position = self._file.tell()
+        size = self._file.seek(0, io.SEEK_END)
+        self._file.seek(position)
+        return size
+
+    def info(self) -> dict[str, Any]:
+        """What `BrimFileSystem.info` says of the name."""
+        return self.fs.info(self.path)
+
+    def commit(self) -> None:
+        """Let a file that was written aside appear under its name."""
+        if self._staged is not None:
+            self._file.close()
+            with self.fs._naming(self.path):
+                self._staged.commit()
+
+    def discard(self) -> None:
+        """Throw a file away that was written aside."""
+        if self._staged is not None:
+            self._file.close()
+            with self.fs._naming(self.path):
+                self._staged.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._file)
+
+    def __repr__(self) -> str:
+        return f"<brim file {self.full_name!r} mode={self.mode!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.mode != "rb":
+            raise TypeError(f"a file that is open for writing cannot be pickled: {self.full_name}")
+        return _reopen, (self.fs, self.path, self._file.tell())
+
+
+def _reopen(filesystem: BrimFileSystem, path: str, position: int) -> BrimFile:
+    file: BrimFile = filesystem.open(path, "rb")
+    file.seek(position)
+    return file
+
+
+io.BufferedIOBase.register(BrimFile)

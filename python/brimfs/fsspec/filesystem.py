@@ -1,0 +1,603 @@
+"""The filesystem that fsspec knows as `brim`: paths are `NAME/path`, as buckets and keys are.
+
+Every path goes to the store that its first part names, so one instance serves all of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from glob import has_magic
+from typing import Any
+
+from fsspec.spec import AbstractFileSystem
+from fsspec.utils import stringify_path, tokenize
+
+from brimfs import FileSystem
+from brimfs.fsspec import stores as _stores
+from brimfs.fsspec.file import BrimFile
+from brimfs.fsspec.staging import DIRECTORY, Staged, make_parent
+from brimfs.fsspec.stores import url
+
+_Info = dict[str, Any]
+
+_PROTOCOL = "brim://"
+_OPEN_OPTIONS = ("lock", "lock_timeout", "priority")
+_FSSPEC_OPTIONS = frozenset(
+    (
+        "asynchronous",
+        "loop",
+        "use_listings_cache",
+        "listings_expiry_time",
+        "max_paths",
+        "batch_size",
+    )
+)
+_WHOLE = 1 << 20
+"""What is copied from store to store in one piece."""
+
+_PROCESS = uuid.uuid4().hex
+_table = _stores.stores
+
+
+class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
+    """All `brim://` stores of the process.
+
+    The options are those of `brimfs.FileSystem` for the stores that it makes: the first write below
+    a name makes its store. A store that was made with others is refused (`ValueError`); without
+    options every store will do. Directories above a file that is written are made.
+    """
+
+    protocol = "brim"
+    root_marker = ""
+
+    def __init__(
+        self,
+        *,
+        quota: int | str | None = None,
+        memory_limit: int | float | str | None = None,
+        max_nodes: int | None = None,
+        spill_dir: str | os.PathLike[str] | bool | None = None,
+        disk_limit: int | str | None = None,
+        **fsspec_options: Any,
+    ) -> None:
+        unknown = fsspec_options.keys() - _FSSPEC_OPTIONS
+        if unknown:
+            raise TypeError(f"brim:// has no option {', '.join(sorted(unknown))}")
+        super().__init__(**fsspec_options)
+        self._options = _stores.normal(
+            {
+                "quota": quota,
+                "memory_limit": memory_limit,
+                "max_nodes": max_nodes,
+                "spill_dir": spill_dir,
+                "disk_limit": disk_limit,
+            }
+        )
+        self._origin = _PROCESS
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self._origin, self.storage_options)
+
+    # ---- paths and stores
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        return stringify_path(path).removeprefix(_PROTOCOL).strip("/")
+
+    def _locate(self, path: Any, make: bool = False) -> tuple[FileSystem, str, str]:
+        """The store of a path, its name, and the path within it."""
+        path = path if type(path) is str else stringify_path(path)
+        name, _, inner = path.removeprefix(_PROTOCOL).strip("/").partition("/")
+        store = _table.get(name)
+        if store is None or self._options:
+            store = self._find(name, "/" + inner, make)
+        return store, name, "/" + inner
+
+    def _find(self, name: str, inner: str, make: bool) -> FileSystem:
+        if not name:
+            raise IsADirectoryError(errno.EISDIR, "All stores together are no file", _PROTOCOL)
+        if name in _table or not make:
+            if name not in _table:
+                raise _stores.missing(name, inner)
+            return _stores.find(name, self._options)
+        if self._origin != _PROCESS:
+            # What it wrote here would be lost to whoever sent it.
+            error = _stores.missing(name, inner)
+            error.strerror += ", and this filesystem comes from another process and makes none"
+            raise error
+        return _stores.find_or_make(name, self._options)
+
+    @contextmanager
+    def _naming(self, path: str) -> Iterator[None]:
+        """Errors of the store name what `brim://` calls it."""
+        try:
+            yield
+        except OSError as error:
+            _name(error, path.partition("/")[0])
+            raise
+
+    # ---- whole files
+
+    def cat_file(
+        self, path: Any, start: int | None = None, end: int | None = None, **kwargs: Any
+    ) -> bytes:
+        """The content, or a part of it as a slice has it; written whole it is not copied."""
+        store, name, inner = self._locate(path)
+        try:
+            if start is None and end is None:
+                return store.read_bytes(inner)
+            return _read_part(store, inner, start, end)
+        except OSError as error:
+            _name(error, name)
+            raise
+
+    def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Write the whole file at once; `mode="create"` refuses one that exists."""
+        if mode not in ("overwrite", "create"):
+            raise ValueError(f"mode is 'overwrite' or 'create', not {mode!r}")
+        if self._intrans or kwargs:
+            with self.open(path, "xb" if mode == "create" else "wb", **kwargs) as file:
+                file.write(value)
+            return
+        store, name, inner = self._locate(path, make=True)
+        try:
+            if mode == "create":
+                self._create(store, inner, value)
+                return
+            try:
+                store.write_bytes(inner, value)
+            except FileNotFoundError:
+                make_parent(store, inner)
+                store.write_bytes(inner, value)
+        except OSError as error:
+            _name(error, name)
+            raise
+
+    @staticmethod
+    def _create(store: FileSystem, inner: str, value: Any) -> None:
+        _refuse_existing(store, inner)
+        staged = Staged(store, inner, exclusive=True)
+        try:
+            store.write_bytes(staged.path, value)
+            staged.commit()
+        except BaseException:
+            staged.discard()
+            raise
+
+    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:
+        """Make the file empty, or with `truncate=False` change its times only."""
+        if truncate:
+            self.pipe_file(path, b"", **kwargs)
+            return
+        store, name, inner = self._locate(path, make=True)
+        with self._naming(name):
+            make_parent(store, inner)
+            store.touch(inner)
+
+    # ---- handles
+
+    def open(
+        self,
+        path: Any,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As the built-in `open`; `lock`, `lock_timeout` and `priority` as `brimfs` has them.
+
+        Without `lock` a file takes no file lock: others can read and replace it meanwhile.
+        """
+        if mode != "rb" or compression is not None or kwargs:
+            return super().open(path, mode, block_size, cache_options, compression, **kwargs)
+        store, name, inner = self._locate(path)
+        try:
+            file = store.open(inner, "rb", lock="none")
+        except OSError as error:
+            _name(error, name)
+            raise
+        return BrimFile(file, self, name + inner, mode)
+
+    def _open(
+        self,
+        path: Any,
+        mode: str = "rb",
+        block_size: int | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> BrimFile:
+        creates = mode[0] in "wax"
+        options = {"lock": "none"}
+        options.update({key: kwargs[key] for key in _OPEN_OPTIONS if key in kwargs})
+        store, name, inner = self._locate(path, make=creates)
+        with self._naming(name):
+            if creates and not autocommit:
+                return self._open_aside(store, name, inner, mode, options)
+            try:
+                file = store.open(inner, mode, **options)  # type: ignore[call-overload]
+            except FileNotFoundError:
+                if not creates:
+                    raise
+                make_parent(store, inner)
+                file = store.open(inner, mode, **options)  # type: ignore[call-overload]
+        return BrimFile(file, self, name + inner, mode)
+
+    def _open_aside(
+        self, store: FileSystem, name: str, inner: str, mode: str, options: dict[str, Any]
+    ) -> BrimFile:
+        exclusive = mode[0] == "x"
+        if store.is_dir(inner):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), inner)
+        if exclusive:
+            _refuse_existing(store, inner)
+        staged = Staged(store, inner, exclusive=exclusive, append=mode[0] == "a")
+        file = store.open(staged.path, mode.replace("x", "w"), **options)
+        return BrimFile(file, self, name + inner, mode, staged)  # type: ignore[arg-type]
+
+    # ---- looking
+
+    def info(self, path: Any, **kwargs: Any) -> _Info:
+        path = self._strip_protocol(path)
+        if not path:
+            return _root_info("")
+        store, name, inner = self._locate(path)
+        with self._naming(name):
+            found = store.lstat(inner)
+            if not stat.S_ISLNK(found.st_mode):
+                return _info(path, found)
+            return _link_info(store, path, inner, found)
+
+    def ls(self, path: Any, detail: bool = True, **kwargs: Any) -> list[Any]:
+        path = self._strip_protocol(path)
+        if not path:
+            return [_root_info(name) if detail else name for name in sorted(_table)]
+        store, name, inner = self._locate(path)
+        with self._naming(name):
+            if not store.is_dir(inner):
+                return [self.info(path)] if detail else [self.info(path)["name"]]
+            if not detail:
+                names = (each for each in store.listdir(inner) if each != DIRECTORY or inner != "/")
+                return [f"{path}/{each}" for each in sorted(names)]
+            return sorted(_entries(store, path, inner), key=lambda info: str(info["name"]))
+
+    def walk(
+        self,
+        path: Any,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: str | Callable[[OSError], object] = "omit",
+        **kwargs: Any,
+    ) -> Iterator[tuple[str, Any, Any]]:
+        """As `os.walk`, at any depth; links to directories are not followed."""
+        if maxdepth is not None and maxdepth < 1:
+            raise ValueError("maxdepth must be at least 1")
+        detail = kwargs.pop("detail", False)
+        pending: list[tuple[str, int, Any]] = [(self._strip_protocol(path), 1, None)]
+        while pending:
+            path, depth, level = pending.pop()
+            if level is not None:
+                yield level
+                continue
+            try:
+                listing = self.ls(path, detail=True, **kwargs)
+            except OSError as error:
+                if on_error == "raise":
+                    raise
+                if callable(on_error):
+                    on_error(error)
+                continue
+            dirs, files, links = _sort_out(path, listing)
+            level = (path, dirs, files) if detail else (path, list(dirs), list(files))
+            if topdown:
+                yield level
+            else:
+                pending.append((path, depth, level))
+            if maxdepth is None or depth < maxdepth:
+                # `level[1]` may have been edited by the caller meanwhile.
+                below = [f"{path}/{name}".lstrip("/") for name in level[1] if name not in links]
+                pending.extend((each, depth + 1, None) for each in reversed(below))
+
+    def exists(self, path: Any, **kwargs: Any) -> bool:
+        return self._ask(path, FileSystem.exists)
+
+    def isdir(self, path: Any) -> bool:
+        return self._ask(path, FileSystem.is_dir)
+
+    def isfile(self, path: Any) -> bool:
+        return self._strip_protocol(path) != "" and self._ask(path, FileSystem.is_file)
+
+    def islink(self, path: Any) -> bool:
+        return self._strip_protocol(path) != "" and self._ask(path, FileSystem.is_symlink)
+
+    def lexists(self, path: Any, **kwargs: Any) -> bool:
+        return self.exists(path) or self.islink(path)
+
+    def _ask(self, path: Any, question: Callable[[FileSystem, str], bool]) -> bool:
+        name, _, inner = self._strip_protocol(path).partition("/")
+        if name not in _table:
+            return not name
+        store = self._find(name, inner, make=False) if self._options else _table[name]
+        with self._naming(name):
+            return question(store, "/" + inner)
+
+    def created(self, path: Any) -> datetime:
+        """When the node last changed, its traits included: the time of creation is not kept."""
+        return datetime.fromtimestamp(self.info(path)["created"], tz=UTC)
+
+    def modified(self, path: Any) -> datetime:
+        """When the content last changed."""
+        return datetime.fromtimestamp(self.info(path)["mtime"], tz=UTC)
+
+    def checksum(self, path: Any) -> int:
+        """Equal as long as it is the same file with the same content; O(1)."""
+        return int(self.ukey(path), 16)
+
+    def ukey(self, path: Any) -> str:
+        """The checksum as text; no two versions of a file have the same."""
+        store, name, inner = self._locate(path)
+        with self._naming(name):
+            found = store.stat(inner)
+        # Times of changes grow strictly, and inode numbers are not used again.
+        key: str = tokenize(name, found.st_ino, found.st_ctime_ns, found.st_size)
+        return key
+
+    def expand_path(self, path: Any, *args: Any, **kwargs: Any) -> list[str]:
+        try:
+            found: list[str] = super().expand_path(path, *args, **kwargs)
+        except FileNotFoundError as error:
+            if error.filename is not None:
+                raise
+            paths = [path] if isinstance(path, (str, os.PathLike)) else path
+            named = ", ".join(_PROTOCOL + self._strip_protocol(each) for each in paths)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), named) from None
+        return found
+
+    # ---- directories
+
+    def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
+        self._make_directory(path, parents=create_parents, exist_ok=False)
+
+    def makedirs(self, path: Any, exist_ok: bool = False) -> None:
+        self._make_directory(path, parents=True, exist_ok=exist_ok)
+
+    def _make_directory(self, path: Any, *, parents: bool, exist_ok: bool) -> None:
+        name, _, inner = self._strip_protocol(path).partition("/")
+        is_new = name != "" and name not in _table
+        if not inner and not is_new:
+            if exist_ok:
+                return
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), url(name))
+        store, name, inner = self._locate(path, make=parents or inner == "")
+        if inner != "/":
+            with self._naming(name):
+                store.mkdir(inner, parents=parents, exist_ok=exist_ok)
+
+    def rmdir(self, path: Any) -> None:
+        """Remove an empty directory, or forget an empty store."""
+        store, name, inner = self._locate(path)
+        with self._naming(name):
+            if inner != "/":
+                store.rmdir(inner)
+                return
+            if store.listdir("/"):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), inner)
+        _stores.clear(name)
+
+    # ---- removing
+
+    def _rm(self, path: Any) -> None:
+        store, name, inner = self._locate(path)
+        with self._naming(name):
+            store.remove(inner)
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Remove files, with `recursive` directories too; a store is emptied and forgotten."""
+        for each in path if isinstance(path, (list, tuple)) else [path]:
+            stripped = self._strip_protocol(each)
+            if maxdepth is None and not has_magic(stripped):
+                self._remove(stripped, recursive)
+                continue
+            for found in reversed(self.expand_path(stripped, recursive, maxdepth)):
+                if self.isdir(found) and not self.islink(found):
+                    self.rmdir(found)
+                else:
+                    self.rm_file(found)
+
+    def _remove(self, path: str, recursive: bool) -> None:
+        store, name, inner = self._locate(path)
+        with self._naming(name):
+            if not store.is_dir(inner) or store.is_symlink(inner):
+                store.remove(inner)
+            elif not recursive:
+                raise IsADirectoryError(errno.EISDIR, "Is a directory, and not recursive", inner)
+            elif inner != "/":
+                store.rmtree(inner)
+            else:
+                _empty(store)
+                _stores.clear(name)
+
+    # ---- copying and moving
+
+    def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
+        """Copy a file, which shares its content within a store, or make the directory again."""
+        source, source_name, source_inner = self._locate(path1)
+        if self.isdir(path1):
+            self.makedirs(path2, exist_ok=True)
+            return
+        target, target_name, target_inner = self._locate(path2, make=True)
+        if target.is_dir(target_inner):
+            raise IsADirectoryError(
+                errno.EISDIR, os.strerror(errno.EISDIR), url(target_name, target_inner)
+            )
+        if source is not target:
+            self._copy_across(path1, path2)
+            return
+        with self._naming(source_name):
+            try:
+                source.copy(source_inner, target_inner)
+            except FileNotFoundError:
+                if not source.exists(source_inner):
+                    raise
+                make_parent(target, target_inner)
+                source.copy(source_inner, target_inner)
+
+    def _copy_across(self, path1: Any, path2: Any) -> None:
+        if self.size(path1) <= _WHOLE:
+            self.pipe_file(path2, self.cat_file(path1))
+            return
+        with self.open(path1, "rb") as source:
+            target = self._open(path2, "wb", autocommit=False)
+            try:
+                shutil.copyfileobj(source, target, _WHOLE)
+                target.commit()
+            except BaseException:
+                target.discard()
+                raise
+
+    def mv(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Move; a file or directory within one store is renamed, in one step."""
+        simple = isinstance(path1, (str, os.PathLike)) and isinstance(path2, (str, os.PathLike))
+        if simple and maxdepth is None:
+            old, new = stringify_path(path1), stringify_path(path2)
+            if not has_magic(old) and not old.endswith("/") and self._rename(old, new):
+                return
+        super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
+
+    def _rename(self, old: str, new: str) -> bool:
+        """Rename, into `new` if that is a directory; False where that is not to be done."""
+        store, name, inner = self._locate(old)
+        target, target_name, target_inner = self._locate(new, make=True)
+        if target is not store or inner == "/":
+            return False
+        with self._naming(name):
+            if inner == target_inner:
+                store.lstat(inner)
+                return True
+            if new.endswith("/") or store.is_dir(target_inner):
+                target_inner = f"{target_inner.rstrip('/')}/{inner.rpartition('/')[2]}"
+            store.lstat(inner)
+            make_parent(store, target_inner)
+            store.rename(inner, target_inner)
+        return True
+
+
+def _restore(kind: type[BrimFileSystem], origin: str, options: dict[str, Any]) -> BrimFileSystem:
+    """What a pickled instance becomes: in another process one that makes no stores."""
+    if origin == _PROCESS:
+        return kind(**options)
+    filesystem = kind(**options, skip_instance_cache=True)
+    filesystem._origin = origin
+    return filesystem
+
+
+def _name(error: OSError, name: str) -> None:
+    """Put the name of the store in front of the paths of its error."""
+    for attribute in ("filename", "filename2"):
+        path = getattr(error, attribute)
+        if isinstance(path, str) and not path.startswith(_PROTOCOL):
+            setattr(error, attribute, url(name, path))
+
+
+def _refuse_existing(store: FileSystem, inner: str) -> None:
+    if store.exists(inner):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), inner)
+
+
+def _read_part(store: FileSystem, inner: str, start: int | None, end: int | None) -> bytes:
+    with store.open(inner, "rb", lock="none") as file:
+        if (start or 0) < 0 or (end or 0) < 0:
+            start, end, _ = slice(start, end).indices(file.seek(0, os.SEEK_END))
+        start = start or 0
+        file.seek(start)
+        return file.read() if end is None else file.read(max(end - start, 0))
+
+
+def _empty(store: FileSystem) -> None:
+    for entry in list(store.scandir("/")):
+        if entry.is_dir(follow_symlinks=False):
+            store.rmtree(entry.path)
+        else:
+            store.remove(entry.path)
+
+
+def _root_info(name: str) -> _Info:
+    return {"name": name, "size": 0, "type": "directory"}
+
+
+def _info(path: str, found: os.stat_result) -> _Info:
+    mode = found.st_mode
+    is_directory = stat.S_ISDIR(mode)
+    return {
+        "name": path,
+        "size": 0 if is_directory else found.st_size,
+        "type": "directory" if is_directory else "file" if stat.S_ISREG(mode) else "other",
+        "created": found.st_ctime,
+        "islink": False,
+        "mode": mode,
+        "uid": found.st_uid,
+        "gid": found.st_gid,
+        "mtime": found.st_mtime,
+        "ino": found.st_ino,
+        "nlink": found.st_nlink,
+    }
+
+
+def _link_info(store: FileSystem, path: str, inner: str, link: os.stat_result) -> _Info:
+    """That of what the link leads to; one that leads nowhere is neither file nor directory."""
+    try:
+        info = _info(path, store.stat(inner))
+    except OSError:
+        info = _info(path, link)
+    return {**info, "islink": True, "destination": store.readlink(inner)}
+
+
+def _entries(store: FileSystem, path: str, inner: str) -> Iterator[_Info]:
+    for entry in store.scandir(inner):
+        if inner == "/" and entry.name == DIRECTORY:
+            continue
+        name = f"{path}/{entry.name}"
+        try:
+            found = entry.stat(follow_symlinks=False)
+            if entry.is_symlink():
+                yield _link_info(store, name, entry.path, found)
+            else:
+                yield _info(name, found)
+        except FileNotFoundError:
+            # Somebody removed it meanwhile.
+            continue
+
+
+def _sort_out(
+    path: str, listing: Iterable[_Info]
+) -> tuple[dict[str, _Info], dict[str, _Info], set[str]]:
+    """Directories and files by their names, and the names of links; a file lists itself as ""."""
+    dirs: dict[str, _Info] = {}
+    files: dict[str, _Info] = {}
+    links: set[str] = set()
+    for info in listing:
+        name = info["name"].rpartition("/")[2] if info["name"] != path else ""
+        if info["type"] == "directory":
+            dirs[name] = info
+        else:
+            files[name] = info
+        if info.get("islink"):
+            links.add(name)
+    return dirs, files, links

@@ -1,0 +1,67 @@
+"""Files that are written aside in their store and get their name at once, when they are complete.
+
+They lie in a directory of the store that `brim://` never lists, so that quota and memory limit
+count them from the first byte.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+from brimfs import FileSystem
+
+DIRECTORY = ".brim-staged"
+"""In the root of the store, while there are staged files."""
+
+_numbers = itertools.count()
+_lock = threading.Lock()
+"""Keeps the directory while somebody is about to put a file into it."""
+
+
+class Staged:
+    """An empty file, or a copy of the target's content, that becomes the target by `commit`."""
+
+    def __init__(
+        self, filesystem: FileSystem, target: str, *, exclusive: bool = False, append: bool = False
+    ) -> None:
+        self.path = f"/{DIRECTORY}/{next(_numbers)}"
+        self._filesystem = filesystem
+        self._target = target
+        self._exclusive = exclusive
+        with _lock:
+            filesystem.mkdir(f"/{DIRECTORY}", exist_ok=True)
+            if append and filesystem.is_file(target):
+                filesystem.copy(target, self.path)
+            else:
+                filesystem.write_bytes(self.path, b"")
+
+    def commit(self) -> None:
+        """Give it its name: instead of what has it, or not at all if that is to be new."""
+        make_parent(self._filesystem, self._target)
+        if self._exclusive:
+            self._filesystem.link(self.path, self._target)
+            self.discard()
+        else:
+            self._filesystem.rename(self.path, self._target)
+            self._tidy()
+
+    def discard(self) -> None:
+        """Forget it; what is gone already stays so."""
+        try:
+            self._filesystem.remove(self.path)
+        except FileNotFoundError:
+            return
+        self._tidy()
+
+    def _tidy(self) -> None:
+        with _lock:
+            if not self._filesystem.listdir(f"/{DIRECTORY}"):
+                self._filesystem.rmdir(f"/{DIRECTORY}")
+
+
+def make_parent(filesystem: FileSystem, path: str) -> None:
+    """Make the directories above `path`."""
+    parent = path.rpartition("/")[0]
+    if parent:
+        filesystem.mkdir(parent, parents=True, exist_ok=True)
