@@ -11,6 +11,8 @@ from brimfs import File
 from brimfs.fsspec.staging import Staged
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from brimfs.fsspec.filesystem import BrimFileSystem
 
 
@@ -22,20 +24,29 @@ class BrimFile:
     """
 
     blocksize = 1 << 20
+    mode = "rb"
+    _staged: Staged | None = None
 
-    def __init__(
-        self,
+    def __init__(self, file: File, filesystem: BrimFileSystem, path: str) -> None:
+        self._file = file
+        self.fs = filesystem
+        self.path = path
+        self.read = file.read
+
+    @classmethod
+    def in_mode(
+        cls,
         file: File,
         filesystem: BrimFileSystem,
         path: str,
         mode: str,
         staged: Staged | None = None,
-    ) -> None:
-        self._file = file
-        self._staged = staged
-        self.fs = filesystem
-        self.path = path
-        self.mode = mode
+    ) -> Self:
+        """One that is not just for reading, or that is written aside."""
+        made = cls(file, filesystem, path)
+        made.mode = mode
+        made._staged = staged
+        return made
 
     def __getattr__(self, name: str) -> Any:
         # A method is looked up once, and then costs what it costs on the handle itself.
@@ -43,6 +54,20 @@ class BrimFile:
         if callable(value):
             self.__dict__[name] = value
         return value
+
+    # Those that are mostly called once or twice: looking them up costs more than passing them on.
+
+    def close(self) -> None:
+        self._file.close()
+
+    def write(self, data: Buffer, /) -> int:
+        return self._file.write(data)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
     @property
     def closed(self) -> bool:

@@ -10,22 +10,23 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from glob import has_magic
 from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 from fsspec.utils import stringify_path, tokenize
 
-from brimfs import FileSystem
+from brimfs import File, FileSystem
+from brimfs.fsspec import listing
 from brimfs.fsspec import stores as _stores
 from brimfs.fsspec.file import BrimFile
+from brimfs.fsspec.listing import Info
 from brimfs.fsspec.staging import DIRECTORY, Staged, make_parent
 from brimfs.fsspec.stores import url
-
-_Info = dict[str, Any]
 
 _PROTOCOL = "brim://"
 _OPEN_OPTIONS = ("lock", "lock_timeout", "priority")
@@ -61,7 +62,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         self,
         *,
         quota: int | str | None = None,
-        memory_limit: int | float | str | None = None,
+        memory_limit: float | str | None = None,
         max_nodes: int | None = None,
         spill_dir: str | os.PathLike[str] | bool | None = None,
         disk_limit: int | str | None = None,
@@ -91,16 +92,15 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     def _strip_protocol(cls, path: Any) -> Any:
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
-        return stringify_path(path).removeprefix(_PROTOCOL).strip("/")
+        return _split(path if type(path) is str else stringify_path(path))[2]
 
     def _locate(self, path: Any, make: bool = False) -> tuple[FileSystem, str, str]:
         """The store of a path, its name, and the path within it."""
-        path = path if type(path) is str else stringify_path(path)
-        name, _, inner = path.removeprefix(_PROTOCOL).strip("/").partition("/")
+        name, inner, _ = _split(path if type(path) is str else stringify_path(path))
         store = _table.get(name)
         if store is None or self._options:
-            store = self._find(name, "/" + inner, make)
-        return store, name, "/" + inner
+            store = self._find(name, inner, make)
+        return store, name, inner
 
     def _find(self, name: str, inner: str, make: bool) -> FileSystem:
         if not name:
@@ -112,7 +112,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         if self._origin != _PROCESS:
             # What it wrote here would be lost to whoever sent it.
             error = _stores.missing(name, inner)
-            error.strerror += ", and this filesystem comes from another process and makes none"
+            error.strerror = f"{error.strerror}, and what comes from another process makes none"
             raise error
         return _stores.find_or_make(name, self._options)
 
@@ -131,7 +131,11 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         self, path: Any, start: int | None = None, end: int | None = None, **kwargs: Any
     ) -> bytes:
         """The content, or a part of it as a slice has it; written whole it is not copied."""
-        store, name, inner = self._locate(path)
+        # As `_locate`, in line: this is the call that small reads are made of.
+        name, inner, _ = _split(path if type(path) is str else stringify_path(path))
+        store = _table.get(name)
+        if store is None or self._options:
+            store = self._find(name, inner, make=False)
         try:
             if start is None and end is None:
                 return store.read_bytes(inner)
@@ -198,15 +202,19 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
 
         Without `lock` a file takes no file lock: others can read and replace it meanwhile.
         """
-        if mode != "rb" or compression is not None or kwargs:
+        if compression is not None or kwargs or "b" not in mode or self._intrans:
             return super().open(path, mode, block_size, cache_options, compression, **kwargs)
-        store, name, inner = self._locate(path)
+        name, inner, stripped = _split(path if type(path) is str else stringify_path(path))
+        store = _table.get(name)
+        if store is None or self._options:
+            store = self._find(name, inner, make=mode[0] in "wax")
         try:
-            file = store.open(inner, "rb", lock="none")
+            if mode == "rb":
+                return BrimFile(store.open(inner, "rb", lock="none"), self, stripped)
+            return BrimFile.in_mode(_open(store, inner, mode), self, stripped, mode)
         except OSError as error:
             _name(error, name)
             raise
-        return BrimFile(file, self, name + inner, mode)
 
     def _open(
         self,
@@ -218,20 +226,13 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         **kwargs: Any,
     ) -> BrimFile:
         creates = mode[0] in "wax"
-        options = {"lock": "none"}
-        options.update({key: kwargs[key] for key in _OPEN_OPTIONS if key in kwargs})
+        options = {key: kwargs[key] for key in _OPEN_OPTIONS if key in kwargs}
         store, name, inner = self._locate(path, make=creates)
         with self._naming(name):
             if creates and not autocommit:
                 return self._open_aside(store, name, inner, mode, options)
-            try:
-                file = store.open(inner, mode, **options)  # type: ignore[call-overload]
-            except FileNotFoundError:
-                if not creates:
-                    raise
-                make_parent(store, inner)
-                file = store.open(inner, mode, **options)  # type: ignore[call-overload]
-        return BrimFile(file, self, name + inner, mode)
+            file = _open(store, inner, mode, **options)
+        return BrimFile.in_mode(file, self, name + inner, mode)
 
     def _open_aside(
         self, store: FileSystem, name: str, inner: str, mode: str, options: dict[str, Any]
@@ -242,26 +243,26 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         if exclusive:
             _refuse_existing(store, inner)
         staged = Staged(store, inner, exclusive=exclusive, append=mode[0] == "a")
-        file = store.open(staged.path, mode.replace("x", "w"), **options)
-        return BrimFile(file, self, name + inner, mode, staged)  # type: ignore[arg-type]
+        file = _open(store, staged.path, mode.replace("x", "w"), **options)
+        return BrimFile.in_mode(file, self, name + inner, mode, staged)
 
     # ---- looking
 
-    def info(self, path: Any, **kwargs: Any) -> _Info:
+    def info(self, path: Any, **kwargs: Any) -> Info:
         path = self._strip_protocol(path)
         if not path:
-            return _root_info("")
+            return listing.root_info("")
         store, name, inner = self._locate(path)
         with self._naming(name):
             found = store.lstat(inner)
             if not stat.S_ISLNK(found.st_mode):
-                return _info(path, found)
-            return _link_info(store, path, inner, found)
+                return listing.info_of(path, found)
+            return listing.link_info(store, path, inner, found)
 
     def ls(self, path: Any, detail: bool = True, **kwargs: Any) -> list[Any]:
         path = self._strip_protocol(path)
         if not path:
-            return [_root_info(name) if detail else name for name in sorted(_table)]
+            return [listing.root_info(name) if detail else name for name in sorted(_table)]
         store, name, inner = self._locate(path)
         with self._naming(name):
             if not store.is_dir(inner):
@@ -269,7 +270,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
             if not detail:
                 names = (each for each in store.listdir(inner) if each != DIRECTORY or inner != "/")
                 return [f"{path}/{each}" for each in sorted(names)]
-            return sorted(_entries(store, path, inner), key=lambda info: str(info["name"]))
+            return sorted(listing.entries(store, path, inner), key=lambda info: str(info["name"]))
 
     def walk(
         self,
@@ -290,14 +291,14 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
                 yield level
                 continue
             try:
-                listing = self.ls(path, detail=True, **kwargs)
+                found = self.ls(path, detail=True, **kwargs)
             except OSError as error:
                 if on_error == "raise":
                     raise
                 if callable(on_error):
                     on_error(error)
                 continue
-            dirs, files, links = _sort_out(path, listing)
+            dirs, files, links = listing.sort_out(path, found)
             level = (path, dirs, files) if detail else (path, list(dirs), list(files))
             if topdown:
                 yield level
@@ -432,7 +433,9 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
         """Copy a file, which shares its content within a store, or make the directory again."""
         source, source_name, source_inner = self._locate(path1)
-        if self.isdir(path1):
+        with self._naming(source_name):
+            is_directory = stat.S_ISDIR(source.stat(source_inner).st_mode)
+        if is_directory:
             self.makedirs(path2, exist_ok=True)
             return
         target, target_name, target_inner = self._locate(path2, make=True)
@@ -447,8 +450,6 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
             try:
                 source.copy(source_inner, target_inner)
             except FileNotFoundError:
-                if not source.exists(source_inner):
-                    raise
                 make_parent(target, target_inner)
                 source.copy(source_inner, target_inner)
 
@@ -484,19 +485,30 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     def _rename(self, old: str, new: str) -> bool:
         """Rename, into `new` if that is a directory; False where that is not to be done."""
         store, name, inner = self._locate(old)
-        target, target_name, target_inner = self._locate(new, make=True)
-        if target is not store or inner == "/":
+        target_name, _, target_inner = self._strip_protocol(new).partition("/")
+        if target_name != name or inner == "/":
             return False
+        target_inner = "/" + target_inner
         with self._naming(name):
+            store.lstat(inner)
             if inner == target_inner:
-                store.lstat(inner)
                 return True
             if new.endswith("/") or store.is_dir(target_inner):
                 target_inner = f"{target_inner.rstrip('/')}/{inner.rpartition('/')[2]}"
-            store.lstat(inner)
             make_parent(store, target_inner)
             store.rename(inner, target_inner)
         return True
+
+
+@lru_cache(maxsize=1 << 13)
+def _split(path: str) -> tuple[str, str, str]:
+    """The name of the store, the path within it, and both without the protocol.
+
+    The path within it comes back as the same object, whose hash the store's own cache knows.
+    """
+    stripped = path.removeprefix(_PROTOCOL).strip("/")
+    name, _, inner = stripped.partition("/")
+    return name, "/" + inner, stripped
 
 
 def _restore(kind: type[BrimFileSystem], origin: str, options: dict[str, Any]) -> BrimFileSystem:
@@ -516,18 +528,36 @@ def _name(error: OSError, name: str) -> None:
             setattr(error, attribute, url(name, path))
 
 
+def _open(store: FileSystem, inner: str, mode: str, **options: Any) -> File:
+    """A binary handle; what is missing above a new file is made."""
+    options.setdefault("lock", "none")
+    try:
+        file = store.open(inner, mode, **options)
+    except FileNotFoundError:
+        if mode[0] == "r":
+            raise
+        make_parent(store, inner)
+        file = store.open(inner, mode, **options)
+    if not isinstance(file, File):
+        raise ValueError(f"not a binary mode: {mode!r}")
+    return file
+
+
 def _refuse_existing(store: FileSystem, inner: str) -> None:
     if store.exists(inner):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), inner)
 
 
 def _read_part(store: FileSystem, inner: str, start: int | None, end: int | None) -> bytes:
-    with store.open(inner, "rb", lock="none") as file:
+    file = store.open(inner, "rb", lock="none")
+    try:
         if (start or 0) < 0 or (end or 0) < 0:
             start, end, _ = slice(start, end).indices(file.seek(0, os.SEEK_END))
         start = start or 0
         file.seek(start)
         return file.read() if end is None else file.read(max(end - start, 0))
+    finally:
+        file.close()
 
 
 def _empty(store: FileSystem) -> None:
@@ -536,68 +566,3 @@ def _empty(store: FileSystem) -> None:
             store.rmtree(entry.path)
         else:
             store.remove(entry.path)
-
-
-def _root_info(name: str) -> _Info:
-    return {"name": name, "size": 0, "type": "directory"}
-
-
-def _info(path: str, found: os.stat_result) -> _Info:
-    mode = found.st_mode
-    is_directory = stat.S_ISDIR(mode)
-    return {
-        "name": path,
-        "size": 0 if is_directory else found.st_size,
-        "type": "directory" if is_directory else "file" if stat.S_ISREG(mode) else "other",
-        "created": found.st_ctime,
-        "islink": False,
-        "mode": mode,
-        "uid": found.st_uid,
-        "gid": found.st_gid,
-        "mtime": found.st_mtime,
-        "ino": found.st_ino,
-        "nlink": found.st_nlink,
-    }
-
-
-def _link_info(store: FileSystem, path: str, inner: str, link: os.stat_result) -> _Info:
-    """That of what the link leads to; one that leads nowhere is neither file nor directory."""
-    try:
-        info = _info(path, store.stat(inner))
-    except OSError:
-        info = _info(path, link)
-    return {**info, "islink": True, "destination": store.readlink(inner)}
-
-
-def _entries(store: FileSystem, path: str, inner: str) -> Iterator[_Info]:
-    for entry in store.scandir(inner):
-        if inner == "/" and entry.name == DIRECTORY:
-            continue
-        name = f"{path}/{entry.name}"
-        try:
-            found = entry.stat(follow_symlinks=False)
-            if entry.is_symlink():
-                yield _link_info(store, name, entry.path, found)
-            else:
-                yield _info(name, found)
-        except FileNotFoundError:
-            # Somebody removed it meanwhile.
-            continue
-
-
-def _sort_out(
-    path: str, listing: Iterable[_Info]
-) -> tuple[dict[str, _Info], dict[str, _Info], set[str]]:
-    """Directories and files by their names, and the names of links; a file lists itself as ""."""
-    dirs: dict[str, _Info] = {}
-    files: dict[str, _Info] = {}
-    links: set[str] = set()
-    for info in listing:
-        name = info["name"].rpartition("/")[2] if info["name"] != path else ""
-        if info["type"] == "directory":
-            dirs[name] = info
-        else:
-            files[name] = info
-        if info.get("islink"):
-            links.add(name)
-    return dirs, files, links
