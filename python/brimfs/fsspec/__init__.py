@@ -15,7 +15,7 @@ filesystem that exists already, such as one that is kept in a directory.
 from __future__ import annotations
 
 try:
-    import fsspec as _  # noqa: F401
+    from fsspec import register_implementation
 except ImportError as error:
     raise ImportError(
         "brimfs.fsspec needs the package fsspec: pip install 'brimfs[fsspec]'"
@@ -24,5 +24,8 @@ except ImportError as error:
 from brimfs.fsspec.file import BrimFile
 from brimfs.fsspec.filesystem import BrimFileSystem
 from brimfs.fsspec.stores import clear, register, store
+
+# What imports this module needs no entry point, and finds the class without another look-up.
+register_implementation("brim", BrimFileSystem)
 
 __all__ = ["BrimFile", "BrimFileSystem", "clear", "register", "store"]

@@ -111,9 +111,8 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
             return _stores.find(name, self._options)
         if self._origin != _PROCESS:
             # What it wrote here would be lost to whoever sent it.
-            error = _stores.missing(name, inner)
-            error.strerror = f"{error.strerror}, and what comes from another process makes none"
-            raise error
+            why = ", and a filesystem that comes from another process makes none"
+            raise _stores.missing(name, inner, why)
         return _stores.find_or_make(name, self._options)
 
     @contextmanager

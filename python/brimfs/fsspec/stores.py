@@ -62,10 +62,10 @@ def find_or_make(name: str, options: Options) -> FileSystem:
     return found
 
 
-def missing(name: str, inner: str = "") -> FileNotFoundError:
+def missing(name: str, inner: str = "", why: str = "") -> FileNotFoundError:
     """The error that tells of a store that there is not."""
     # Whoever lost it in another process is to see that from the message.
-    text = f"Process {os.getpid()} has no store {name!r}"
+    text = f"Process {os.getpid()} has no store {name!r}{why}"
     return FileNotFoundError(errno.ENOENT, text, url(name, inner))
 
 
