@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.importorskip("fsspec")
-
 import fsspec
-import fsspec.tests.abstract as abstract
+import pytest
+from fsspec.tests import abstract
 
 import brimfs.fsspec
 

@@ -105,15 +105,13 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     def _find(self, name: str, inner: str, make: bool) -> FileSystem:
         if not name:
             raise IsADirectoryError(errno.EISDIR, "All stores together are no file", _PROTOCOL)
-        if name in _table or not make:
-            if name not in _table:
-                raise _stores.missing(name, inner)
+        if make and self._origin == _PROCESS:
+            return _stores.find_or_make(name, self._options)
+        if name in _table:
             return _stores.find(name, self._options)
-        if self._origin != _PROCESS:
-            # What it wrote here would be lost to whoever sent it.
-            why = ", and a filesystem that comes from another process makes none"
-            raise _stores.missing(name, inner, why)
-        return _stores.find_or_make(name, self._options)
+        # What it wrote here would be lost to whoever sent it.
+        why = ", and a filesystem that comes from another process makes none" if make else ""
+        raise _stores.missing(name, inner, why)
 
     @contextmanager
     def _naming(self, path: str) -> Iterator[None]:
@@ -242,7 +240,11 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         if exclusive:
             _refuse_existing(store, inner)
         staged = Staged(store, inner, exclusive=exclusive, append=mode[0] == "a")
-        file = _open(store, staged.path, mode.replace("x", "w"), **options)
+        try:
+            file = _open(store, staged.path, mode.replace("x", "w"), **options)
+        except BaseException:
+            staged.discard()
+            raise
         return BrimFile.in_mode(file, self, name + inner, mode, staged)
 
     # ---- looking

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from contextlib import suppress
 
 from brimfs import FileSystem
 
@@ -29,12 +30,16 @@ class Staged:
         self._filesystem = filesystem
         self._target = target
         self._exclusive = exclusive
-        with _lock:
-            filesystem.mkdir(f"/{DIRECTORY}", exist_ok=True)
-            if append and filesystem.is_file(target):
-                filesystem.copy(target, self.path)
-            else:
-                filesystem.write_bytes(self.path, b"")
+        try:
+            with _lock:
+                filesystem.mkdir(f"/{DIRECTORY}", exist_ok=True)
+                if append and filesystem.is_file(target):
+                    filesystem.copy(target, self.path)
+                else:
+                    filesystem.write_bytes(self.path, b"")
+        except BaseException:
+            self._tidy()
+            raise
 
     def commit(self) -> None:
         """Give it its name: instead of what has it, or not at all if that is to be new."""
@@ -55,7 +60,8 @@ class Staged:
         self._tidy()
 
     def _tidy(self) -> None:
-        with _lock:
+        """Remove the directory with the last of its files."""
+        with _lock, suppress(FileNotFoundError):
             if not self._filesystem.listdir(f"/{DIRECTORY}"):
                 self._filesystem.rmdir(f"/{DIRECTORY}")
 
