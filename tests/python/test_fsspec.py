@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from datetime import UTC, datetime, timedelta
 
 import fsspec
 import pytest
+from fsspec.generic import rsync
 
 import brimfs
 import brimfs.fsspec
@@ -83,10 +85,15 @@ def test_creating_refuses_what_exists(brim):
 
 def test_creating_over_the_quota_leaves_nothing(brim):
     small = fsspec.filesystem("brim", quota="1MiB")
-    with pytest.raises(brimfs.QuotaExceeded, match="brim://q/"):
-        small.pipe_file("q/a", bytes(2 << 20), mode="create")
-    with pytest.raises(brimfs.QuotaExceeded, match="brim://q/a"):
-        small.pipe_file("q/a", bytes(2 << 20))
+    content = bytes(2 << 20)
+    refused(brimfs.QuotaExceeded, small.pipe_file, "q/a", content, path="q/a")
+    refused(brimfs.QuotaExceeded, small.pipe_file, "q/a", content, mode="create", path="q/a")
+    with small.open("q/b", "wb", autocommit=False) as file:
+        refused(brimfs.QuotaExceeded, file.write, content, path="q/b")
+    file.discard()
+    with small.open("q/b", "wb") as file:
+        refused(brimfs.QuotaExceeded, file.write, content, path="q/b")
+    small.rm("q/b")
     assert small.ls("q") == []
     assert brimfs.fsspec.store("q").stats().quota_used == 0
 
@@ -243,6 +250,10 @@ def test_a_transaction_shows_everything_at_its_end(brim):
 
 def test_a_transaction_that_fails_shows_nothing(brim):
     brim.pipe_file("s/old", b"old")
+    with pytest.raises(IsADirectoryError, match=r"'brim://s/late'$"), brim.transaction:
+        brim.pipe_file("s/late", b"late")
+        brim.mkdir("s/late")
+    brim.rmdir("s/late")
     with pytest.raises(ZeroDivisionError), brim.transaction:
         brim.pipe_file("s/old", b"new")
         brim.pipe_file("s/d/new", b"new")
@@ -277,8 +288,7 @@ def test_a_new_file_that_is_written_aside_replaces_nothing(brim):
     file = brim.open("s/a", "xb", autocommit=False)
     file.write(b"late")
     brim.pipe_file("s/a", b"first")
-    with pytest.raises(FileExistsError, match="brim://s/a"):
-        file.commit()
+    refused(FileExistsError, file.commit, path="s/a")
     file.discard()
     assert brim.cat_file("s/a") == b"first"
     assert staged("s") == []
@@ -573,3 +583,18 @@ def test_local_files(brim, tmp_path):
     assert brim.size("s/d/a") == 5_000_000
     brim.get("brim://s/d", str(tmp_path / "out"), recursive=True)
     assert (tmp_path / "out" / "a").read_bytes() == bytes(5_000_000)
+
+
+def test_other_filesystems_of_fsspec_on_top(brim):
+    with fsspec.open("brim://s/a.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.txt", "text")
+    with fsspec.open("zip://x.txt::brim://s/a.zip", "rt") as file:
+        assert file.read() == "text"
+    with fsspec.open("simplecache::brim://s/a.zip") as file:
+        assert file.read() == brim.cat_file("s/a.zip")
+    rsync("brim://s", "brim://t/copy")
+    assert brim.find("t") == ["t/copy/a.zip"]
+    below = fsspec.filesystem("dir", path="t/copy", fs=brim)
+    below.pipe_file("d/b", b"b")
+    assert below.find("") == ["a.zip", "d/b"]
+    assert [file.path for file in fsspec.open_files("brim://*/*.zip")] == ["s/a.zip"]

@@ -390,14 +390,32 @@ def test_an_instance_in_another_process_makes_no_store(brim):
 def test_a_forked_child_gets_an_error(run_script):
     done = run_script(
         """
-        import os, sys, warnings
+        import os, threading, warnings
         warnings.simplefilter("ignore")
         import fsspec, brimfs, brimfs.fsspec
-        fsspec.filesystem("brim").pipe_file("s/a", b"a")
+        parents = fsspec.filesystem("brim")
+        parents.pipe_file("s/a", b"a")
+        held, done = threading.Event(), threading.Event()
+
+        def hold():
+            with brimfs.fsspec.stores._lock, brimfs.fsspec.staging._lock:
+                held.set()
+                done.wait()
+
+        # Nobody holds the locks in the child, whatever other threads of the parent are about.
+        threading.Thread(target=hold).start()
+        held.wait()
         child = os.fork()
+        done.set()
         if not child:
+            try:
+                parents.pipe_file("new/a", b"lost")
+            except FileNotFoundError as error:
+                assert "comes from another process" in str(error), error
+            else:
+                os._exit(3)
             filesystem = fsspec.filesystem("brim")
-            for call in (filesystem.cat_file, filesystem.info, filesystem.open):
+            for call in (filesystem.cat_file, filesystem.info, filesystem.open, filesystem.touch):
                 try:
                     call("s/a")
                 except brimfs.Forked as error:

@@ -23,7 +23,6 @@ class BrimFile:
     `commit` is called, and never after `discard`.
     """
 
-    blocksize = 1 << 20
     mode = "rb"
     _staged: Staged | None = None
 
@@ -61,7 +60,13 @@ class BrimFile:
         self._file.close()
 
     def write(self, data: Buffer, /) -> int:
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            if self._staged is not None:
+                self._staged.name(error)
+            with self.fs._naming(self.path):
+                raise
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return self._file.seek(offset, whence)

@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 import stat
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -43,7 +42,6 @@ _FSSPEC_OPTIONS = frozenset(
 _WHOLE = 1 << 20
 """What is copied from store to store in one piece."""
 
-_PROCESS = uuid.uuid4().hex
 _table = _stores.stores
 
 
@@ -81,7 +79,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
                 "disk_limit": disk_limit,
             }
         )
-        self._origin = _PROCESS
+        self._origin = _stores.process()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self._origin, self.storage_options)
@@ -105,7 +103,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     def _find(self, name: str, inner: str, make: bool) -> FileSystem:
         if not name:
             raise IsADirectoryError(errno.EISDIR, "All stores together are no file", _PROTOCOL)
-        if make and self._origin == _PROCESS:
+        if make and self._origin == _stores.process():
             return _stores.find_or_make(name, self._options)
         if name in _table:
             return _stores.find(name, self._options)
@@ -168,7 +166,8 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         _refuse_existing(store, inner)
         staged = Staged(store, inner, exclusive=True)
         try:
-            store.write_bytes(staged.path, value)
+            with staged.naming():
+                store.write_bytes(staged.path, value)
             staged.commit()
         except BaseException:
             staged.discard()
@@ -204,7 +203,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         name, inner, stripped = _split(path if type(path) is str else stringify_path(path))
         store = _table.get(name)
         if store is None or self._options:
-            store = self._find(name, inner, make=mode[0] in "wax")
+            store = self._find(name, inner, make="r" not in mode)
         try:
             if mode == "rb":
                 return BrimFile(store.open(inner, "rb", lock="none"), self, stripped)
@@ -222,7 +221,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         cache_options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> BrimFile:
-        creates = mode[0] in "wax"
+        creates = "r" not in mode
         options = {key: kwargs[key] for key in _OPEN_OPTIONS if key in kwargs}
         store, name, inner = self._locate(path, make=creates)
         with self._naming(name):
@@ -234,12 +233,12 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     def _open_aside(
         self, store: FileSystem, name: str, inner: str, mode: str, options: dict[str, Any]
     ) -> BrimFile:
-        exclusive = mode[0] == "x"
+        exclusive = "x" in mode
         if store.is_dir(inner):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), inner)
         if exclusive:
             _refuse_existing(store, inner)
-        staged = Staged(store, inner, exclusive=exclusive, append=mode[0] == "a")
+        staged = Staged(store, inner, exclusive=exclusive, append="a" in mode)
         try:
             file = _open(store, staged.path, mode.replace("x", "w"), **options)
         except BaseException:
@@ -514,7 +513,7 @@ def _split(path: str) -> tuple[str, str, str]:
 
 def _restore(kind: type[BrimFileSystem], origin: str, options: dict[str, Any]) -> BrimFileSystem:
     """What a pickled instance becomes: in another process one that makes no stores."""
-    if origin == _PROCESS:
+    if origin == _stores.process():
         return kind(**options)
     filesystem = kind(**options, skip_instance_cache=True)
     filesystem._origin = origin
@@ -535,7 +534,7 @@ def _open(store: FileSystem, inner: str, mode: str, **options: Any) -> File:
     try:
         file = store.open(inner, mode, **options)
     except FileNotFoundError:
-        if mode[0] == "r":
+        if "r" in mode:
             raise
         make_parent(store, inner)
         file = store.open(inner, mode, **options)

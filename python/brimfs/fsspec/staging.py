@@ -7,16 +7,17 @@ count them from the first byte.
 from __future__ import annotations
 
 import itertools
-import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from brimfs import FileSystem
+from brimfs.fsspec.locks import ForkedLock
 
 DIRECTORY = ".brim-staged"
 """In the root of the store, while there are staged files."""
 
 _numbers = itertools.count()
-_lock = threading.Lock()
+_lock = ForkedLock()
 """Keeps the directory while somebody is about to put a file into it."""
 
 
@@ -44,20 +45,33 @@ class Staged:
     def commit(self) -> None:
         """Give it its name: instead of what has it, or not at all if that is to be new."""
         make_parent(self._filesystem, self._target)
-        if self._exclusive:
-            self._filesystem.link(self.path, self._target)
-            self.discard()
-        else:
-            self._filesystem.rename(self.path, self._target)
-            self._tidy()
+        with self.naming():
+            if self._exclusive:
+                self._filesystem.link(self.path, self._target)
+            else:
+                self._filesystem.rename(self.path, self._target)
+        self.discard()
 
     def discard(self) -> None:
         """Forget it; what is gone already stays so."""
-        try:
+        with suppress(FileNotFoundError):
             self._filesystem.remove(self.path)
-        except FileNotFoundError:
-            return
         self._tidy()
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Errors name the target, and not where it lies meanwhile."""
+        try:
+            yield
+        except OSError as error:
+            self.name(error)
+            raise
+
+    def name(self, error: OSError) -> None:
+        """Let an error name the target."""
+        if error.filename == self.path:
+            error.filename = self._target
+            del error.filename2
 
     def _tidy(self) -> None:
         """Remove the directory with the last of its files."""

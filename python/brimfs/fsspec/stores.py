@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from brimfs import Budget, FileSystem
+from brimfs.fsspec.locks import ForkedLock
 
 Options = Mapping[str, Any]
 
@@ -19,8 +20,16 @@ stores: dict[str, FileSystem] = {}
 """What is looked up; changed by the functions of this module only."""
 
 _made_with: dict[str, Options] = {}
-_lock = threading.Lock()
+_lock = ForkedLock()
 _SIZES = ("quota", "memory_limit", "disk_limit")
+
+
+_START = uuid.uuid4().hex
+
+
+def process() -> str:
+    """This process and no other one, a forked child included."""
+    return f"{os.getpid()}-{_START}"
 
 
 def url(name: str, inner: str = "") -> str:
