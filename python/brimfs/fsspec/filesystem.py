@@ -10,10 +10,10 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from glob import has_magic
+from operator import itemgetter
 from typing import Any
 
 from fsspec.spec import AbstractFileSystem
@@ -43,6 +43,22 @@ _WHOLE = 1 << 20
 """What is copied from store to store in one piece."""
 
 _table = _stores.stores
+
+
+class _Naming:
+    """Puts the name of a store in front of the paths of the errors within."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: str) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            _name(error, self._store)
 
 
 class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
@@ -111,14 +127,10 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         why = ", and a filesystem that comes from another process makes none" if make else ""
         raise _stores.missing(name, inner, why)
 
-    @contextmanager
-    def _naming(self, path: str) -> Iterator[None]:
+    @staticmethod
+    def _naming(path: str) -> _Naming:
         """Errors of the store name what `brim://` calls it."""
-        try:
-            yield
-        except OSError as error:
-            _name(error, path.partition("/")[0])
-            raise
+        return _Naming(path.partition("/")[0])
 
     # ---- whole files
 
@@ -179,7 +191,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
             self.pipe_file(path, b"", **kwargs)
             return
         store, name, inner = self._locate(path, make=True)
-        with self._naming(name):
+        with _Naming(name):
             make_parent(store, inner)
             store.touch(inner)
 
@@ -224,7 +236,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         creates = "r" not in mode
         options = {key: kwargs[key] for key in _OPEN_OPTIONS if key in kwargs}
         store, name, inner = self._locate(path, make=creates)
-        with self._naming(name):
+        with _Naming(name):
             if creates and not autocommit:
                 return self._open_aside(store, name, inner, mode, options)
             file = _open(store, inner, mode, **options)
@@ -249,28 +261,33 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     # ---- looking
 
     def info(self, path: Any, **kwargs: Any) -> Info:
-        path = self._strip_protocol(path)
+        name, inner, path = _split(path if type(path) is str else stringify_path(path))
         if not path:
             return listing.root_info("")
-        store, name, inner = self._locate(path)
-        with self._naming(name):
+        store = _table.get(name)
+        if store is None or self._options:
+            store = self._find(name, inner, make=False)
+        try:
             found = store.lstat(inner)
             if not stat.S_ISLNK(found.st_mode):
                 return listing.info_of(path, found)
             return listing.link_info(store, path, inner, found)
+        except OSError as error:
+            _name(error, name)
+            raise
 
     def ls(self, path: Any, detail: bool = True, **kwargs: Any) -> list[Any]:
         path = self._strip_protocol(path)
         if not path:
             return [listing.root_info(name) if detail else name for name in sorted(_table)]
         store, name, inner = self._locate(path)
-        with self._naming(name):
+        with _Naming(name):
             if not store.is_dir(inner):
                 return [self.info(path)] if detail else [self.info(path)["name"]]
             if not detail:
                 names = (each for each in store.listdir(inner) if each != DIRECTORY or inner != "/")
                 return [f"{path}/{each}" for each in sorted(names)]
-            return sorted(listing.entries(store, path, inner), key=lambda info: str(info["name"]))
+            return sorted(listing.entries(store, path, inner), key=itemgetter("name"))
 
     def walk(
         self,
@@ -325,12 +342,17 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         return self.exists(path) or self.islink(path)
 
     def _ask(self, path: Any, question: Callable[[FileSystem, str], bool]) -> bool:
-        name, _, inner = self._strip_protocol(path).partition("/")
-        if name not in _table:
+        name, inner, _ = _split(path if type(path) is str else stringify_path(path))
+        store = _table.get(name)
+        if store is None:
             return not name
-        store = self._find(name, inner, make=False) if self._options else _table[name]
-        with self._naming(name):
-            return question(store, "/" + inner)
+        if self._options:
+            store = self._find(name, inner, make=False)
+        try:
+            return question(store, inner)
+        except OSError as error:
+            _name(error, name)
+            raise
 
     def created(self, path: Any) -> datetime:
         """When the node last changed, its traits included: the time of creation is not kept."""
@@ -347,7 +369,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     def ukey(self, path: Any) -> str:
         """The checksum as text; no two versions of a file have the same."""
         store, name, inner = self._locate(path)
-        with self._naming(name):
+        with _Naming(name):
             found = store.stat(inner)
         # Times of changes grow strictly, and inode numbers are not used again.
         key: str = tokenize(name, found.st_ino, found.st_ctime_ns, found.st_size)
@@ -381,13 +403,13 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), url(name))
         store, name, inner = self._locate(path, make=parents or inner == "")
         if inner != "/":
-            with self._naming(name):
+            with _Naming(name):
                 store.mkdir(inner, parents=parents, exist_ok=exist_ok)
 
     def rmdir(self, path: Any) -> None:
         """Remove an empty directory, or forget an empty store."""
         store, name, inner = self._locate(path)
-        with self._naming(name):
+        with _Naming(name):
             if inner != "/":
                 store.rmdir(inner)
                 return
@@ -399,7 +421,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
 
     def _rm(self, path: Any) -> None:
         store, name, inner = self._locate(path)
-        with self._naming(name):
+        with _Naming(name):
             store.remove(inner)
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
@@ -417,7 +439,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
 
     def _remove(self, path: str, recursive: bool) -> None:
         store, name, inner = self._locate(path)
-        with self._naming(name):
+        with _Naming(name):
             if not store.is_dir(inner) or store.is_symlink(inner):
                 store.remove(inner)
             elif not recursive:
@@ -432,21 +454,21 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
 
     def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
         """Copy a file, which shares its content within a store, or make the directory again."""
-        source, source_name, source_inner = self._locate(path1)
-        with self._naming(source_name):
-            is_directory = stat.S_ISDIR(source.stat(source_inner).st_mode)
-        if is_directory:
-            self.makedirs(path2, exist_ok=True)
-            return
+        source, name, source_inner = self._locate(path1)
+        with _Naming(name):
+            if source.is_dir(source_inner):
+                self.makedirs(path2, exist_ok=True)
+                return
+            if not source.exists(source_inner):
+                source.stat(source_inner)
         target, target_name, target_inner = self._locate(path2, make=True)
         if target.is_dir(target_inner):
-            raise IsADirectoryError(
-                errno.EISDIR, os.strerror(errno.EISDIR), url(target_name, target_inner)
-            )
+            full = url(target_name, target_inner)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), full)
         if source is not target:
             self._copy_across(path1, path2)
             return
-        with self._naming(source_name):
+        with _Naming(name):
             try:
                 source.copy(source_inner, target_inner)
             except FileNotFoundError:
@@ -489,7 +511,7 @@ class BrimFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         if target_name != name or inner == "/":
             return False
         target_inner = "/" + target_inner
-        with self._naming(name):
+        with _Naming(name):
             store.lstat(inner)
             if inner == target_inner:
                 return True

@@ -20,13 +20,16 @@ def root_info(name: str) -> Info:
     return {"name": name, "size": 0, "type": "directory"}
 
 
+_TYPES = {stat.S_IFDIR: "directory", stat.S_IFREG: "file"}
+
+
 def info_of(path: str, found: os.stat_result) -> Info:
     mode = found.st_mode
-    is_directory = stat.S_ISDIR(mode)
+    kind = _TYPES.get(stat.S_IFMT(mode), "other")
     return {
         "name": path,
-        "size": 0 if is_directory else found.st_size,
-        "type": "directory" if is_directory else "file" if stat.S_ISREG(mode) else "other",
+        "size": 0 if kind == "directory" else found.st_size,
+        "type": kind,
         "created": found.st_ctime,
         "islink": False,
         "mode": mode,
@@ -54,7 +57,7 @@ def entries(store: FileSystem, path: str, inner: str) -> Iterator[Info]:
         name = f"{path}/{entry.name}"
         try:
             found = entry.stat(follow_symlinks=False)
-            if entry.is_symlink():
+            if stat.S_ISLNK(found.st_mode):
                 yield link_info(store, name, entry.path, found)
             else:
                 yield info_of(name, found)
