@@ -15,7 +15,7 @@ filesystem that exists already, such as one that is kept in a directory.
 from __future__ import annotations
 
 try:
-    from fsspec import register_implementation
+    from fsspec import register_implementation  # type: ignore[import-untyped]
 except ImportError as error:
     raise ImportError(
         "brimfs.fsspec needs the package fsspec: pip install 'brimfs[fsspec]'"

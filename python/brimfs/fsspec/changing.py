@@ -8,7 +8,7 @@ import shutil
 from glob import has_magic
 from typing import Any
 
-from fsspec.utils import stringify_path
+from fsspec.utils import stringify_path  # type: ignore[import-untyped]
 
 from brimfs import FileSystem
 from brimfs.fsspec import stores as _stores

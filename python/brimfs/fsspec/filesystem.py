@@ -6,7 +6,7 @@ import errno
 import os
 from typing import Any
 
-from fsspec.utils import stringify_path
+from fsspec.utils import stringify_path  # type: ignore[import-untyped]
 
 from brimfs import File, FileSystem
 from brimfs.fsspec.changing import Changing

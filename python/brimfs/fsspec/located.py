@@ -10,8 +10,8 @@ import os
 from functools import lru_cache
 from typing import Any
 
-from fsspec.spec import AbstractFileSystem
-from fsspec.utils import stringify_path
+from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
+from fsspec.utils import stringify_path  # type: ignore[import-untyped]
 
 from brimfs import FileSystem
 from brimfs.fsspec import stores as _stores

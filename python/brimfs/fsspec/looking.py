@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
-from fsspec.utils import stringify_path, tokenize
+from fsspec.utils import stringify_path, tokenize  # type: ignore[import-untyped]
 
 from brimfs import FileSystem
 from brimfs.fsspec import listing
