@@ -16,10 +16,10 @@ from __future__ import annotations
 
 try:
     from fsspec import register_implementation  # type: ignore[import-untyped]
-except ImportError as error:
+except ImportError as _missing:
     raise ImportError(
         "brimfs.fsspec needs the package fsspec: pip install 'brimfs[fsspec]'"
-    ) from error
+    ) from _missing
 
 from brimfs.fsspec.file import BrimFile
 from brimfs.fsspec.filesystem import BrimFileSystem
