@@ -208,6 +208,16 @@ def test_an_open_file_stops_nobody(brim):
         assert brim.cat_file("s/a") in (b"", b"part")
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_file_that_is_dropped_is_closed(brim):
+    file = brim.open("s/a", "wb")
+    file.write(b"a")
+    assert brimfs.fsspec.store("s").stats().open_handles == 1
+    del file
+    assert brim.open("s/a").read() == b"a"
+    assert brimfs.fsspec.store("s").stats().open_handles == 0
+
+
 def test_a_lock_can_be_asked_for(brim):
     with brim.open("s/a", "wb", lock="auto"):
         error = refused(OSError, brim.open, "s/a", "rb", lock="auto", lock_timeout=0, path="s/a")

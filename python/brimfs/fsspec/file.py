@@ -48,7 +48,8 @@ class BrimFile:
         return made
 
     def __getattr__(self, name: str) -> Any:
-        # A method is looked up once, and then costs what it costs on the handle itself.
+        # A method is looked up once, and then costs what it costs on the handle itself. It may
+        # outlive this object, as in `open(path).read()`: so this one never closes the handle unasked.
         value = getattr(self.__dict__["_file"], name)
         if callable(value):
             self.__dict__[name] = value
