@@ -28,11 +28,6 @@ def empty():
 
 
 @pytest.fixture
-def brim():
-    return fsspec.filesystem("brim")
-
-
-@pytest.fixture
 def frame():
     return pd.DataFrame({"a": range(1000), "b": [f"text {n}" for n in range(1000)]})
 

@@ -27,11 +27,6 @@ def empty():
     brimfs.fsspec.clear()
 
 
-@pytest.fixture
-def brim():
-    return fsspec.filesystem("brim")
-
-
 # finding it
 
 

@@ -49,7 +49,7 @@ class BrimFile:
 
     def __getattr__(self, name: str) -> Any:
         # A method is looked up once, and then costs what it costs on the handle itself. It may
-        # outlive this object, as in `open(path).read()`: so this one never closes the handle unasked.
+        # outlive this object, as in `open(path).read()`: the handle is never closed unasked.
         value = getattr(self.__dict__["_file"], name)
         if callable(value):
             self.__dict__[name] = value
