@@ -173,12 +173,13 @@ def _refuse_existing(store: FileSystem, inner: str) -> None:
 
 
 def _read_part(store: FileSystem, inner: str, start: int | None, end: int | None) -> bytes:
-    file = store.open(inner, "rb", lock="none")
+    # With the file lock for the call, as reading the whole file has it.
+    file = store.open(inner, "rb")
     try:
-        if (start or 0) < 0 or (end or 0) < 0:
-            start, end, _ = slice(start, end).indices(file.seek(0, os.SEEK_END))
-        start = start or 0
-        file.seek(start)
-        return file.read() if end is None else file.read(max(end - start, 0))
+        begin = start or 0
+        if begin < 0 or (end or 0) < 0:
+            begin, end, _ = slice(start, end).indices(file.seek(0, os.SEEK_END))
+        file.seek(begin)
+        return file.read() if end is None else file.read(max(end - begin, 0))
     finally:
         file.close()
