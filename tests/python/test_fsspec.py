@@ -188,6 +188,7 @@ def test_a_file_that_is_dropped_is_closed(brim):
     assert brimfs.fsspec.store("s").stats().open_handles == 1
     del file
     assert brim.open("s/a").read() == b"a"
+    assert brim.open("s/a").readlines() == [b"a"]
     assert brimfs.fsspec.store("s").stats().open_handles == 0
 
 

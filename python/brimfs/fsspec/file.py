@@ -30,7 +30,6 @@ class BrimFile:
         self._file = file
         self.fs = filesystem
         self.path = path
-        self.read = file.read
 
     @classmethod
     def in_mode(
@@ -49,13 +48,16 @@ class BrimFile:
 
     def __getattr__(self, name: str) -> Any:
         # A method is looked up once, and then costs what it costs on the handle itself. It may
-        # outlive this object, as in `open(path).read()`: the handle is never closed unasked.
+        # outlive this object, as in `open(path).readlines()`: the handle is never closed unasked.
         value = getattr(self.__dict__["_file"], name)
         if callable(value):
             self.__dict__[name] = value
         return value
 
     # Those that are mostly called once or twice: looking them up costs more than passing them on.
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self._file.read(size)
 
     def close(self) -> None:
         self._file.close()

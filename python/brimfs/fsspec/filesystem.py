@@ -103,7 +103,7 @@ class BrimFileSystem(Changing):
 
         Without `lock` a file takes no file lock: others can read and replace it meanwhile.
         """
-        if compression is not None or kwargs or "b" not in mode or self._intrans:
+        if kwargs or compression is not None or self._intrans or "b" not in mode:
             return super().open(path, mode, block_size, cache_options, compression, **kwargs)
         name, inner, stripped = split(path if type(path) is str else stringify_path(path))
         store = table.get(name)
