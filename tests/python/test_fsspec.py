@@ -35,6 +35,20 @@ def test_parts_are_what_slices_are(brim, start, end):
     assert brim.cat_file("s/a", start, end) == b"0123456789"[start:end]
 
 
+def test_a_part_of_what_was_spilled_brings_that_part_back(brim, spilling):
+    brimfs.fsspec.register("cold", spilling)
+    content = os.urandom(1 << 20) * 8
+    with brim.open("cold/a", "wb") as file:
+        for start in range(0, len(content), 1 << 20):
+            file.write(bytearray(content[start : start + (1 << 20)]))
+    spilling.gc(0)
+    cold = spilling.stats()
+    assert cold.cold_bytes >= len(content)
+    assert brim.cat_file("cold/a", 5_000_000, 5_000_100) == content[5_000_000:5_000_100]
+    assert 0 < spilling.stats().disk_read - cold.disk_read < 2 << 20
+    brimfs.fsspec.clear()
+
+
 def test_many_ranges_at_once(brim):
     brim.pipe({"s/a": b"0123456789", "t/b": b"abcdefghij"})
     paths = ["brim://s/a", "brim://t/b", "brim://s/a", "brim://s/none"]
