@@ -77,7 +77,7 @@ $(VENV)/.base: requirements/build.txt
 	@touch $@
 
 # A sdist among the requirements is built with the setuptools named in constraints.txt.
-$(VENV)/.test $(VENV)/.lint $(VENV)/.demo $(VENV)/.bench: $(VENV)/.%: requirements/%.txt requirements/constraints.txt $(VENV)/.base
+$(VENV)/.test $(VENV)/.lint $(VENV)/.demo $(VENV)/.bench $(VENV)/.ecosystem: $(VENV)/.%: requirements/%.txt requirements/constraints.txt $(VENV)/.base
 	$(PY) -m pip install --quiet --build-constraint requirements/constraints.txt --requirement $<
 	@touch $@
 
@@ -127,6 +127,10 @@ test-schedules: $(STAMPS)/nextest ## Schedules of the locks, explored by shuttle
 .PHONY: test-python
 test-python: $(VENV)/.brimfs $(VENV)/.test $(VENV)/.lint $(VENV)/.demo ## Tests of the installed Python package, the wheel and the sdist
 	$(PY) -m pytest tests/python
+
+.PHONY: test-ecosystem
+test-ecosystem: $(VENV)/.brimfs $(VENV)/.test $(VENV)/.ecosystem ## The tests with duckdb, dask and zarr, which it installs
+	$(PY) -m pytest tests/python/test_fsspec_ecosystem.py
 
 $(STAMPS)/nextest:
 	@command -v cargo-nextest >/dev/null \

@@ -8,11 +8,15 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import brimfs
 from cold import audit
+
+if TYPE_CHECKING:
+    from brimfs.fsspec import BrimFileSystem
 
 
 @pytest.fixture
@@ -29,6 +33,26 @@ def spilling(tmp_path: Path) -> Iterator[brimfs.FileSystem]:
     with brimfs.FileSystem(memory_limit="16MiB", spill_dir=tmp_path) as fs:
         yield fs
         audit(fs)
+
+
+@pytest.fixture
+def brim() -> Iterator[BrimFileSystem]:
+    """The filesystem behind `brim://`, without any store before and after."""
+    import fsspec
+
+    import brimfs.fsspec
+
+    brimfs.fsspec.clear()
+    yield fsspec.filesystem("brim")
+    brimfs.fsspec.clear()
+
+
+@pytest.fixture
+def tree(brim: BrimFileSystem) -> BrimFileSystem:
+    """`brim` with five files in the store `s`."""
+    for path in ("a", "d/b", "d/c.txt", "d/e/f.txt", "g.txt"):
+        brim.pipe_file(f"s/{path}", path.encode())
+    return brim
 
 
 @pytest.fixture

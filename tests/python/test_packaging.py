@@ -77,12 +77,17 @@ def test_the_wheel_is_for_every_later_python(dist):
         wheel_file = next(name for name in names if name.endswith(".dist-info/WHEEL"))
         assert "Tag: cp311-abi3-" in archive.read(wheel_file).decode()
         metadata = archive.read(wheel_file.replace("WHEEL", "METADATA")).decode()
+        entry_points = archive.read(wheel_file.replace("WHEEL", "entry_points.txt")).decode()
     modules = ("__init__.py", "_brimfs.pyi", "py.typed", "_errors.py", "_text.py", "_walk.py")
     facades = ("compat/__main__.py", "compat/dmemfs/__init__.py", "compat/memfs/core/file.py")
-    for name in modules + facades:
+    fsspec = ("fsspec/__init__.py", "fsspec/filesystem.py", "fsspec/paths.py")
+    for name in modules + facades + fsspec:
         assert f"brimfs/{name}" in names
     assert sum(name.endswith((".so", ".pyd")) for name in names) == 1
     assert "Requires-Python: >=3.11" in metadata
+    assert "Provides-Extra: fsspec" in metadata
+    assert "brim=brimfs.fsspec:BrimFileSystem" in entry_points.replace(" ", "")
+    assert "brim=brimfs.fsspec.paths:BrimPath" in entry_points.replace(" ", "")
     # The plugin for pytest is no test.
     assert not any("test" in name for name in names if not name.endswith("/_pytest_plugin.py"))
 

@@ -37,6 +37,8 @@ class Candidate(ABC):
     """A numpy array over a whole file, without a copy; it is dropped before the next call."""
     drop_name_cache: Callable[[str], None] | None = None
     """Makes the next `listdir` of this directory start without cached names."""
+    fsspec: tuple[Any, str] | None = None
+    """The same store through fsspec, and the path there below which files may be made."""
     thread_safe = True
     slowdown = 1
     """See `Scale.slowdown`."""
@@ -57,9 +59,14 @@ class Brimfs(Candidate):
     name = "brimfs"
 
     def __init__(self) -> None:
-        import brimfs
+        import fsspec
+
+        import brimfs.fsspec
 
         self._fs = fs = brimfs.FileSystem(memory_limit=8 * GIB)
+        self._name = f"bench{id(self)}"
+        brimfs.fsspec.register(self._name, fs)
+        self.fsspec = fsspec.filesystem("brim"), f"brim://{self._name}"
         self.exists = fs.exists
         self.read_bytes = fs.read_bytes
         self.write_bytes = fs.write_bytes
@@ -79,6 +86,9 @@ class Brimfs(Candidate):
         return self._fs.stats().resident
 
     def close(self) -> None:
+        import brimfs.fsspec
+
+        brimfs.fsspec.clear(self._name)
         self._fs.close()
 
 
@@ -153,6 +163,7 @@ class Fsspec(Candidate):
         # The store is a class attribute that all instances share; this one gets its own.
         fs.store, fs.pseudo_dirs = {}, [""]
         self._fs = fs
+        self.fsspec = fs, "memory://bench"
         self.exists = fs.exists
         self.read_bytes = fs.cat_file
         self.write_bytes = fs.pipe_file
