@@ -139,3 +139,11 @@ def test_mv_renames(tree):
     assert not tree.exists("s/moved/e/moved")
     tree.mv("s/moved/*.txt", "s/texts/")
     assert tree.find("s/texts") == ["s/texts/c.txt"]
+
+
+def test_a_move_of_what_is_not_there_changes_nothing(tree):
+    before = tree.find("s", withdirs=True)
+    refused(FileNotFoundError, tree.mv, "s/none", "s/new/x", path="s/none")
+    refused(FileNotFoundError, tree.mv, "s/none", "s/none", path="s/none")
+    refused(FileNotFoundError, tree.mv, "s/none", "s/d", path="s/none")
+    assert tree.find("s", withdirs=True) == before
