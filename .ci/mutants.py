@@ -9,6 +9,9 @@ each is switched off in turn, and the tests that should notice run until one fai
 test does, and if a kind has fewer sites than there were known to be: a pattern that finds nothing
 proves nothing.
 
+A test that fails is tried again with nothing switched off. If it fails then too, it is unstable:
+it notices nothing, the other tests go on, and the end is an error that names it.
+
 Where nothing can fail, the line above the site says so and why, after the words of UNNOTICEABLE.
 Such sites are tried and listed too, and it is an error if a test notices one after all.
 
@@ -21,6 +24,7 @@ Such sites are tried and listed too, and it is an error if a test notices one af
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -30,8 +34,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +47,10 @@ FEW = 8
 MANY = 64
 # Tests that noticed something lately and are tried alone before all others.
 LATELY = 6
+# What a program says of a test that fails. The line may begin with what a test printed.
+FAILED = re.compile(r"test (\S+)(?: - should panic)? \.\.\. .*?FAILED$", re.M)
+# How a program ends if one did.
+TESTS_FAILED = 101
 # How a comment begins that says why no test can notice a site.
 UNNOTICEABLE = "// Nothing fails without it: "
 
@@ -423,44 +431,90 @@ def build(tree: Path, target: Path) -> dict[str, Path]:
     return programs
 
 
-def noticed(
-    program: Path, arguments: list[str], mutant: int, images: int, tree: Path
-) -> str | None:
-    """The first test that fails, or why the program ended otherwise; nothing if all pass."""
-    environment = {**os.environ, "BRIMFS_MUTANT": str(mutant), "BRIMFS_IMAGES": str(images)}
-    environment["CARGO_MANIFEST_DIR"] = str(tree / "crates/brimfs-sim")
-    with subprocess.Popen(
-        [program, *arguments],
-        cwd=tree / "crates/brimfs-sim",
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        end = time.monotonic() + TRIAL_SECONDS
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            os.set_blocking(process.stdout.fileno(), False)
-            said = ""
-            while (left := end - time.monotonic()) > 0:
-                if not selector.select(left):
-                    continue
-                more = process.stdout.read()
-                if not more:
-                    break
-                said += more
-                # The line may begin with what a test printed.
-                if failed := re.search(
-                    r"test (\S+)(?: - should panic)? \.\.\. .*?FAILED$", said, re.M
-                ):
-                    process.kill()
-                    return failed[1]
-            else:
+@dataclass
+class Bench:
+    """The programs with the tests, and which tests say nothing."""
+
+    programs: dict[str, Path]
+    tree: Path
+    # They failed with a site switched off, and with nothing switched off too.
+    unstable: list[str] = field(default_factory=list)
+
+    def noticed(self, name: str, arguments: list[str], mutant: int, images: int) -> str | None:
+        """The first test that fails because of a site, or why the program ended otherwise."""
+        with contextlib.closing(self.failures(name, arguments, mutant, images)) as failures:
+            for failure in failures:
+                if not self.is_unstable(name, arguments, images, failure):
+                    return failure
+        return None
+
+    def is_unstable(self, name: str, arguments: list[str], images: int, failure: str) -> bool:
+        """Whether it fails with nothing switched off too. Other tests of the program go on."""
+        is_test = is_name(failure)
+        if is_test:
+            arguments = ["--exact", failure]
+        said = " ".join([name, failure] if is_test else [name, *arguments, failure])
+        if said in self.unstable:
+            return True
+        with contextlib.closing(self.failures(name, arguments, 0, images)) as failures:
+            fails_too = any(is_test or other == failure for other in failures)
+        if fails_too:
+            print(f"unstable, it fails with nothing switched off too: {said}", flush=True)
+            self.unstable.append(said)
+        return fails_too
+
+    def failures(
+        self, name: str, arguments: list[str], mutant: int, images: int
+    ) -> Generator[str, None, None]:
+        """The tests that fail, as soon as they do, and why the program ended otherwise."""
+        environment = {**os.environ, "BRIMFS_MUTANT": str(mutant), "BRIMFS_IMAGES": str(images)}
+        environment["CARGO_MANIFEST_DIR"] = str(self.tree / "crates/brimfs-sim")
+        with subprocess.Popen(
+            [self.programs[name], *arguments],
+            cwd=self.tree / "crates/brimfs-sim",
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            try:
+                yield from failures_of(process)
+            finally:
                 process.kill()
-                return "a test that did not end"
-        status = process.wait()
-        return None if status == 0 else f"a program that ended with {status}"
+
+
+def is_name(failure: str) -> bool:
+    """Whether a failure is that of one test, and not of a whole program."""
+    return " " not in failure
+
+
+def failures_of(process: subprocess.Popen[str]) -> Iterator[str]:
+    """The tests of a program that fail. What is done between them is no time of the program's."""
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    end = time.monotonic() + TRIAL_SECONDS
+    said, read_to = "", 0
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while (left := end - time.monotonic()) > 0:
+            if not selector.select(left):
+                continue
+            more = process.stdout.read()
+            if not more:
+                break
+            said += more
+            while failed := FAILED.search(said, read_to):
+                read_to = failed.end()
+                paused = time.monotonic()
+                yield failed[1]
+                end += time.monotonic() - paused
+        else:
+            yield "a test that did not end"
+            return
+    status = process.wait()
+    # Of the tests that failed it was said already.
+    if status != 0 and not (status == TESTS_FAILED and read_to):
+        yield f"a program that ended with {status}"
 
 
 def trials(site: Site) -> Iterator[tuple[str, list[str], int]]:
@@ -476,20 +530,18 @@ def trials(site: Site) -> Iterator[tuple[str, list[str], int]]:
             yield name, ["crash"], MANY
 
 
-def attempt(
-    site: Site, programs: dict[str, Path], tree: Path, lately: list[tuple[str, str]]
-) -> str | None:
+def attempt(site: Site, bench: Bench, lately: list[tuple[str, str]]) -> str | None:
     own = {name for name, _ in PLACES[site.part]}
     alone = [(name, test) for name, test in lately if name in own]
     for name, test in alone[:LATELY]:
-        if noticed(programs[name], ["--exact", test], site.number, FEW, tree):
+        if bench.noticed(name, ["--exact", test], site.number, FEW):
             remember(lately, name, test)
             return f"{name} {test}"
     for name, filters, images in trials(site):
-        if test := noticed(programs[name], filters, site.number, images, tree):
-            if " " not in test:
-                remember(lately, name, test)
-            return f"{name} {test}"
+        if failure := bench.noticed(name, filters, site.number, images):
+            if is_name(failure):
+                remember(lately, name, failure)
+            return f"{name} {failure}"
     return None
 
 
@@ -527,12 +579,13 @@ def main() -> int:
     tree = target / "tree"
     tree.mkdir(parents=True, exist_ok=True)
     write_tree(tree, sites)
-    programs = build(tree, target / "build")
+    bench = Bench(build(tree, target / "build"), tree)
     if not options.only:
-        for name in programs:
-            if test := noticed(programs[name], [], 0, FEW, tree):
-                print(f"with nothing taken away {name} {test} fails")
-                return 1
+        for name in bench.programs:
+            with contextlib.closing(bench.failures(name, [], 0, FEW)) as failures:
+                if test := next(failures, None):
+                    print(f"with nothing taken away {name} {test} fails")
+                    return 1
 
     began = time.monotonic()
     survivors = []
@@ -543,7 +596,7 @@ def main() -> int:
             print("the time is over")
             break
         start = time.monotonic()
-        test = attempt(site, programs, tree, lately)
+        test = attempt(site, bench, lately)
         seconds = time.monotonic() - start
         print(f"{site}\n      {test or 'NO TEST NOTICES'} ({seconds:.1f} s)", flush=True)
         if test is None:
@@ -557,7 +610,11 @@ def main() -> int:
     )
     for site in survivors:
         print(f"{site}\n      {site.excuse or 'and nothing says why'}")
-    return 1 if wrong or any(not site.excuse for site in survivors) else 0
+    if bench.unstable:
+        print("error: these fail with nothing switched off too, and so notice nothing:")
+        for unstable in bench.unstable:
+            print(f"      {unstable}")
+    return 1 if wrong or bench.unstable or any(not site.excuse for site in survivors) else 0
 
 
 if __name__ == "__main__":
