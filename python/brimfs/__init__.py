@@ -22,6 +22,7 @@ import io
 from brimfs import _brimfs, _text
 from brimfs._brimfs import (
     Budget,
+    Diff,
     DirEntry,
     Explanation,
     ExternalChanges,
@@ -50,6 +51,7 @@ from brimfs._errors import (
 
 __all__ = [
     "Budget",
+    "Diff",
     "DirEntry",
     "EmptyPath",
     "Explanation",

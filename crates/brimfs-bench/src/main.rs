@@ -17,6 +17,7 @@ mod report;
 mod row;
 mod rows;
 mod runner;
+mod snapshots;
 mod tier;
 
 use std::path::PathBuf;
@@ -117,6 +118,7 @@ fn run(options: &Options) -> Done {
             .iter()
             .chain(&tier::rows())
             .chain(&persist::rows())
+            .chain(&snapshots::rows())
             .for_each(|row| println!("{}", row.id));
         candidates
             .iter()
@@ -156,7 +158,8 @@ fn measure(options: &Options, candidates: &[Candidate], measured: &mut Vec<Measu
     let disk_rows = disk::rows()
         .into_iter()
         .chain(tier::rows())
-        .chain(persist::rows());
+        .chain(persist::rows())
+        .chain(snapshots::rows());
     for row in disk_rows.filter(|row| wanted(row.id)) {
         eprintln!("{} …", row.id);
         measured.push(disk::run(row, options.rounds, options.scale)?);

@@ -11,6 +11,7 @@ mod mirror;
 mod names;
 mod open;
 mod options;
+pub(crate) mod snapshots;
 mod tiering;
 mod tree;
 
@@ -92,7 +93,8 @@ pub(crate) struct FileSystem {
     registered: Arc<brimfs::FileSystem>,
     /// The directory that it is kept in, as it was given.
     store: Option<Py<PyAny>>,
-    read_only: bool,
+    /// What `repr` says of it beside that.
+    how: &'static str,
 }
 
 #[pymethods]
@@ -187,7 +189,7 @@ impl FileSystem {
         let mut made = FileSystem::over(core);
         made.takes_long_way |= place.is_some() && durability.0 == Durability::Sync;
         made.store = place.map(|place| place.name.object().clone().unbind());
-        made.read_only = read_only;
+        made.how = if read_only { " read-only" } else { "" };
         Ok(made)
     }
 
@@ -308,12 +310,12 @@ impl FileSystem {
 impl FileSystem {
     /// What `repr` says of the store.
     fn place(&self, py: Python<'_>) -> String {
+        let how = self.how;
         let Some(store) = &self.store else {
-            return String::new();
+            return how.to_owned();
         };
         let name = store.bind(py).repr();
         let name = name.map_or_else(|_| "?".to_owned(), |name| name.to_string());
-        let how = if self.read_only { " read-only" } else { "" };
         format!(" {name}{how}")
     }
 
@@ -335,7 +337,7 @@ impl FileSystem {
             takes_long_way: registered.is_logged(),
             registered,
             store: None,
-            read_only: false,
+            how: "",
         }
     }
 

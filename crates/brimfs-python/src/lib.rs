@@ -40,6 +40,8 @@ mod _brimfs {
     #[pymodule_export]
     use crate::filesystem::listing::{DirEntry, ScanIterator};
     #[pymodule_export]
+    use crate::filesystem::snapshots::Diff;
+    #[pymodule_export]
     use crate::log::LogEntry;
     #[pymodule_export]
     use crate::preload::Preload;

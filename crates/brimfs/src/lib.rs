@@ -32,6 +32,7 @@ mod namespace;
 mod options;
 mod persist;
 mod policy;
+mod snapshot;
 
 pub use base::error::{Error, ErrorKind, LimitInfo, Result};
 pub use base::operations::OperationCount;
@@ -57,6 +58,7 @@ pub use persist::{
     OnExternalChange, Problem, RepairReport, check_store, repair_store,
 };
 pub use policy::{PolicyKind, UnknownPolicy};
+pub use snapshot::Diff;
 
 /// What bindings and mounts stand on. Not part of the stable interface.
 #[doc(hidden)]

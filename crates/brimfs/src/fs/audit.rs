@@ -19,8 +19,6 @@ use crate::namespace::walk::Walk;
 struct Sums {
     quota: u64,
     resident: u64,
-    kinds: [u64; 3],
-    nodes: HashSet<u64>,
     chunks: HashSet<*const Chunk>,
     adopted: HashSet<*const Adopted>,
     tables: HashSet<*const ()>,
@@ -73,13 +71,22 @@ impl FileSystem {
     /// A sentence that names the first counter that is wrong.
     #[doc(hidden)]
     pub fn audit(&self) -> Result<(), String> {
+        self.audit_with(&[])
+    }
+
+    /// As [`FileSystem::audit`], where these share its quota and its budget: its snapshots and branches.
+    ///
+    /// # Errors
+    /// As [`FileSystem::audit`].
+    #[doc(hidden)]
+    pub fn audit_with(&self, twins: &[FileSystem]) -> Result<(), String> {
         let mut found = Ok(());
         let mut count = || {
             found = match &self.shared.persistence {
-                None => self.compare(References::default(), Rule::Exact),
+                None => self.compare(twins, References::default(), Rule::Exact),
                 Some(persistence) => {
                     let mut found = Ok(());
-                    persistence.audit(&mut |held, rule| found = self.compare(held, rule));
+                    persistence.audit(&mut |held, rule| found = self.compare(twins, held, rule));
                     found
                 }
             };
@@ -92,20 +99,28 @@ impl FileSystem {
     }
 
     /// `held` are references to what is on the disk that nobody here has.
-    fn compare(&self, held: References, rule: Rule) -> Result<(), String> {
-        let sums = self.count()?;
-        self.compare_counters(&sums)?;
+    fn compare(&self, twins: &[FileSystem], held: References, rule: Rule) -> Result<(), String> {
+        let mut sums = Sums::default();
+        for fs in twins.iter().chain([self]) {
+            fs.count(&mut sums)?;
+        }
+        let stats = self.counters();
+        let tier = self.volume().account.budget.tier();
+        sums.resident += tier.map_or(0, |tier| tier.charged());
+        expect("quota", sums.quota, stats.quota_used)?;
+        expect("resident", sums.resident, stats.resident)?;
         self.compare_references(&sums.copies, held, rule)
     }
 
-    fn count(&self) -> Result<Sums, String> {
-        let mut sums = Sums::default();
+    /// Adds what the tree has, and compares how many nodes that are.
+    fn count(&self, sums: &mut Sums) -> Result<(), String> {
+        let (volume, mut nodes, mut kinds) = (self.volume(), HashSet::new(), [0; 3]);
         let mut walk = Walk::new(self.root().clone(), b"/");
         while let Some((node, _)) = walk.advance() {
-            if !sums.nodes.insert(node.number()) {
+            if !nodes.insert(node.number()) {
                 continue;
             }
-            sums.kinds[node.kind() as usize] += 1;
+            kinds[node.kind() as usize] += 1;
             let state = node.read();
             sums.resident += state.body.node_cost();
             sums.resident += match node.number() {
@@ -118,30 +133,12 @@ impl FileSystem {
             }
         }
         sums.resident -= DIRECTORY_COST;
-        Ok(sums)
-    }
-
-    fn compare_counters(&self, sums: &Sums) -> Result<(), String> {
-        let volume = self.volume();
         let stats = self.counters();
-        let tier = volume.account.budget.tier();
-        let of_tier = tier.map_or(0, |tier| tier.charged());
-        let resident = sums.resident + of_tier + stats.cached_paths + volume.extras.charged();
-        let expect = |what: &str, counted: u64, counter: u64| {
-            if counted == counter {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{what}: counted {counted}, the counter says {counter}"
-                ))
-            }
-        };
-        expect("quota", sums.quota, stats.quota_used)?;
-        expect("nodes", sums.nodes.len() as u64, stats.nodes)?;
-        expect("files", sums.kinds[FileType::File as usize], stats.files)?;
-        let directories = sums.kinds[FileType::Directory as usize];
-        expect("directories", directories, stats.directories)?;
-        expect("resident", resident, stats.resident)
+        sums.resident += stats.cached_paths + volume.extras.charged();
+        expect("nodes", nodes.len() as u64, stats.nodes)?;
+        expect("files", kinds[FileType::File as usize], stats.files)?;
+        let directories = kinds[FileType::Directory as usize];
+        expect("directories", directories, stats.directories)
     }
 
     /// Compares what is counted of each record on the disk with those who have it.
@@ -161,6 +158,15 @@ impl FileSystem {
             None => Ok(()),
         }
     }
+}
+
+fn expect(what: &str, counted: u64, counter: u64) -> Result<(), String> {
+    if counted == counter {
+        return Ok(());
+    }
+    Err(format!(
+        "{what}: counted {counted}, the counter says {counter}"
+    ))
 }
 
 fn check_chunks(content: &Content) -> Result<(), String> {

@@ -7,7 +7,6 @@ use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::fs::names::new_directory;
 use crate::fs::trees::place_in;
-use crate::namespace::changes::Changes;
 use crate::namespace::inode::{FileType, Inode};
 use crate::namespace::path;
 use crate::namespace::resolve;
@@ -120,7 +119,7 @@ impl<'a> Missing<'a> {
     fn link(&self) -> Result<(), Fault> {
         let changes = self.root.volume().changes.as_deref();
         changes.map_or(Ok(()), |changes| changes.check_changes(self.made.len()))?;
-        let _pass = changes.map(Changes::enter);
+        let _pass = self.root.volume().pass();
         let (tops, inner): (Vec<&New>, _) = self.made.iter().partition(|new| new.is_top);
         let order = || inner.iter().chain(&tops);
         for (number, new) in order().enumerate() {

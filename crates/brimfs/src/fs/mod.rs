@@ -15,6 +15,7 @@ mod explain;
 mod missing;
 mod names;
 mod node;
+mod snapshots;
 mod tiering;
 mod trees;
 mod whole;
@@ -69,6 +70,10 @@ struct Shared {
     wait: Wait,
     /// Of a filesystem that is kept in a directory.
     persistence: Option<Arc<Persistence>>,
+    /// It was made as a snapshot or branch.
+    is_twin: bool,
+    /// Whose directory content of a snapshot or branch lies in.
+    home: Option<FileSystem>,
 }
 
 impl Drop for Shared {
@@ -195,15 +200,33 @@ impl FileSystem {
         Ok(Self::over(root, wait, Some(persistence)))
     }
 
+    /// A snapshot or branch.
+    fn twin_over(root: Arc<Inode>, wait: Wait, home: Option<FileSystem>) -> Self {
+        Self::shared(Shared {
+            root,
+            wait,
+            persistence: None,
+            is_twin: true,
+            home,
+        })
+    }
+
     fn over(root: Arc<Inode>, wait: Wait, persistence: Option<Arc<Persistence>>) -> Self {
+        Self::shared(Shared {
+            root,
+            wait,
+            persistence,
+            is_twin: false,
+            home: None,
+        })
+    }
+
+    fn shared(shared: Shared) -> Self {
+        let root = &shared.root;
         let resident: Arc<dyn Residents> = root.clone();
         root.account().budget.add_root(Arc::downgrade(&resident));
         FileSystem {
-            shared: Arc::new(Shared {
-                root,
-                wait,
-                persistence,
-            }),
+            shared: Arc::new(shared),
         }
     }
 
@@ -447,7 +470,7 @@ impl FileSystem {
             Some(persistence) => persistence.close(),
             None => Ok(()),
         };
-        if let Some(mover) = self.mover() {
+        if let Some(mover) = self.mover().filter(|_| !self.shared.is_twin) {
             mover.cancel_preloads(volume.account.id);
         }
         volume.cache.clear();

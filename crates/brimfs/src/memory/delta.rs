@@ -179,6 +179,33 @@ impl Chunk {
 
     /// A chunk that is cold from the start. Takes its quota.
     pub(crate) fn cold_from(form: ColdForm, account: &Arc<Account>) -> Result<Self, Fault> {
+        let mut charge = Charge::reserve(account, 0, 0)?;
+        charge.grow_quota(charge_of(form.blocks, form.data_end), &mut 0)?;
+        // A copy of more than there is now says nothing of what it had when it was written.
+        let is_pure = form.data_end == form.len && form.blocks == block_mask(0, form.len);
+        Ok(Self::cold_charged(form, charge, is_pure))
+    }
+
+    /// As [`Chunk::cold_from`], of a file of `len` bytes without holes that was no chunk until now. The quota is taken already.
+    pub(super) fn cold_file(
+        identity: Identity,
+        location: Location,
+        len: usize,
+        account: &Arc<Account>,
+    ) -> Self {
+        let form = ColdForm {
+            identity,
+            location,
+            len,
+            data_end: len,
+            blocks: block_mask(0, len),
+        };
+        let charge = Charge::from_reserved(account, len as u64, 0);
+        // The file may have been cut since the copy was written.
+        Self::cold_charged(form, charge, false)
+    }
+
+    fn cold_charged(form: ColdForm, charge: Charge, is_pure: bool) -> Self {
         let ColdForm {
             identity,
             location,
@@ -186,15 +213,13 @@ impl Chunk {
             data_end,
             blocks,
         } = form;
-        let mut charge = Charge::reserve(account, 0, 0)?;
-        charge.grow_quota(charge_of(blocks, data_end), &mut 0)?;
-        let serial = identity.owner & !Identity::CHUNK_OWNER;
-        // A copy of more than there is now says nothing of what it had when it was written.
-        let is_pure = data_end == len && blocks == block_mask(0, len);
-        NEXT_SERIAL.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
+        if identity.is_chunk() {
+            let serial = identity.owner & !Identity::CHUNK_OWNER;
+            NEXT_SERIAL.fetch_max(serial.saturating_add(1), Ordering::Relaxed);
+        }
         let mut chunk = Chunk::build(Memory::Cold, data_end, blocks, charge);
         chunk.body.get_mut().tracked = Some(Box::new(Tracked {
-            serial,
+            owner: identity.owner,
             index: identity.index,
             version: identity.version,
             slot: None,
@@ -207,7 +232,7 @@ impl Chunk {
             delta: Delta::default(),
             counted: 0,
         }));
-        Ok(chunk)
+        chunk
     }
 
     /// The blocks that hold data, the first in the lowest bit; 0 if all do.

@@ -13,11 +13,13 @@
 //!
 //! Owns the chunk's lock and the pins. Never waits and never touches a disk.
 
+mod tracked;
+
 use std::fmt;
 use std::ops::Deref;
 
 use crate::base::pages::Pages;
-use crate::base::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::base::sync::atomic::{Ordering, fence};
 use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::memory::account::Account;
 use crate::memory::chunk::{Adopted, Chunk, Memory};
@@ -25,6 +27,8 @@ use crate::memory::delta::Delta;
 use crate::memory::run::Run;
 use crate::memory::survey::Place;
 use crate::memory::tier::{Cold, Filled, Identity, Location, Slot, Staged, Tier, Unit, Worth};
+
+pub(super) use tracked::{NEXT_SERIAL, Stored, Tracked};
 
 /// Content of at most this many bytes is never evicted: knowing where it is costs as much.
 pub(crate) const NEVER_MAX: usize = 128;
@@ -36,76 +40,6 @@ pub(crate) struct Hold {
     pub(super) charged: u64,
     /// Only of chunks that a tier knows.
     pub(super) tracked: Option<Box<Tracked>>,
-}
-
-/// What a tier needs to know about a chunk.
-pub(crate) struct Tracked {
-    pub(super) serial: u64,
-    pub(super) index: u32,
-    /// Grows with every change of the bytes.
-    pub(super) version: u64,
-    pub(super) slot: Option<Slot>,
-    /// A cold copy: all the chunk has while it is cold, and what makes it clean while it is not.
-    pub(super) stored: Option<Stored>,
-    pub(super) delta: Delta,
-    /// The commit to come for which all of the chunk counts; 0 for none.
-    pub(super) counted: u32,
-}
-
-/// A cold copy. What lies in blocks without data, or beyond `data_end`, is none of the content.
-#[derive(Clone, Copy)]
-pub(super) struct Stored {
-    pub(super) location: Location,
-    pub(super) version: u64,
-    pub(super) len: u32,
-    /// It has nothing that the chunk had not in that version.
-    pub(super) is_pure: bool,
-}
-
-/// The serial number of the next chunk that a tier gets to know.
-pub(super) static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
-
-impl Tracked {
-    pub(super) fn new(index: u64) -> Box<Self> {
-        Box::new(Tracked {
-            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
-            index: index as u32,
-            version: 0,
-            slot: None,
-            stored: None,
-            delta: Delta::default(),
-            counted: 0,
-        })
-    }
-
-    pub(super) fn identity(&self, version: u64) -> Identity {
-        Identity {
-            owner: Identity::CHUNK_OWNER | self.serial,
-            index: self.index,
-            version,
-        }
-    }
-
-    fn cold(&self) -> Option<Cold> {
-        let stored = self.stored?;
-        Some(Cold {
-            identity: self.identity(stored.version),
-            location: stored.location,
-            len: stored.len,
-        })
-    }
-
-    /// Tells the tier that the chunk is no more.
-    pub(super) fn leave(&mut self, account: &Account) {
-        if let Some(tier) = account.budget.tier() {
-            if let Some(slot) = self.slot.take() {
-                tier.remove(slot);
-            }
-            if let Some(stored) = self.stored.take() {
-                tier.forget(stored.location);
-            }
-        }
-    }
 }
 
 impl Hold {
@@ -159,6 +93,7 @@ impl Hold {
                         ..Delta::default()
                     };
                 }
+                tracked.have_own_name();
                 if tracked.delta.base.is_some() {
                     tracked.delta.dirty.add(Pages::touched(start, end));
                 }
@@ -175,6 +110,7 @@ impl Hold {
     pub(super) fn narrowed(&mut self, account: &Account) {
         if let Some(tracked) = &mut self.tracked {
             tracked.version += 1;
+            tracked.have_own_name();
             tracked.delta.base = None;
             self.end_kept_copy(account);
         }
@@ -530,6 +466,7 @@ impl Chunk {
             && let Some(tier) = self.account().budget.tier()
         {
             tier.forget(stored.location);
+            tracked.have_own_name();
             tier.changed(slot, tracked.identity(tracked.version));
         }
         stored.is_some()

@@ -5,14 +5,17 @@
 
 use std::ops::Deref;
 
+use crate::base::error::Fault;
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::memory::account::Account;
 use crate::memory::chunk::Chunk;
 use crate::memory::content::Content;
-use crate::memory::residence::{Alone, Pin, Seen};
+use crate::memory::fresh::Fresh;
+use crate::memory::residence::{Alone, NEVER_MAX, Pin, Seen};
+use crate::memory::small::Who;
 use crate::memory::table::Table;
-use crate::memory::tier::Cold;
+use crate::memory::tier::{Cold, Identity};
 
 /// A reference to content that outlives the lock it was taken under.
 #[derive(Clone, Debug)]
@@ -121,6 +124,65 @@ impl Shared {
         match self {
             Shared::Chunk(chunk) => Content::Chunk(chunk),
             Shared::Table(table) => Content::Table(table),
+        }
+    }
+}
+
+impl Content {
+    /// The same content for another node: shared, or copied where that takes no more than a reference. Reads nothing
+    /// from the disk.
+    ///
+    /// # Errors
+    /// The limits, for what is copied and for tables.
+    pub(crate) fn twin(&mut self, who: &Who<'_>) -> Result<Content, Fault> {
+        let copied = |bytes: &[u8]| Content::deposit(Fresh::copied(bytes, who.account)?);
+        match self {
+            Content::Empty => return Ok(Content::Empty),
+            Content::Inline { len, bytes } => return copied(&bytes[..*len as usize]),
+            Content::Buf(buf, _) if buf.len() <= NEVER_MAX => return copied(buf),
+            Content::Cold { .. } => self.share_cold(who),
+            _ => {}
+        }
+        self.share(who.account).map(Shared::into_content)
+    }
+
+    /// Makes a small file that is cold a chunk that is.
+    fn share_cold(&mut self, who: &Who<'_>) {
+        let len = self.len() as usize;
+        if let Content::Cold {
+            version, location, ..
+        } = *self
+        {
+            let identity = Identity {
+                version: u64::from(version),
+                ..who.identity
+            };
+            let chunk = Chunk::cold_file(identity, location, len, who.account);
+            *self = Content::Chunk(Arc::new(chunk));
+        }
+    }
+
+    /// Whether both are the same bytes because nobody wrote any since one became the other's [`twin`](Content::twin).
+    pub(crate) fn is_twin_of(&self, other: &Content) -> bool {
+        match (self, other) {
+            (Content::Chunk(one), Content::Chunk(other)) => Arc::ptr_eq(one, other),
+            (Content::Table(one), Content::Table(other)) => {
+                Arc::ptr_eq(one, other) || one.has_chunks_of(other)
+            }
+            (Content::Empty, Content::Empty) => true,
+            (one, other) => match (one.little(), other.little()) {
+                (Some(one), Some(other)) => one == other,
+                _ => false,
+            },
+        }
+    }
+
+    /// The bytes of what is copied instead of being shared.
+    fn little(&self) -> Option<&[u8]> {
+        match self {
+            Content::Inline { len, bytes } => Some(&bytes[..*len as usize]),
+            Content::Buf(buf, _) if buf.len() <= NEVER_MAX => Some(buf),
+            _ => None,
         }
     }
 }

@@ -145,6 +145,12 @@ impl Table {
         self.slots.iter_from(first)
     }
 
+    /// Whether it is as long and has the very same chunks. O(chunks).
+    pub(super) fn has_chunks_of(&self, other: &Table) -> bool {
+        let named = |(index, chunk): (u64, &Arc<Chunk>)| (index, Arc::as_ptr(chunk));
+        self.len == other.len && self.chunks().map(named).eq(other.chunks().map(named))
+    }
+
     #[inline]
     pub(crate) fn chunk(&self, index: u64) -> Option<&Arc<Chunk>> {
         self.slots.get(index)

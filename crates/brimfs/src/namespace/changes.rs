@@ -14,7 +14,6 @@ mod owed;
 #[cfg(all(test, feature = "shuttle"))]
 mod schedules;
 
-use std::cell::Cell;
 use std::fmt;
 use std::mem;
 use std::sync::OnceLock;
@@ -23,8 +22,9 @@ use std::time::Duration;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::long_wait::certain_wait;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::base::sync::{Arc, Mutex, RwLock, RwLockReadGuard, Weak, nap, thread_local};
+use crate::base::sync::{Arc, Mutex, Weak, nap};
 use crate::journal::{Group, Record};
+use crate::namespace::gate::{self, Alone, Gate, Pass};
 use crate::namespace::inode::Inode;
 use crate::namespace::volume::ROOT;
 
@@ -69,28 +69,6 @@ pub(crate) trait Commits: Send + Sync {
     fn is_each_call_durable(&self) -> bool;
 }
 
-/// Where a thread is, so that it passes a gate once.
-#[derive(Clone, Copy, Default)]
-struct Here {
-    /// The changes whose gate it is within, by address.
-    at: usize,
-    depth: u32,
-    /// It changed something since it was asked last.
-    has_changed: bool,
-}
-
-thread_local! {
-    static HERE: Cell<Here> = const { Cell::new(Here { at: 0, depth: 0, has_changed: false }) };
-}
-
-fn here() -> Here {
-    HERE.with(Cell::get)
-}
-
-fn set_here(here: Here) {
-    HERE.with(|cell| cell.set(here));
-}
-
 #[derive(Default)]
 struct Shard {
     names: Group,
@@ -119,7 +97,7 @@ impl Batch {
 
 /// See the module's documentation.
 pub(crate) struct Changes {
-    gate: RwLock<()>,
+    gate: Gate,
     shards: [Mutex<Shard>; SHARDS as usize],
     /// What the next commit has to write, in bytes, about.
     pending: AtomicU64,
@@ -135,13 +113,15 @@ pub(crate) struct Changes {
     reserved: Option<&'static [u8]>,
     /// No node can get a second name.
     has_no_links: bool,
+    /// Nothing changes any more.
+    is_frozen: bool,
 }
 
 impl Changes {
     /// Nothing changed so far. About `pending_max` bytes may wait for a commit.
     pub(crate) fn new(pending_max: u64) -> Self {
         Changes {
-            gate: RwLock::new(()),
+            gate: Gate::default(),
             shards: std::array::from_fn(|_| Mutex::default()),
             pending: AtomicU64::new(0),
             pending_max,
@@ -151,6 +131,16 @@ impl Changes {
             is_over: AtomicBool::new(false),
             reserved: None,
             has_no_links: false,
+            is_frozen: false,
+        }
+    }
+
+    /// Those of a filesystem that never changes.
+    pub(crate) fn none() -> Self {
+        Changes {
+            is_over: AtomicBool::new(true),
+            is_frozen: true,
+            ..Self::new(u64::MAX)
         }
     }
 
@@ -211,7 +201,8 @@ impl Changes {
     pub(crate) fn check(&self) -> Result<(), Fault> {
         match self.commits() {
             // Within the gate nobody can wait for a commit.
-            Some(commits) => commits.check(self.is_full() && here().depth == 0),
+            Some(commits) => commits.check(self.is_full() && gate::depth() == 0),
+            None if self.is_frozen => Err(ErrorKind::ReadOnly.into()),
             // A handle that outlived the filesystem: nobody would keep what it changes.
             None if self.is_over.load(Ordering::Acquire) => Err(ErrorKind::Closed.into()),
             None => Ok(()),
@@ -223,7 +214,7 @@ impl Changes {
     pub(crate) fn check_changes(&self, count: usize) -> Result<(), Fault> {
         self.check()?;
         let cost = CHANGE.saturating_mul(count as u64);
-        match self.has_room(cost) || here().depth > 0 {
+        match self.has_room(cost) || gate::depth() > 0 {
             true => Ok(()),
             false => self.make_room(cost),
         }
@@ -236,7 +227,7 @@ impl Changes {
             return self.check();
         };
         commits.check(false)?;
-        if !self.has_room(CHANGE) && here().depth == 0 {
+        if !self.has_room(CHANGE) && gate::depth() == 0 {
             // Little by little, so that it needs little space itself. What is in the way does not stop it.
             let _ = certain_wait(|| commits.make_room(CHANGE));
         }
@@ -256,7 +247,7 @@ impl Changes {
     /// before it cannot be refused any more, and was asked about then.
     #[inline]
     pub(crate) fn try_owe(&self, cost: u64) -> bool {
-        if here().depth > 1 {
+        if gate::depth() > 1 {
             self.owe(cost);
             return true;
         }
@@ -347,7 +338,7 @@ impl Changes {
 
     /// To be called at the end of every call that may have changed something: makes it durable, if that is due by then.
     pub(crate) fn settle<R>(&self, done: Result<R, Fault>) -> Result<R, Fault> {
-        if take_changed()
+        if gate::take_changed()
             && done.is_ok()
             && let Some(commits) = self.commits()
             && commits.is_each_call_durable()
@@ -355,6 +346,11 @@ impl Changes {
             certain_wait(|| commits.commit())?;
         }
         done
+    }
+
+    /// Whether nothing ever changes.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.is_frozen
     }
 
     /// From now on nothing is noted.
@@ -369,28 +365,11 @@ impl Changes {
     /// Passes the gate, unless the thread is within it. To be called with no lock of a node held that
     /// was taken otherwise.
     pub(crate) fn enter(&self) -> Pass<'_> {
-        let at = std::ptr::from_ref(self).addr();
-        let here = self::here();
-        if here.depth > 0 && here.at == at {
-            set_here(Here {
-                depth: here.depth + 1,
-                ..here
-            });
-            return Pass {
-                before: here,
-                gate: None,
-            };
-        }
-        if self.is_full() {
-            self.wait_for_commit();
-        }
-        let gate = Some(self.gate.read());
-        set_here(Here {
-            at,
-            depth: 1,
-            has_changed: true,
-        });
-        Pass { before: here, gate }
+        self.gate.enter(|| {
+            if self.is_full() {
+                self.wait_for_commit();
+            }
+        })
     }
 
     /// What the next commit has to write, in bytes, about.
@@ -514,17 +493,22 @@ impl Changes {
         }
     }
 
+    /// As [`Changes::close`], by a thread that is to change something itself.
+    pub(crate) fn close_for_change(&self) -> Alone<'_> {
+        self.gate.close_for_change()
+    }
+
     /// Closes the gate: returns when nobody is within it any more.
     pub(crate) fn close(&self) -> Closed<'_> {
         Closed {
             changes: self,
-            _gate: self.gate.write(),
+            _gate: self.gate.close(),
         }
     }
 
     /// Notes once more what a commit could not keep.
     pub(crate) fn put_back(&self, batch: Batch) {
-        let _gate = self.gate.write();
+        let _gate = self.gate.close();
         let Batch {
             mut names,
             mut nodes,
@@ -549,45 +533,8 @@ impl Changes {
     }
 }
 
-/// Whether the thread passed the gate of a persistent filesystem since this was asked last.
-pub(crate) fn take_changed() -> bool {
-    let here = self::here();
-    if here.has_changed {
-        set_here(Here {
-            has_changed: false,
-            ..here
-        });
-    }
-    here.has_changed
-}
-
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Changes({} bytes)", self.pending.load(Ordering::Relaxed))
-    }
-}
-
-/// Being within the gate, until it is dropped.
-pub(crate) struct Pass<'a> {
-    before: Here,
-    gate: Option<RwLockReadGuard<'a, ()>>,
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        let here = self::here();
-        // Those within another one may be left in any order.
-        let then = match self.gate {
-            Some(_) => self.before,
-            None => Here {
-                depth: here.depth.saturating_sub(1),
-                ..here
-            },
-        };
-        set_here(Here {
-            has_changed: here.has_changed,
-            ..then
-        });
-        drop(self.gate.take());
     }
 }

@@ -3,6 +3,8 @@
 //! Sixteen bytes an entry, five for the index, and the bytes of the name. What
 //! the map occupies beyond a small first allotment is charged when it grows.
 
+use std::mem;
+
 use hashbrown::HashTable;
 
 use crate::base::error::{ErrorKind, Fault};
@@ -308,6 +310,49 @@ impl Directory {
                 entry.serial.saturating_add(1),
             ))
         })
+    }
+
+    /// The same names in the same order, with the nodes that `twin` gives for these. What the map takes is reserved.
+    ///
+    /// # Errors
+    /// Those of `twin`; [`ErrorKind::MemoryLimit`].
+    pub(crate) fn twin(
+        &self,
+        parent: Weak<Inode>,
+        budget: &Budget,
+        mut twin: impl FnMut(&Arc<Inode>) -> Result<Arc<Inode>, Fault>,
+    ) -> Result<Self, Fault> {
+        let bound = self.footprint();
+        budget.reserve_name_for(bound, 0)?;
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let node = entry.node.as_ref().map(&mut twin).transpose();
+            let node = node.inspect_err(|_| budget.release_name(bound))?;
+            entries.push(Entry { node, ..*entry });
+        }
+        let mut made = Directory {
+            entries,
+            index: self.index.clone(),
+            names: self.names.clone(),
+            charged: bound,
+            parent,
+            ..*self
+        };
+        made.settle(budget);
+        Ok(made)
+    }
+
+    /// Goes on where another map of the same directory ends, for those who list it or remember how it was.
+    pub(crate) fn follow(&mut self, before: &Directory) {
+        self.numbering = before.numbering.wrapping_add(1);
+        self.stamp = before.stamp + 1;
+    }
+
+    /// Gives back what the map is charged for; returns the nodes that it had.
+    pub(crate) fn give_up(mut self, budget: &Budget) -> Vec<Arc<Inode>> {
+        let nodes = self.take_nodes().collect();
+        budget.release_name(mem::take(&mut self.charged));
+        nodes
     }
 
     /// Takes all nodes out of a directory that stays.

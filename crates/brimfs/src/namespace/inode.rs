@@ -16,8 +16,9 @@ use crate::base::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::memory::account::Account;
 use crate::memory::content::Content;
 use crate::memory::cost::NODE_RECORD;
-use crate::namespace::changes::{CHANGE, Changes, Pass};
+use crate::namespace::changes::{CHANGE, Changes};
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
+use crate::namespace::gate::Pass;
 use crate::namespace::times::Times;
 use crate::namespace::volume::{HIDDEN, Volume};
 use crate::policy::PRIORITY_DEFAULT;
@@ -309,12 +310,17 @@ impl Inode {
 
     #[inline]
     pub(crate) fn write(self: &Arc<Self>) -> Writing<'_> {
-        let pass = self.volume.changes.as_deref().map(Changes::enter);
-        let mut state = self.state.write();
-        if pass.is_some() {
-            self.note(&mut state);
+        loop {
+            let pass = self.volume.pass();
+            let mut state = self.state.write();
+            if pass.is_some() {
+                self.note(&mut state);
+            } else if self.volume.gate.is_wanted() {
+                // Only since a moment ago: whoever wants it may have been here before.
+                continue;
+            }
+            return Writing { state, _pass: pass };
         }
-        Writing { state, _pass: pass }
     }
 
     /// As [`Inode::write`], to begin a change that may be refused.
@@ -492,7 +498,7 @@ impl Inode {
     }
 }
 
-/// The state of a node, locked for a change, within the gate of a persistent filesystem.
+/// The state of a node, locked for a change, within the gate if there is one.
 pub(crate) struct Writing<'a> {
     state: RwLockWriteGuard<'a, State>,
     /// Left after the state is let go.

@@ -7,6 +7,7 @@
 pub(crate) mod cache;
 pub(crate) mod changes;
 pub(crate) mod directory;
+pub(crate) mod gate;
 pub(crate) mod glob;
 pub(crate) mod inode;
 pub(crate) mod log;

@@ -2,8 +2,10 @@
 
 use crate::base::error::Fault;
 use crate::base::sync::Arc;
+use crate::memory::budget::Budget;
 use crate::namespace::inode::{HAS_FAR_TIMES, HAS_XATTRS, Inode, PERMISSIONS, State};
 use crate::namespace::times::{Times, Timestamp};
+use crate::namespace::volume::{Extra, Volume};
 
 /// The names and values of extended attributes.
 pub(crate) type XattrPairs = Vec<(Box<[u8]>, Box<[u8]>)>;
@@ -20,7 +22,69 @@ pub(crate) struct Restored<'a> {
     pub(crate) xattrs: &'a XattrPairs,
 }
 
+/// What a node has that another one is to have, charged where that one is.
+pub(crate) struct Traits {
+    mode: u16,
+    owner: u16,
+    times: Times,
+    priority: u8,
+    pinned: bool,
+    accesses: u8,
+    extra: Option<Extra>,
+}
+
+impl Traits {
+    const MODE: u16 = PERMISSIONS | HAS_XATTRS | HAS_FAR_TIMES;
+
+    /// For a node that does not get it after all.
+    pub(crate) fn discard(self, budget: &Budget) {
+        if let Some(extra) = self.extra {
+            extra.discard(budget);
+        }
+    }
+}
+
 impl Inode {
+    /// What the node has, for one of this volume. Its state is locked.
+    ///
+    /// # Errors
+    /// As [`Inode::restore`].
+    pub(crate) fn traits_for(&self, volume: &Volume, state: &State) -> Result<Traits, Fault> {
+        let own = self.volume();
+        let extra = match state.mode & (HAS_XATTRS | HAS_FAR_TIMES) {
+            0 => None,
+            _ => own.extras.copy(self.number(), &volume.account.budget)?,
+        };
+        Ok(Traits {
+            mode: state.mode & Traits::MODE,
+            owner: volume.owner_place(own.owner(state.owner))?,
+            times: state.times,
+            priority: state.priority(),
+            pinned: state.has_pin(),
+            accesses: state.accesses(),
+            extra,
+        })
+    }
+
+    /// Gives the node what another one has. Its state is locked.
+    pub(crate) fn take_traits(&self, state: &mut State, traits: Traits) {
+        let volume = self.volume();
+        if traits.extra.is_some() || state.mode & (HAS_XATTRS | HAS_FAR_TIMES) != 0 {
+            let budget = &volume.account.budget;
+            volume.extras.put(self.number(), traits.extra, budget);
+        }
+        state.mode = state.mode & !Traits::MODE | traits.mode;
+        state.owner = traits.owner;
+        let changed = state.times.changed.max(traits.times.changed);
+        state.times = Times {
+            changed,
+            ..traits.times
+        };
+        state.set_priority(traits.priority);
+        state.set_pin(traits.pinned);
+        state.set_accesses(traits.accesses);
+    }
+
     /// Gives a node that nobody else sees what it had.
     ///
     /// # Errors

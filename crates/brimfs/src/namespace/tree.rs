@@ -11,7 +11,6 @@ use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::base::sync::atomic::Ordering;
 use crate::namespace::cache::{Stamp, Why};
-use crate::namespace::changes::Changes;
 use crate::namespace::directory::Directory;
 use crate::namespace::inode::{FileType, Inode, State};
 use crate::namespace::path::Last;
@@ -100,7 +99,7 @@ pub(crate) fn hard_link(place: &Place<'_>, name: &[u8], node: &Arc<Inode>) -> Re
         changes.check_link()?;
     }
     // The name and the number of names are one change.
-    let _pass = node.volume().changes.as_deref().map(Changes::enter);
+    let _pass = node.volume().pass();
     {
         let mut state = node.write();
         if state.links == 0 {
@@ -201,7 +200,7 @@ fn check_name(directory: &Arc<Inode>, name: &[u8]) -> Result<(), Fault> {
 
 /// Has the next commit know what a name leads to. The directory is locked.
 #[inline]
-fn note_name(directory: &Arc<Inode>, name: &[u8], node: Option<&Arc<Inode>>) {
+pub(crate) fn note_name(directory: &Arc<Inode>, name: &[u8], node: Option<&Arc<Inode>>) {
     if let Some(changes) = &directory.volume().changes {
         changes.note_name(directory.number(), name, node);
     }

@@ -9,7 +9,7 @@ use crate::base::fork;
 use crate::base::operations::Operations;
 use crate::base::stats::SpreadCounter;
 use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::base::sync::{Arc, Mutex, RwLock, Weak};
+use crate::base::sync::{Arc, Mutex, MutexGuard, RwLock, Weak};
 use crate::memory::account::Account;
 use crate::memory::budget::{Budget, GivesWay};
 use crate::memory::content::Content;
@@ -18,6 +18,7 @@ use crate::memory::shared::Views;
 use crate::namespace::cache::PathCache;
 use crate::namespace::changes::Changes;
 use crate::namespace::directory::{DIRECTORY_COST, Directory};
+use crate::namespace::gate::{Alone, Latent, Pass};
 use crate::namespace::inode::{
     Body, ContentStamp, FileType, INODE_COST, Inode, NOTED, PERMISSIONS, State,
 };
@@ -57,6 +58,13 @@ impl Extra {
     pub(crate) fn is_empty(&self) -> bool {
         self.xattrs.is_empty() && self.far_times == [None, None]
     }
+
+    /// Gives back what it is charged for.
+    pub(crate) fn discard(self, budget: &Budget) {
+        let charged = self.charged;
+        drop(self);
+        budget.release_name(charged);
+    }
 }
 
 /// The extras of all nodes that have some, by inode number.
@@ -94,6 +102,32 @@ impl Extras {
         result.map(|value| (value, left))
     }
 
+    /// A copy of what is kept of a node, charged already: to be [`put`](Extras::put) or [discarded](Extra::discard).
+    pub(crate) fn copy(&self, number: u64, budget: &Budget) -> Result<Option<Extra>, Fault> {
+        let copy = self.read(number, |extra| Extra {
+            xattrs: extra.xattrs.clone(),
+            far_times: extra.far_times,
+            charged: extra.footprint(),
+        });
+        if let Some(copy) = &copy {
+            budget.reserve_name(copy.charged)?;
+        }
+        Ok(copy)
+    }
+
+    /// Has this, which is charged, be all that is kept of a node.
+    pub(crate) fn put(&self, number: u64, extra: Option<Extra>, budget: &Budget) {
+        let mut table = self.table.lock();
+        let before = match extra {
+            Some(extra) => table.insert(number, extra),
+            None => table.remove(&number),
+        };
+        drop(table);
+        if let Some(before) = before {
+            before.discard(budget);
+        }
+    }
+
     /// What is kept of a node, in bytes, about.
     pub(crate) fn footprint(&self, number: u64) -> u64 {
         self.read(number, Extra::footprint).unwrap_or(0)
@@ -106,13 +140,14 @@ impl Extras {
     }
 
     pub(crate) fn forget(&self, number: u64, budget: &Budget) {
-        let extra = self.table.lock().remove(&number);
-        if let Some(extra) = extra {
-            let charged = extra.charged;
-            drop(extra);
-            budget.release_name(charged);
-        }
+        self.put(number, None, budget);
     }
+}
+
+/// A volume that nobody else changes, until this is dropped.
+pub(crate) struct Still<'a> {
+    _alone: Alone<'a>,
+    _moves: MutexGuard<'a, ()>,
 }
 
 impl GivesWay for Volume {
@@ -147,8 +182,10 @@ pub(crate) struct Volume {
     pub(crate) log: OnceLock<Log>,
     /// Views that are alive; they may outlive the volume.
     pub(crate) views: Arc<Views>,
-    /// Of a persistent filesystem.
+    /// Of a persistent filesystem, and of one that never changes.
     pub(crate) changes: Option<Box<Changes>>,
+    /// What is passed where there are no `changes`.
+    pub(crate) gate: Latent,
 }
 
 impl Volume {
@@ -179,6 +216,7 @@ impl Volume {
             log: OnceLock::new(),
             views: Arc::default(),
             changes,
+            gate: Latent::default(),
         });
         let cache: Arc<dyn GivesWay> = volume.clone();
         volume.account.budget.register(Arc::downgrade(&cache));
@@ -187,6 +225,55 @@ impl Volume {
         let state = volume.state(body, 0o755, 0, 2, clock::wall_nanos());
         let root = volume.count_node(state);
         Ok((volume, root))
+    }
+
+    /// Passes the gate, if there is one.
+    #[inline]
+    pub(crate) fn pass(&self) -> Option<Pass<'_>> {
+        match &self.changes {
+            Some(changes) => Some(changes.enter()),
+            None => self.gate.pass(),
+        }
+    }
+
+    /// Closes the gate: from here on nobody else changes a name or the content of a file with one, and what is there is
+    /// the outcome of whole calls. O(directories) the first time, of a filesystem that is not kept in a directory.
+    pub(crate) fn close_gate(&self, root: &Arc<Inode>) -> Still<'_> {
+        // First: who moves a directory passes the gate with this lock held.
+        let moves = self.moves.lock();
+        let alone = match &self.changes {
+            Some(changes) => changes.close_for_change(),
+            None => {
+                if self.gate.want() {
+                    wait_for_names(root);
+                }
+                self.gate.gate().close_for_change()
+            }
+        };
+        Still {
+            _alone: alone,
+            _moves: moves,
+        }
+    }
+
+    /// An empty volume that is charged where this one is and gives numbers on from here, and its root.
+    ///
+    /// # Errors
+    /// [`NodeLimit`](ErrorKind::NodeLimit) if it may not even have a root.
+    pub(crate) fn beside(
+        &self,
+        changes: Option<Box<Changes>>,
+    ) -> Result<(Arc<Self>, Arc<Inode>), Fault> {
+        let max_nodes = match &changes {
+            // Nothing comes that could be too much.
+            Some(_) => UNLIMITED,
+            None => self.node_limit.limit(),
+        };
+        let account = self.account.clone();
+        let made = Volume::new(account, max_nodes, self.umask, self.first_owner, changes)?;
+        made.0.owners.write().clone_from(&self.owners.read());
+        made.0.go_on_from(self.next_number());
+        Ok(made)
     }
 
     fn state(&self, body: Body, mode: u32, owner: u16, links: u32, now: i64) -> State {
@@ -400,5 +487,16 @@ impl Volume {
         })?;
         owners.push(owner);
         Ok(place)
+    }
+}
+
+/// Waits for whoever changes names and passed no gate before: has the lock of each directory once.
+fn wait_for_names(root: &Arc<Inode>) {
+    let mut rest = vec![root.clone()];
+    while let Some(directory) = rest.pop() {
+        let state = directory.write_quietly();
+        let names = state.directory().into_iter();
+        let nodes = names.flat_map(|names| names.iter_from(0).map(|(_, node, _)| node));
+        rest.extend(nodes.filter(|node| node.is_directory()).cloned());
     }
 }

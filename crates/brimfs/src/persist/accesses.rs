@@ -37,6 +37,11 @@ impl Persistence {
             let Some(node) = file.upgrade().and_then(inode) else {
                 continue;
             };
+            // Files of snapshots and branches share units and numbers, and are not in the journal.
+            let own = node.volume().changes.as_deref();
+            if !own.is_some_and(|own| std::ptr::eq(own, changes)) {
+                continue;
+            }
             let mut state = node.write_quietly();
             if state.accesses() != accesses {
                 state.set_accesses(accesses);

@@ -57,7 +57,7 @@ impl World {
         }
         self.step(&self.second, 2);
         drop(operation);
-        assert_eq!(here().depth, 0);
+        assert_eq!(gate::depth(), 0);
     }
 
     fn count(batch: &Batch) -> u64 {

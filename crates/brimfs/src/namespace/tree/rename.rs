@@ -3,7 +3,7 @@
 use crate::base::clock;
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
-use crate::namespace::changes::{Changes, Pass};
+use crate::namespace::gate::Pass;
 use crate::namespace::inode::{Body, FileType, Inode, State, Writing};
 use crate::namespace::path::Last;
 use crate::namespace::resolve::Place;
@@ -34,7 +34,7 @@ struct Pair<'a> {
 impl<'a> Pair<'a> {
     /// An ancestor is locked before what is below it; `moves` is held if they differ.
     fn lock(from: &'a Arc<Inode>, to: &'a Arc<Inode>) -> Self {
-        let _pass = from.volume().changes.as_deref().map(Changes::enter);
+        let _pass = from.volume().pass();
         if Arc::ptr_eq(from, to) {
             return Pair {
                 from: from.write(),

@@ -258,6 +258,11 @@ impl Persistence {
         done
     }
 
+    /// Whether it is a tree of plain files that others may change.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.mirror.is_some()
+    }
+
     /// What others did, as far as it was noticed.
     pub(crate) fn external_changes(&self) -> ExternalChanges {
         let mirror = self.mirror.as_ref();
