@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use brimfs::ErrorKind;
 use brimfs::face::disk::{ALIGNMENT, Directory};
-use brimfs::face::segment::{Compression, Options, Protection, ReadError, Store};
+use brimfs::face::segment::{Compression, Load, Options, Protection, ReadError, Store};
 use brimfs_sim::medium::Medium;
 
 use crate::owner::{
@@ -362,6 +362,10 @@ fn reading_only_changes_nothing() {
         parts: &parts,
     };
     let refused = store.append(&[record]).expect_err("for reading");
+    assert_eq!(refused.kind(), ErrorKind::NotPermitted);
+    let mut load = Load::default();
+    store.load(&mut load, id_of(0), 1, |_, to| to.fill(1));
+    let refused = store.write_load(&mut load).expect_err("for reading");
     assert_eq!(refused.kind(), ErrorKind::NotPermitted);
     let refused = store.compact(u64::MAX, &mut |_, _, _| true);
     assert_eq!(

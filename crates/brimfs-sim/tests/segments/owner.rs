@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use brimfs::face::Fault;
 use brimfs::face::disk::Directory;
-use brimfs::face::segment::{Extent, Options, Protection, Record, Store};
+use brimfs::face::segment::{Extent, Load, Options, Protection, Record, Store};
 use brimfs_sim::medium::Medium;
 
 use crate::world::{SEGMENT, content, id_of, options};
@@ -95,31 +95,54 @@ impl Owner {
     }
 
     pub fn append(&mut self, lens: &[usize]) -> Result<(), Fault> {
-        let first = self.next;
-        self.next += lens.len() as u64;
-        let contents: Vec<_> = lens
-            .iter()
-            .zip(first..)
-            .map(|(len, number)| Arc::new(content(number, *len)))
-            .collect();
-        let parts: Vec<[&[u8]; 1]> = contents.iter().map(|bytes| [&bytes[..]]).collect();
+        let fresh = self.fresh(lens);
+        let parts: Vec<[&[u8]; 1]> = fresh.iter().map(|(_, bytes)| [&bytes[..]]).collect();
         let records: Vec<_> = parts
             .iter()
-            .zip(first..)
-            .map(|(parts, number)| Record {
-                id: id_of(number),
+            .zip(&fresh)
+            .map(|(parts, (number, _))| Record {
+                id: id_of(*number),
                 parts,
             })
             .collect();
         let extents = self.store.append(&records)?;
-        for ((extent, content), number) in extents.into_iter().zip(contents).zip(first..) {
+        self.want(fresh, extents);
+        Ok(())
+    }
+
+    /// As [`Owner::append`], by way of a buffer that has room for them.
+    pub fn load(&mut self, lens: &[usize]) -> Result<(), Fault> {
+        let fresh = self.fresh(lens);
+        let mut load = Load::default();
+        for (number, bytes) in &fresh {
+            let copy = |start, to: &mut [u8]| to.copy_from_slice(&bytes[start..start + to.len()]);
+            let store = &self.store;
+            store.load(&mut load, id_of(*number), bytes.len(), copy);
+        }
+        let extents = self.store.write_load(&mut load)?;
+        self.want(fresh, extents);
+        Ok(())
+    }
+
+    /// Numbers and content of records that there never were.
+    fn fresh(&mut self, lens: &[usize]) -> Vec<(u64, Arc<Vec<u8>>)> {
+        let first = self.next;
+        self.next += lens.len() as u64;
+        let numbered = lens.iter().zip(first..);
+        numbered
+            .map(|(len, number)| (number, Arc::new(content(number, *len))))
+            .collect()
+    }
+
+    fn want(&mut self, fresh: Vec<(u64, Arc<Vec<u8>>)>, extents: Vec<Extent>) {
+        assert_eq!(fresh.len(), extents.len());
+        for (extent, (number, content)) in extents.into_iter().zip(fresh) {
             self.wanted.push(Wanted {
                 number,
                 extent,
                 content,
             });
         }
-        Ok(())
     }
 
     /// Wants a record once more.

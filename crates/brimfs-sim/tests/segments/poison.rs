@@ -34,8 +34,9 @@ fn refuses(owner: &mut Owner) -> bool {
     );
     let calls = owner.medium.calls();
     let compacted = owner.store.compact(u64::MAX, &mut |_, _, _| true);
-    let refusals: [Result<(), Fault>; 4] = [
+    let refusals: [Result<(), Fault>; 5] = [
         owner.append(&[10]),
+        owner.load(&[10]),
         owner.store.sync(),
         owner.store.close(),
         compacted.map(drop),
@@ -62,11 +63,13 @@ fn check_committed(owner: &Owner, what: &str) {
 
 type Step = fn(&mut Owner) -> Result<(), Fault>;
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 15] = [
     |owner| owner.append(&[100, 5000]),
     Owner::commit,
     |owner| owner.append(&[900_000, 900_000, 300, 900_000]),
     |owner| owner.append(&[17]),
+    Owner::commit,
+    |owner| owner.load(&[20_000, 30]),
     Owner::commit,
     |owner| {
         owner.delete(2);
