@@ -47,7 +47,7 @@ PROPTEST_RNG_SEED ?= 20240229
 ARGS ?=
 
 WHEEL_SOURCES := pyproject.toml Cargo.toml Cargo.lock $(wildcard README.md LICENSE-*) \
-	$(shell find crates/brimfs crates/brimfs-python python -type f \
+	$(shell find crates/brimfs crates/brimfs-transfer crates/brimfs-python python -type f \
 		-not -path '*/tests/*' -not -path '*/__pycache__/*' -not -name '*.so' 2>/dev/null)
 
 .PHONY: help

@@ -33,10 +33,14 @@ from brimfs._brimfs import (
     Preload,
     PreloadReport,
     Stats,
+    Transferred,
     View,
     __version__,
 )
 from brimfs._errors import (
+    ArchiveLimitExceeded,
+    BadArchive,
+    Cancelled,
     EmptyPath,
     ExternalChange,
     Forked,
@@ -47,10 +51,14 @@ from brimfs._errors import (
     QuotaExceeded,
     ReadOnly,
     StoreInUse,
+    UnsafeArchive,
 )
 
 __all__ = [
+    "ArchiveLimitExceeded",
+    "BadArchive",
     "Budget",
+    "Cancelled",
     "Diff",
     "DirEntry",
     "EmptyPath",
@@ -72,6 +80,8 @@ __all__ = [
     "ReadOnly",
     "Stats",
     "StoreInUse",
+    "Transferred",
+    "UnsafeArchive",
     "View",
     "__version__",
 ]

@@ -2,7 +2,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import AnyStr, BinaryIO, Literal, NoReturn, Self, TypeAlias, final, overload
+from typing import AnyStr, BinaryIO, Literal, NoReturn, Protocol, Self, TypeAlias, final, overload
 
 from typing_extensions import Buffer
 
@@ -11,6 +11,11 @@ _Size: TypeAlias = int | str
 _Kept: TypeAlias = Literal[
     "no_disk", "never_short", "small", "viewed", "pinned", "worth", "busy"
 ]  # fmt: skip
+_Progress: TypeAlias = (
+    Callable[[int, int, int | None, str], object] | Callable[[int, int, int | None, bytes], object]
+)
+_Filter: TypeAlias = Callable[[str, bool], object] | Callable[[bytes, bool], object]
+_Format: TypeAlias = Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"]
 _TextMode: TypeAlias = Literal[
     "r", "r+", "+r", "rt", "tr", "rt+", "r+t", "+rt", "tr+", "t+r", "+tr",
     "w", "w+", "+w", "wt", "tw", "wt+", "w+t", "+wt", "tw+", "t+w", "+tw",
@@ -23,6 +28,14 @@ _BinaryMode: TypeAlias = Literal[
     "ab", "ba", "ab+", "a+b", "+ab", "ba+", "b+a", "+ba",
     "xb", "bx", "xb+", "x+b", "+xb", "bx+", "b+x", "+bx",
 ]  # fmt: skip
+_OnConflict: TypeAlias = Literal["raise", "overwrite", "skip"]
+_Links: TypeAlias = Literal["reject", "skip", "keep"]
+
+class _Reads(Protocol):
+    def read(self, size: int, /) -> bytes | bytearray | memoryview | None: ...
+
+class _Writes(Protocol):
+    def write(self, data: bytes, /) -> int | None: ...
 
 __all__ = [
     "Budget",
@@ -38,6 +51,7 @@ __all__ = [
     "PreloadReport",
     "ScanIterator",
     "Stats",
+    "Transferred",
     "View",
     "__version__",
     "_shutdown",
@@ -189,6 +203,22 @@ class ExternalChanges:
     def skipped(self) -> int: ...
     def _asdict(self) -> dict[str, int]: ...
     def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Transferred:
+    @property
+    def files(self) -> int: ...
+    @property
+    def directories(self) -> int: ...
+    @property
+    def symlinks(self) -> int: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    def _asdict(self) -> dict[str, int]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class GcReport:
@@ -592,4 +622,27 @@ class FileSystem:
     def gc(self, target: float) -> GcReport: ...
     def set_memory_limit(self, limit: _Size) -> None: ...
     def explain(self, path: _Path) -> Explanation: ...
+    def extract(
+        self, archive: _Path | _Reads, dest: _Path, *, host: bool = False,
+        format: _Format | None = None, atomic: bool = True, on_conflict: _OnConflict = "raise",
+        links: _Links = "reject", bad_names: Literal["reject", "rename"] = "reject",
+        max_entries: int | None = 1_000_000, max_bytes: _Size | None = None,
+        max_file_bytes: _Size | None = None, max_ratio: float | None = 200.0,
+        max_depth: int = 128, progress: _Progress | None = None,
+    ) -> Transferred: ...  # fmt: skip
+    def archive(
+        self, paths: _Path | Iterable[_Path], target: _Path | _Writes, *, host: bool = False,
+        format: _Format | None = None, level: int | None = None, links: _Links = "keep",
+        progress: _Progress | None = None,
+    ) -> Transferred: ...  # fmt: skip
+    def import_tree(
+        self, host_dir: _Path, dest: _Path, *, filter: _Filter | None = None, atomic: bool = True,
+        on_conflict: _OnConflict = "raise", links: _Links = "reject",
+        progress: _Progress | None = None,
+    ) -> Transferred: ...  # fmt: skip
+    def export_tree(
+        self, path: _Path, host_dir: _Path, *, filter: _Filter | None = None,
+        changed_only: bool = False, on_conflict: _OnConflict = "raise", links: _Links = "reject",
+        progress: _Progress | None = None,
+    ) -> Transferred: ...  # fmt: skip
     def operation_log(self) -> list[LogEntry]: ...

@@ -10,6 +10,9 @@ from __future__ import annotations
 from io import UnsupportedOperation
 
 __all__ = [
+    "ArchiveLimitExceeded",
+    "BadArchive",
+    "Cancelled",
     "EmptyPath",
     "ExternalChange",
     "Forked",
@@ -20,6 +23,7 @@ __all__ = [
     "QuotaExceeded",
     "ReadOnly",
     "StoreInUse",
+    "UnsafeArchive",
     "UnsupportedOperation",
 ]
 
@@ -89,3 +93,23 @@ class StoreInUse(OSError):
 
 class Forked(OSError):
     """A forked child used a filesystem of its parent (errno ENXIO). Make a new one there."""
+
+
+class BadArchive(OSError):
+    """An archive is truncated, damaged, or contradicts itself (errno EBADMSG)."""
+
+
+class UnsafeArchive(BadArchive):
+    """An archive holds what must not be extracted (errno EPERM).
+
+    A name that leads out of the destination, a link, or a device; the message names it. A link that
+    is not to be copied to or from the host is this too.
+    """
+
+
+class ArchiveLimitExceeded(BadArchive):
+    """An archive holds more than `extract` allows (errno EOVERFLOW). The message says of what."""
+
+
+class Cancelled(OSError):
+    """A progress callback returned False (errno ECANCELED)."""

@@ -55,6 +55,10 @@ fn own_class(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::ReadOnly => Some("ReadOnly"),
         ErrorKind::ExternalChange => Some("ExternalChange"),
         ErrorKind::BadHandle => Some("UnsupportedOperation"),
+        ErrorKind::BadArchive => Some("BadArchive"),
+        ErrorKind::UnsafeArchive => Some("UnsafeArchive"),
+        ErrorKind::ArchiveLimit => Some("ArchiveLimitExceeded"),
+        ErrorKind::Cancelled => Some("Cancelled"),
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ mod open;
 mod options;
 pub(crate) mod snapshots;
 mod tiering;
+mod transfer;
 mod tree;
 
 use std::sync::{Arc, Weak};

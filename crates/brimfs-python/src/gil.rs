@@ -67,6 +67,17 @@ pub(crate) fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send)
     result
 }
 
+/// Runs `work` with the interpreter lock, from inside [`detached`] and on its thread: a callback.
+pub(crate) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> R {
+    let result = Python::attach(|py| {
+        enter(py);
+        work(py)
+    });
+    // What Python code called here has set it, and this thread goes on without the lock.
+    ATTACHED.set(false);
+    result
+}
+
 /// Runs `work`, in which this thread keeps the interpreter lock: where the core would have to wait
 /// for a disk or for memory it answers that it would block.
 #[inline]
@@ -156,14 +167,17 @@ pub(crate) fn signal_arrived() -> bool {
     if is_exiting() {
         return false;
     }
-    Python::try_attach(|py| match py.check_signals() {
+    let attached = ATTACHED.get();
+    let arrived = Python::try_attach(|py| match py.check_signals() {
         Ok(()) => false,
         Err(raised) => {
             RAISED.set(Some(raised));
             true
         }
-    })
-    .unwrap_or(false)
+    });
+    // A handler that used a filesystem has set it, and this thread goes on as it came.
+    ATTACHED.set(attached);
+    arrived.unwrap_or(false)
 }
 
 /// What the signal handler raised that ended a wait of this thread.

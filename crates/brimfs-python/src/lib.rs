@@ -23,6 +23,7 @@ mod reports;
 mod sizes;
 mod stat;
 mod stats;
+mod stream;
 
 /// The native half of brimfs. Import brimfs instead.
 #[pyo3::pymodule(gil_used = false)]
@@ -46,7 +47,7 @@ mod _brimfs {
     #[pymodule_export]
     use crate::preload::Preload;
     #[pymodule_export]
-    use crate::reports::{Explanation, ExternalChanges, GcReport, PreloadReport};
+    use crate::reports::{Explanation, ExternalChanges, GcReport, PreloadReport, Transferred};
     #[pymodule_export]
     use crate::stats::Stats;
 

@@ -235,3 +235,37 @@ impl Explanation {
         format!("<brimfs.Explanation: {}>", self.core)
     }
 }
+
+/// What a call about an archive or a tree of the host did.
+#[pyclass(frozen, eq, module = "brimfs")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Transferred {
+    core: brimfs_transfer::Transferred,
+}
+
+impl From<brimfs_transfer::Transferred> for Transferred {
+    fn from(core: brimfs_transfer::Transferred) -> Self {
+        Transferred { core }
+    }
+}
+
+record!(Transferred, |done, py| {
+    /// Files that were written.
+    files: u64 = done.core.files,
+    /// Directories that were named, whether or not they were there.
+    directories: u64 = done.core.directories,
+    /// Symbolic links that were made.
+    symlinks: u64 = done.core.symlinks,
+    /// What was left out as asked for: links, names that were taken, files that had not changed.
+    skipped: u64 = done.core.skipped,
+    /// Bytes of the files.
+    bytes: u64 = done.core.bytes,
+});
+
+#[pymethods]
+impl Transferred {
+    fn __repr__(&self) -> String {
+        let brimfs_transfer::Transferred { files, bytes, .. } = self.core;
+        format!("<brimfs.Transferred {files} files, {}>", human(bytes))
+    }
+}

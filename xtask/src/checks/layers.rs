@@ -239,7 +239,7 @@ mod tests {
         let found = check(&[
             ("journal/a.rs", "use crate::cold::x;"),
             ("cold/b.rs", "\nuse crate::journal::y;"),
-            ("snapshot.rs", "use crate::transfer::z;"),
+            ("memory/c.rs", "use crate::policy::z;"),
         ]);
         assert_eq!(
             found,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::repo::{Repo, SourceFile};
 use crate::report::Finding;
-use crate::rules::{FILE_LINES_MAX, FUNCTION_LINES_MAX};
+use crate::rules::{FILE_LINES_MAX, FUNCTION_LINES_MAX, STUB_LINES_MAX};
 use crate::rust;
 
 pub const ALLOWANCES: &str = "xtask/allowances.txt";
@@ -102,7 +102,11 @@ fn measures(file: &SourceFile) -> Vec<Measure<'_>> {
         path: &file.path,
         line: 0,
         lines: file.text.lines().count(),
-        maximum: FILE_LINES_MAX,
+        maximum: if file.path.ends_with(".pyi") {
+            STUB_LINES_MAX
+        } else {
+            FILE_LINES_MAX
+        },
     }];
     // Of several functions with one name the longest stands for all.
     let mut longest: BTreeMap<String, (usize, usize)> = BTreeMap::new();
@@ -255,6 +259,11 @@ mod tests {
         assert_eq!(
             check("a.py", &long(601), ""),
             ["`a.py` has 601 lines, more than 600"]
+        );
+        assert_eq!(check("a.pyi", &long(1000), ""), [] as [&str; 0]);
+        assert_eq!(
+            check("a.pyi", &long(1001), ""),
+            ["`a.pyi` has 1001 lines, more than 1000"]
         );
         assert_eq!(check("a.md", &long(601), ""), [] as [&str; 0]);
         let body = format!("fn f() {{{}}}", long(80));

@@ -3,7 +3,6 @@
 //! Goes through the tree, a directory before what is in it; permissions and times of directories come last, so that
 //! one that takes no writes can be filled. What cannot be copied is said and the rest goes on.
 
-mod host;
 mod nodes;
 
 use std::ffi::OsString;
@@ -12,12 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use brimfs::FileSystem;
+use brimfs_transfer::host::Host;
 use clap::Args;
 use serde_json::json;
 
 use crate::progress::Bar;
 use crate::{Outcome, store, text};
-use host::Host;
 use nodes::Exported;
 
 /// Copy a store, or a part of it, to a directory of this machine

@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use brimfs::{FileSystem, Metadata};
+use brimfs_transfer::host::{self, Host};
 
-use super::host::{self, Host};
 use super::last_name;
 use crate::progress::Bar;
 use crate::text;

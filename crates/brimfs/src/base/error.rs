@@ -115,6 +115,14 @@ kinds! {
     Corrupt => EIO, "the stored data is damaged";
     /// Somebody else changed, replaced or removed a file of the host that a filesystem mirrors.
     ExternalChange => ESTALE, "somebody else changed the file on the host";
+    /// An archive is truncated, damaged, or contradicts itself.
+    BadArchive => EBADMSG, "bad archive";
+    /// An archive holds a name or a node that must not be extracted: one that leads out, a link, a device.
+    UnsafeArchive => EPERM, "unsafe archive";
+    /// An archive holds more than the caller allows: entries, bytes, depth, or bytes for each byte packed.
+    ArchiveLimit => EOVERFLOW, "archive limit exceeded";
+    /// Whoever was told of the progress ended the call.
+    Cancelled => ECANCELED, "cancelled";
     /// The host's operating system reported an error.
     Io => EIO, "input/output error";
 }

@@ -9,22 +9,24 @@ use std::path::Path;
 
 use brimfs::{Metadata, Timestamp};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, fchmod, fsetxattr, futimens,
-    linkat, mkdirat, openat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags, fchmod, fsetxattr,
+    futimens, linkat, mkdirat, openat, renameat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 /// What is copied of permissions: a file that anybody may make cannot become one that runs as somebody else.
 const PERMISSIONS: u32 = 0o1777;
-const DIRECTORY: OFlags = OFlags::RDONLY
+pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-pub(super) struct Host {
+/// A directory of the host, open.
+#[derive(Debug)]
+pub struct Host {
     root: OwnedFd,
     /// The root is new: its permissions and times are ours to set.
-    pub(super) is_new: bool,
+    pub is_new: bool,
     replaces: bool,
     /// The directory that was opened last, by its path.
     last: Option<(Vec<u8>, OwnedFd)>,
@@ -32,7 +34,7 @@ pub(super) struct Host {
 
 impl Host {
     /// Opens the directory, and makes it if it is not there.
-    pub(super) fn open(path: &Path, replaces: bool) -> io::Result<Self> {
+    pub fn open(path: &Path, replaces: bool) -> io::Result<Self> {
         let is_new = match std::fs::create_dir(path) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
@@ -96,7 +98,7 @@ impl Host {
     }
 
     /// Makes a directory that nobody else may look into yet.
-    pub(super) fn make_directory(&mut self, path: &[u8]) -> io::Result<()> {
+    pub fn make_directory(&mut self, path: &[u8]) -> io::Result<()> {
         if self.replaces {
             let (above, name) = self.place(path)?;
             let known = statat(above, name, AtFlags::SYMLINK_NOFOLLOW);
@@ -109,7 +111,7 @@ impl Host {
     }
 
     /// Makes a file that nobody else may look into yet.
-    pub(super) fn make_file(&mut self, path: &[u8]) -> io::Result<std::fs::File> {
+    pub fn make_file(&mut self, path: &[u8]) -> io::Result<std::fs::File> {
         let flags = OFlags::WRONLY
             .union(OFlags::CREATE)
             .union(OFlags::EXCL)
@@ -120,13 +122,14 @@ impl Host {
             .map(Into::into)
     }
 
-    pub(super) fn make_symlink(&mut self, path: &[u8], target: &[u8]) -> io::Result<()> {
+    /// Makes a symbolic link, whatever its target is.
+    pub fn make_symlink(&mut self, path: &[u8], target: &[u8]) -> io::Result<()> {
         let target = OsStr::from_bytes(target);
         self.make(path, |above, name| symlinkat(target, above, name))
     }
 
     /// Gives a file that was made before another name.
-    pub(super) fn make_link(&mut self, path: &[u8], made: &[u8]) -> io::Result<()> {
+    pub fn make_link(&mut self, path: &[u8], made: &[u8]) -> io::Result<()> {
         let (above, made) = self.place(made)?;
         let above = above.try_clone_to_owned()?;
         self.make(path, |to, name| {
@@ -134,29 +137,43 @@ impl Host {
         })
     }
 
-    pub(super) fn remove(&mut self, path: &[u8]) -> io::Result<()> {
+    /// What has a name, and since when; nothing if the name is free.
+    pub fn look(&mut self, path: &[u8]) -> io::Result<Option<Stat>> {
+        let (above, name) = self.place(path)?;
+        match statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(known) => Ok(Some(known)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives what was made another name in its directory, in one step and instead of what has it.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> io::Result<()> {
+        let from = from.rsplit(|byte| *byte == b'/').next().unwrap_or(from);
+        let (above, name) = self.place(to)?;
+        Ok(renameat(above, OsStr::from_bytes(from), above, name)?)
+    }
+
+    /// Removes a file or a link.
+    pub fn remove(&mut self, path: &[u8]) -> io::Result<()> {
         let (above, name) = self.place(path)?;
         Ok(unlinkat(above, name, AtFlags::empty())?)
     }
 
     /// Gives a directory its permissions and times; the root with an empty path.
-    pub(super) fn finish_directory(&mut self, path: &[u8], known: &Metadata) -> io::Result<()> {
+    pub fn finish_directory(&mut self, path: &[u8], known: &Metadata) -> io::Result<()> {
         finish(self.directory(path)?, known)
     }
 
-    pub(super) fn finish_symlink(&mut self, path: &[u8], known: &Metadata) -> io::Result<()> {
+    /// Gives a symbolic link its times.
+    pub fn finish_symlink(&mut self, path: &[u8], known: &Metadata) -> io::Result<()> {
         let (above, name) = self.place(path)?;
         let times = times(known);
         Ok(utimensat(above, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Gives a directory an extended attribute.
-    pub(super) fn set_attribute(
-        &mut self,
-        path: &[u8],
-        name: &[u8],
-        value: &[u8],
-    ) -> io::Result<()> {
+    pub fn set_attribute(&mut self, path: &[u8], name: &[u8], value: &[u8]) -> io::Result<()> {
         set_attribute(self.directory(path)?, name, value)
     }
 }
@@ -168,12 +185,13 @@ fn components(path: &[u8]) -> impl Iterator<Item = &OsStr> {
 }
 
 /// Gives a file or directory its permissions and times.
-pub(super) fn finish(file: impl AsFd, known: &Metadata) -> io::Result<()> {
+pub fn finish(file: impl AsFd, known: &Metadata) -> io::Result<()> {
     fchmod(&file, Mode::from_raw_mode(known.mode() & PERMISSIONS))?;
     Ok(futimens(&file, &times(known))?)
 }
 
-pub(super) fn set_attribute(file: impl AsFd, name: &[u8], value: &[u8]) -> io::Result<()> {
+/// Gives a file an extended attribute.
+pub fn set_attribute(file: impl AsFd, name: &[u8], value: &[u8]) -> io::Result<()> {
     let name = OsStr::from_bytes(name);
     Ok(fsetxattr(file, name, value, XattrFlags::empty())?)
 }
