@@ -296,3 +296,28 @@ fn victims_go_in_their_order_though_a_batch_has_room_for_one() {
         "the first go first"
     );
 }
+
+#[test]
+fn a_call_that_makes_many_nodes_finds_room_for_all_of_them() {
+    // More than is free when the thread in the background is content.
+    const DEPTH: usize = 2000;
+    let fs = spilling(11 * MIB);
+    let mut files = 0;
+    while fs.tier_stats().swaps_out == 0 {
+        fs.write(format!("/f{files}"), content(files, 60_000))
+            .expect("written");
+        files += 1;
+    }
+    for round in 0..3 {
+        let deep = format!("/{round}{}", "/d".repeat(DEPTH));
+        fs.create_dir_all(&deep)
+            .unwrap_or_else(|error| panic!("{round}: {error}"));
+        fs.remove_dir_all(format!("/{round}")).expect("removed");
+        for file in 0..files {
+            let read = fs.read(format!("/f{file}")).expect("read");
+            assert_eq!(hash(&read), hash(&content(file, 60_000)), "/f{file}");
+        }
+    }
+    check_limit(&fs);
+    check_counters(&fs);
+}

@@ -13,7 +13,7 @@ use crate::base::sync::{Arc, thread};
 use crate::handle::node::content;
 use crate::handle::wait::Wait;
 use crate::memory::shared::{Missing, Shared};
-use crate::memory::small;
+use crate::memory::small::Wish;
 use crate::memory::tier::{Cold, ColdPart, Residents};
 use crate::namespace::inode::Inode;
 
@@ -121,13 +121,13 @@ fn retry_slowly<R>(
     attempt: &mut dyn FnMut() -> Result<R, Fault>,
     otherwise: Otherwise<R>,
 ) -> Result<R, Fault> {
-    let mut reloads = 0;
+    let (mut reloads, mut wish) = (0, Wish::default());
     for turn in 0..TURNS {
         if turn > 0 {
             // Somebody else is in the way, or faster.
             thread::yield_now();
         }
-        match help(node, wait, fault) {
+        match help(node, wait, fault, &mut wish) {
             Err(fault) if fault.short_of_memory().is_some() => {
                 return otherwise(node, fault, attempt);
             }
@@ -182,11 +182,11 @@ fn short(fault: Fault) -> Fault {
 }
 
 /// Asks the tier for what was missing. Gives back a fault that no tier can help with.
-fn help(node: &Arc<Inode>, wait: Wait, fault: Fault) -> Result<(), Fault> {
+fn help(node: &Arc<Inode>, wait: Wait, fault: Fault, wish: &mut Wish) -> Result<(), Fault> {
     let account = node.account();
     let Some(index) = fault.missing() else {
         let may_wait = wait != Wait::Now;
-        return small::reclaim(account, may_wait, fault, |tier, bytes| {
+        return wish.reclaim(account, may_wait, fault, |tier, bytes| {
             tier.try_reclaim(bytes)
         });
     };

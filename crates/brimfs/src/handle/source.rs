@@ -9,7 +9,7 @@ use crate::memory::account::Account;
 use crate::memory::chunk::CHUNK;
 use crate::memory::foreign::Foreign;
 use crate::memory::fresh::Fresh;
-use crate::memory::small;
+use crate::memory::small::Wish;
 use crate::namespace::inode::Inode;
 
 /// So often room is made for one content, for others to take it, before it is written through.
@@ -59,8 +59,9 @@ impl<'s> Source<'s> {
         mut fault: Fault,
     ) -> Result<Fresh<'a>, Fault> {
         let account = node.account();
+        let mut wish = Wish::default();
         for _ in 0..TURNS {
-            let made = small::reclaim(account, wait != Wait::Now, fault, |tier, bytes| {
+            let made = wish.reclaim(account, wait != Wait::Now, fault, |tier, bytes| {
                 tier.try_reclaim(bytes)
             });
             if let Err(fault) = made {

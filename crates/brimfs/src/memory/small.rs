@@ -394,11 +394,12 @@ fn with_reclaim_slowly<R>(
     mut fault: Fault,
     mut attempt: impl FnMut() -> Result<R, Fault>,
 ) -> Result<R, Fault> {
+    let mut wish = Wish::default();
     for turn in 0..TURNS {
         if turn > 0 {
             thread::yield_now();
         }
-        reclaim(account, may_wait, fault, |tier, bytes| tier.reclaim(bytes))?;
+        wish.reclaim(account, may_wait, fault, |tier, bytes| tier.reclaim(bytes))?;
         fault = match attempt() {
             Err(fault) => fault,
             done => return done,
@@ -407,18 +408,37 @@ fn with_reclaim_slowly<R>(
     Err(fault)
 }
 
-/// Makes room if that is what was missing and a tier can; else gives the fault back.
-#[cold]
-pub(crate) fn reclaim(
-    account: &Account,
-    may_wait: bool,
-    fault: Fault,
-    how: fn(&dyn Tier, u64) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    match (fault.short_of_memory(), account.budget.tier()) {
-        (Some(bytes), Some(tier)) if may_wait => long_wait(|| how(tier, bytes)),
-        (Some(_), Some(_)) => Err(ErrorKind::WouldBlock.into()),
-        _ => Err(fault),
+/// What a tier is asked for by a call that is tried again and again, in bytes. A call that takes memory in pieces gives
+/// back what it has when it meets the end: so where there is room for the piece, it is asked for more.
+#[derive(Debug, Default)]
+pub(crate) struct Wish(u64);
+
+impl Wish {
+    /// Makes room if that is what was missing and a tier can; else gives the fault back.
+    #[cold]
+    pub(crate) fn reclaim(
+        &mut self,
+        account: &Account,
+        may_wait: bool,
+        fault: Fault,
+        how: fn(&dyn Tier, u64) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let budget = &account.budget;
+        let (Some(bytes), Some(tier)) = (fault.short_of_memory(), budget.tier()) else {
+            return Err(fault);
+        };
+        if !may_wait {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let Wish(wish) = self;
+        *wish = bytes.max(*wish);
+        if budget.spare() >= *wish {
+            *wish = wish.saturating_mul(2).min(budget.usable());
+        }
+        long_wait(|| how(tier, *wish)).map_err(|refused| match refused.short_of_memory() {
+            Some(_) => fault,
+            None => refused,
+        })
     }
 }
 
