@@ -13,6 +13,7 @@ __all__ = [
     "ArchiveLimitExceeded",
     "BadArchive",
     "Cancelled",
+    "Conflict",
     "EmptyPath",
     "ExternalChange",
     "Forked",
@@ -81,6 +82,13 @@ class ExternalChange(OSError):
     """Somebody else changed a file of the host that a filesystem mirrors (errno ESTALE).
 
     The message names it. `FileSystem.refresh("reload")` or `refresh("keep")` says who wins.
+    """
+
+
+class Conflict(OSError):
+    """Somebody else changed what a transaction changes, after it began (errno ESTALE).
+
+    `filename` is the path of it when the transaction began. Nothing was changed: begin again.
     """
 
 

@@ -8,7 +8,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "snapshots.md"
 
 def test_the_snippets_run(run_script):
     snippets = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(snippets) == 2
+    assert len(snippets) == 3
     done = run_script("\n".join(snippets))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -18,4 +18,7 @@ def test_the_snippets_run(run_script):
         "<brimfs.Diff 1 added, 1 changed, 0 removed, 0 renamed>",
         "('/data/b.csv',)",
         "['a.csv']",
+        "False",
+        "9",
+        "/stock",
     ]

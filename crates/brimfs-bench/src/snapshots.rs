@@ -1,4 +1,4 @@
-//! Snapshots of 100,000 files: wall time of making one, of comparing with it and of going back to it.
+//! Snapshots and transactions of 100,000 files: wall time of making a snapshot, comparing with it, going back to it; of a commit.
 
 use brimfs::FileSystem;
 
@@ -44,12 +44,28 @@ pub fn rows() -> Vec<DiskRow> {
             Reach::Shown,
             |_, scale| restoring(scale),
         ),
+        row(
+            "transaction",
+            "a transaction on 100,000 files that changes one of them, from its begin to its commit",
+            Reach::Shown,
+            |_, scale| changing(scale, 100_000),
+        ),
+        row(
+            "transaction_100",
+            "the same on 100 files",
+            Reach::Shown,
+            |_, scale| changing(scale, 100),
+        ),
     ]
 }
 
 fn filled(scale: Scale, size: usize) -> Done<FileSystem> {
+    filled_with(scale.pick(100_000, 10_000), size)
+}
+
+fn filled_with(files: usize, size: usize) -> Done<FileSystem> {
     let fs = FileSystem::builder().memory_limit(4 << 30).build()?;
-    let each = scale.pick(100_000, 10_000) / DIRECTORIES;
+    let each = files / DIRECTORIES;
     let content = vec![1; size];
     for directory in 0..DIRECTORIES {
         fs.create_dir(format!("/{directory}"))?;
@@ -87,6 +103,19 @@ fn restoring(scale: Scale) -> Done<Sides> {
     let side = move |watch: &mut Stopwatch| {
         fs.write("/0/file-0", "other")?;
         watch.measure(|| fs.restore(&snapshot))?;
+        Ok(1)
+    };
+    Ok(vec![(SUBJECT, Box::new(side))])
+}
+
+fn changing(scale: Scale, files: usize) -> Done<Sides> {
+    let fs = filled_with(scale.pick(files, files.min(10_000)), SMALL)?;
+    let side = move |watch: &mut Stopwatch| {
+        watch.measure(|| {
+            let tx = fs.transaction()?;
+            tx.write("/0/file-0", "other")?;
+            tx.commit()
+        })?;
         Ok(1)
     };
     Ok(vec![(SUBJECT, Box::new(side))])

@@ -55,6 +55,7 @@ fn own_class(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::ReadOnly => Some("ReadOnly"),
         ErrorKind::ExternalChange => Some("ExternalChange"),
         ErrorKind::BadHandle => Some("UnsupportedOperation"),
+        ErrorKind::Conflict => Some("Conflict"),
         ErrorKind::BadArchive => Some("BadArchive"),
         ErrorKind::UnsafeArchive => Some("UnsafeArchive"),
         ErrorKind::ArchiveLimit => Some("ArchiveLimitExceeded"),
@@ -144,10 +145,14 @@ fn os_error<'py>(
     Ok(PyErr::from_value(exception))
 }
 
-/// The exception for an error of a call on a whole filesystem, which has the path of its store, if any.
+/// The exception for an error of a call on a whole filesystem: it has the path that it is about, or that of the store, if any.
 #[cold]
 pub(crate) fn raise_stored(py: Python<'_>, error: &Error, store: Option<&Py<PyAny>>) -> PyErr {
-    exception(py, error, store.map(|store| store.bind(py).clone()), None)
+    let path = error
+        .path()
+        .and_then(|path| Style::Str.object(py, path).ok());
+    let store = store.map(|store| store.bind(py).clone());
+    exception(py, error, path.or(store), None)
 }
 
 /// An `OSError` for an argument that only the Python side knows, such as a negative offset.

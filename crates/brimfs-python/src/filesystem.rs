@@ -13,6 +13,7 @@ mod open;
 mod options;
 pub(crate) mod snapshots;
 mod tiering;
+pub(crate) mod transaction;
 mod transfer;
 mod tree;
 

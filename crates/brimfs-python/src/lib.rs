@@ -43,6 +43,8 @@ mod _brimfs {
     #[pymodule_export]
     use crate::filesystem::snapshots::Diff;
     #[pymodule_export]
+    use crate::filesystem::transaction::Transaction;
+    #[pymodule_export]
     use crate::log::LogEntry;
     #[pymodule_export]
     use crate::preload::Preload;

@@ -37,7 +37,7 @@ mod snapshot;
 pub use base::error::{Error, ErrorKind, LimitInfo, Result};
 pub use base::operations::OperationCount;
 pub use cold::segment::Compression;
-pub use fs::{Explanation, FileSystem, Kept, LastSpill, Score, Stats};
+pub use fs::{Explanation, FileSystem, Kept, LastSpill, Score, Stats, Transaction};
 pub use handle::file::File;
 pub use handle::open::{LockMode, OpenOptions};
 pub use handle::view::View;

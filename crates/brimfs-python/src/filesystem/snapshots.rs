@@ -134,7 +134,7 @@ impl FileSystem {
 }
 
 impl FileSystem {
-    fn twin(&self, py: Python<'_>, core: brimfs::FileSystem) -> Self {
+    pub(super) fn twin(&self, py: Python<'_>, core: brimfs::FileSystem) -> Self {
         let mut made = FileSystem::over(core);
         made.how = if made.core.is_snapshot() {
             " snapshot"

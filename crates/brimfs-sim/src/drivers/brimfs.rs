@@ -109,6 +109,12 @@ impl Brimfs {
         })
     }
 
+    /// A filesystem that is there.
+    #[must_use]
+    pub fn over(fs: &FileSystem) -> Self {
+        Self::driving(fs.clone(), Thief::Nobody)
+    }
+
     /// The filesystem itself.
     #[must_use]
     pub fn fs(&self) -> &FileSystem {
@@ -136,13 +142,17 @@ impl Brimfs {
             builder = builder.max_nodes(max_nodes);
         }
         let fs = build(builder).map_err(|error| error.to_string())?;
-        Ok(Brimfs {
+        Ok(Self::driving(fs, thief))
+    }
+
+    fn driving(fs: FileSystem, thief: Thief) -> Self {
+        Brimfs {
             slots: Default::default(),
             views: Default::default(),
             resident_when_empty: fs.stats().resident,
             fs,
             thief,
-        })
+        }
     }
 
     fn apply_to_path(&mut self, op: &Op) -> Answer {

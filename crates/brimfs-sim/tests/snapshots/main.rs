@@ -3,6 +3,7 @@
 
 mod property;
 mod seen;
+mod transactions;
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;

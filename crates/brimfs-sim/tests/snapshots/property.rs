@@ -72,7 +72,7 @@ fn check_diff(diff: &Diff, before: &Tree, after: &Tree) -> Result<(), String> {
     }
 }
 
-fn same(what: &str, expected: &Tree, found: &Tree) -> Result<(), String> {
+pub(super) fn same(what: &str, expected: &Tree, found: &Tree) -> Result<(), String> {
     for path in expected.keys().chain(found.keys()) {
         let (expected, found) = (expected.get(path), found.get(path));
         if expected != found {
@@ -201,7 +201,7 @@ impl World {
 }
 
 /// Nothing is read as a whole that is nearly all hole.
-fn is_worth_trying(fs: &FileSystem, op: &Op) -> bool {
+pub(super) fn is_worth_trying(fs: &FileSystem, op: &Op) -> bool {
     match op {
         Op::CheckAll => false,
         Op::ReadAll { path } | Op::View { path, .. } => {
@@ -290,7 +290,7 @@ fn trial_in_store(seed: u64, ops: &[Op]) -> Result<(), String> {
     same("what was opened again", &last, &tree(&fs))
 }
 
-fn limits_of(seed: u64) -> Limits {
+pub(super) fn limits_of(seed: u64) -> Limits {
     Limits {
         quota: [None, Some(1 << 20), Some(64 << 10)][(seed % 3) as usize],
         max_nodes: [None, None, Some(9)][(seed / 3 % 3) as usize],

@@ -121,6 +121,8 @@ kinds! {
     UnsafeArchive => EPERM, "unsafe archive";
     /// An archive holds more than the caller allows: entries, bytes, depth, or bytes for each byte packed.
     ArchiveLimit => EOVERFLOW, "archive limit exceeded";
+    /// Somebody else changed what a transaction changes, after it began.
+    Conflict => ESTALE, "somebody else changed it since the transaction began";
     /// Whoever was told of the progress ended the call.
     Cancelled => ECANCELED, "cancelled";
     /// The host's operating system reported an error.

@@ -17,6 +17,7 @@ mod names;
 mod node;
 mod snapshots;
 mod tiering;
+mod transaction;
 mod trees;
 mod whole;
 
@@ -25,6 +26,7 @@ use std::path::Path;
 
 pub use explain::{Explanation, Kept, LastSpill, Score};
 pub use node::{CacheCharge, Node, NodeTicket};
+pub use transaction::Transaction;
 
 #[allow(unused_imports, reason = "the documentation links to it")]
 use crate::base::error::ErrorKind;

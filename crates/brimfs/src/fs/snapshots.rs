@@ -94,7 +94,7 @@ impl FileSystem {
             .map_err(|fault| volume.verdict(fault).during("restore"))
     }
 
-    fn twin(&self, op: &'static str, kind: Kind) -> Result<FileSystem> {
+    pub(super) fn twin(&self, op: &'static str, kind: Kind) -> Result<FileSystem> {
         let volume = self.volume();
         let twin = || {
             volume.check()?;

@@ -73,7 +73,8 @@ fn traits(node: &Inode, state: &State) -> impl PartialEq + use<> {
         _ => node.xattrs_of(state),
     };
     let owner = node.volume().owner(state.owner);
-    (state.mode & PERMISSIONS, owner, modified, xattrs)
+    let worth = (state.priority(), state.has_pin());
+    (state.mode & PERMISSIONS, owner, modified, xattrs, worth)
 }
 
 /// A node by its path on one side.

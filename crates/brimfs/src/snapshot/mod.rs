@@ -3,11 +3,14 @@
 //!
 //! Knows nodes and content only: neither paths nor handles.
 
+mod delta;
 mod diff;
+mod merge;
 mod restore;
 mod twin;
 
 pub use diff::Diff;
 pub(crate) use diff::diff;
+pub(crate) use merge::{Committed, commit};
 pub(crate) use restore::restore;
 pub(crate) use twin::{Kind, twin};

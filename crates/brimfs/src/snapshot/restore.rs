@@ -14,7 +14,7 @@ use crate::base::sync::{Arc, Weak};
 use crate::memory::content::Content;
 use crate::namespace::changes::CHANGE;
 use crate::namespace::directory::Directory;
-use crate::namespace::inode::Inode;
+use crate::namespace::inode::{HAS_FAR_TIMES, Inode};
 use crate::namespace::restored::Traits;
 use crate::namespace::tree::note_name;
 use crate::namespace::volume::Volume;
@@ -30,19 +30,32 @@ use super::twin::{bare_node, copy_content, copy_traits, twin_content};
 /// The limits, [`ReadOnly`](crate::ErrorKind::ReadOnly), and what a disk says that takes no more. Nothing is changed
 /// then.
 pub(crate) fn restore(root: &Arc<Inode>, to: &Arc<Inode>) -> Result<(), Fault> {
+    become_what(root, || Ok((to.clone(), ())))
+}
+
+/// As [`restore`], to the tree that `choose` names when nobody changes this one any more. What comes with that tree is
+/// dropped at the end.
+///
+/// # Errors
+/// Those of `choose`, too.
+pub(super) fn become_what<R>(
+    root: &Arc<Inode>,
+    mut choose: impl FnMut() -> Result<(Arc<Inode>, R), Fault>,
+) -> Result<(), Fault> {
     let volume = root.volume();
     loop {
         if let Some(changes) = &volume.changes {
             changes.check()?;
         }
         let still = volume.close_gate(root);
+        let (to, kept) = choose()?;
         let mut plan = Plan::new(volume);
-        plan.nodes(root, to)?;
-        plan.names(root, to)?;
+        plan.nodes(root, &to)?;
+        plan.names(root, &to)?;
         let cost = plan.cost();
         match &volume.changes {
             Some(changes) if !changes.has_room(cost) => {
-                drop((plan, still));
+                drop((plan, still, kept));
                 changes.make_room(cost)?;
             }
             _ => {
@@ -51,7 +64,7 @@ pub(crate) fn restore(root: &Arc<Inode>, to: &Arc<Inode>) -> Result<(), Fault> {
                 drop((moving, still));
                 volume.cache.clear();
                 // What only open handles keep goes with them, outside of all locks.
-                drop(left);
+                drop((left, kept));
                 return Ok(());
             }
         }
@@ -67,6 +80,14 @@ struct Changed {
     traits: Traits,
 }
 
+/// A directory that gets other names.
+struct Renamed {
+    node: Arc<Inode>,
+    names: Directory,
+    /// When it had got them, in nanoseconds.
+    modified: i64,
+}
+
 struct Plan<'a> {
     volume: &'a Arc<Volume>,
     /// The nodes with a name, those that keep one taken out.
@@ -76,16 +97,15 @@ struct Plan<'a> {
     changed: Vec<Changed>,
     /// Files and links that get another number of names.
     links: Vec<(Arc<Inode>, u32)>,
-    /// Directories that get other names.
-    renamed: Vec<(Arc<Inode>, Directory)>,
+    renamed: Vec<Renamed>,
     /// Directories that may have moved, and where they are.
     parents: Vec<(Arc<Inode>, Weak<Inode>)>,
 }
 
 impl Drop for Plan<'_> {
     fn drop(&mut self) {
-        for (_, names) in self.renamed.drain(..) {
-            drop(names.give_up(&self.volume.account.budget));
+        for renamed in self.renamed.drain(..) {
+            drop(renamed.names.give_up(&self.volume.account.budget));
         }
         for changed in self.changed.drain(..) {
             changed.traits.discard(&self.volume.account.budget);
@@ -189,7 +209,11 @@ impl<'a> Plan<'a> {
             if !self.has_names(&node, names) {
                 let budget = &self.volume.account.budget;
                 let twin = names.twin(parent.clone(), budget, |child| Ok(self.stand_in(child)))?;
-                self.renamed.push((node.clone(), twin));
+                self.renamed.push(Renamed {
+                    node: node.clone(),
+                    names: twin,
+                    modified: state.times.modified,
+                });
             }
             self.parents.push((node, parent));
         }
@@ -221,7 +245,7 @@ impl<'a> Plan<'a> {
         let names = self
             .renamed
             .iter()
-            .flat_map(|(_, names)| names.iter_from(0));
+            .flat_map(|renamed| renamed.names.iter_from(0));
         let named = names.map(|(_, node, _)| content(node) + CHANGE);
         let gone = self.left.len() as u64 * CHANGE;
         changed.sum::<u64>() + named.sum::<u64>() + gone
@@ -239,8 +263,8 @@ impl<'a> Plan<'a> {
             state.links = links;
             state.times.node_changed(now);
         }
-        for (node, names) in mem::take(&mut self.renamed) {
-            swap_names(&node, names, now, &mut gone);
+        for renamed in mem::take(&mut self.renamed) {
+            renamed.apply(now, &mut gone);
         }
         for (node, parent) in mem::take(&mut self.parents) {
             if let Some(names) = node.write_quietly().directory_mut() {
@@ -293,26 +317,36 @@ impl Changed {
     }
 }
 
-/// Gives a directory other names; those that it had go to `gone`.
-fn swap_names(node: &Arc<Inode>, mut names: Directory, now: i64, gone: &mut Vec<Arc<Inode>>) {
-    let mut state = node.write();
-    state.links = 2 + names.subdirectories;
-    state.times.node_changed(now);
-    let Some(had) = state.directory_mut() else {
-        return;
-    };
-    for (name, _, _) in had.iter_from(0) {
-        if names.get(name).is_none() {
-            note_name(node, name, None);
+impl Renamed {
+    /// The nodes whose names go are added to `gone`.
+    fn apply(self, now: i64, gone: &mut Vec<Arc<Inode>>) {
+        let Renamed {
+            node,
+            mut names,
+            modified,
+        } = self;
+        let mut state = node.write();
+        state.links = 2 + names.subdirectories;
+        state.times.node_changed(now);
+        if state.mode & HAS_FAR_TIMES == 0 {
+            state.times.modified = modified;
         }
-    }
-    for (name, child, _) in names.iter_from(0) {
-        if had.get(name).is_none_or(|had| !Arc::ptr_eq(had, child)) {
-            note_name(node, name, Some(child));
-            child.note(&mut child.write_quietly());
+        let Some(had) = state.directory_mut() else {
+            return;
+        };
+        for (name, _, _) in had.iter_from(0) {
+            if names.get(name).is_none() {
+                note_name(&node, name, None);
+            }
         }
+        for (name, child, _) in names.iter_from(0) {
+            if had.get(name).is_none_or(|had| !Arc::ptr_eq(had, child)) {
+                note_name(&node, name, Some(child));
+                child.note(&mut child.write_quietly());
+            }
+        }
+        names.follow(had);
+        let had = mem::replace(had, names);
+        gone.extend(had.give_up(&node.account().budget));
     }
-    names.follow(had);
-    let had = mem::replace(had, names);
-    gone.extend(had.give_up(&node.account().budget));
 }
