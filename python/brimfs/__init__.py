@@ -35,6 +35,7 @@ from brimfs._brimfs import (
     Stats,
     Transaction,
     Transferred,
+    Usage,
     View,
     __version__,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "Transaction",
     "Transferred",
     "UnsafeArchive",
+    "Usage",
     "View",
     "__version__",
 ]

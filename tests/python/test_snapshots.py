@@ -31,6 +31,22 @@ def test_a_snapshot_stays_what_the_filesystem_was() -> None:
     assert fs.stats().quota_used == len("after")
 
 
+def test_what_is_private_is_given_back() -> None:
+    fs = brimfs.FileSystem()
+    fs.write_bytes("/a", b"x" * 3_000_000)
+    assert fs.usage() == fs.usage()
+    assert fs.usage()._asdict() == {"private": 3_000_000, "shared": 0}
+    before = fs.snapshot()
+    assert fs.usage().shared == 3_000_000
+    fs.write_bytes("/a", b"y" * 100_000)
+    assert before.usage().private == 3_000_000
+    used = fs.stats().quota_used
+    before.close()
+    assert used - fs.stats().quota_used == 3_000_000
+    with pytest.raises(ValueError, match="closed"):
+        before.usage()
+
+
 def test_nobody_writes_to_a_snapshot() -> None:
     fs = brimfs.FileSystem()
     fs.write_text("/a", "before")

@@ -8,7 +8,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "snapshots.md"
 
 def test_the_snippets_run(run_script):
     snippets = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(snippets) == 3
+    assert len(snippets) == 4
     done = run_script("\n".join(snippets))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -21,4 +21,5 @@ def test_the_snippets_run(run_script):
         "False",
         "9",
         "/stock",
+        "<brimfs.Usage 500000 bytes private, 1000000 shared>",
     ]

@@ -41,7 +41,7 @@ mod _brimfs {
     #[pymodule_export]
     use crate::filesystem::listing::{DirEntry, ScanIterator};
     #[pymodule_export]
-    use crate::filesystem::snapshots::Diff;
+    use crate::filesystem::snapshots::{Diff, Usage};
     #[pymodule_export]
     use crate::filesystem::transaction::Transaction;
     #[pymodule_export]

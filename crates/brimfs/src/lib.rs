@@ -58,7 +58,7 @@ pub use persist::{
     OnExternalChange, Problem, RepairReport, check_store, repair_store,
 };
 pub use policy::{PolicyKind, UnknownPolicy};
-pub use snapshot::Diff;
+pub use snapshot::{Diff, Usage};
 
 /// What bindings and mounts stand on. Not part of the stable interface.
 #[doc(hidden)]

@@ -72,8 +72,41 @@ impl Diff {
     }
 }
 
+/// Content of a filesystem, in bytes of its quota.
+#[pyclass(frozen, eq, module = "brimfs")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Usage {
+    core: brimfs::Usage,
+}
+
+record!(Usage, |usage, py| {
+    /// What nobody else has: closing the filesystem gives it back.
+    private: u64 = usage.core.private,
+    /// What a snapshot or a branch has too, or whoever it was branched from.
+    shared: u64 = usage.core.shared,
+});
+
+#[pymethods]
+impl Usage {
+    fn __repr__(&self) -> String {
+        let brimfs::Usage {
+            private, shared, ..
+        } = self.core;
+        format!("<brimfs.Usage {private} bytes private, {shared} shared>")
+    }
+}
+
 #[pymethods]
 impl FileSystem {
+    /// Content that this filesystem has for itself, and that it shares with snapshots, branches, and what it was branched
+    /// from, as a Usage. Both together are what it would take of the quota alone. Exact while nobody uses it: what is being
+    /// read or viewed counts as shared. O(nodes and chunks); no content is read.
+    fn usage(&self, py: Python<'_>) -> PyResult<Usage> {
+        let core = gil::detached(py, || self.core.usage());
+        core.map(|core| Usage { core })
+            .map_err(|error| refusal(py, &error))
+    }
+
     /// The filesystem as it is at this moment, for reading: another FileSystem, on which every change is a ReadOnly error.
     ///
     /// It shares all content, the quota and the memory limit; what it alone still keeps is given back when it is

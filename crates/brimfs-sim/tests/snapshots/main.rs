@@ -165,7 +165,11 @@ fn each_side_outlives_the_other() {
     let snapshot = fs.snapshot().expect("made");
     let branch = snapshot.branch().expect("made");
     branch.write("/0", "of the branch").expect("written");
+    branch.write("/large", vec![1; 3 << 20]).expect("written");
     let used = fs.stats().quota_used;
+    let own = branch.usage().expect("counted");
+    assert!(own.private >= 3 << 20 && own.private < 4 << 20, "{own:?}");
+    assert!(own.shared > 0, "{own:?}");
     fs.remove_file("/99").expect("removed");
     assert_eq!(fs.stats().quota_used, used, "the snapshot has it still");
     drop(fs);

@@ -248,8 +248,21 @@ fn trial(seed: u64, ops: &[Op], system: Brimfs) -> Result<(), String> {
     };
     work(&mut world, seed, ops)?;
     while let Some((snapshot, _)) = world.snapshots.pop() {
+        let own = snapshot.usage().map_err(|error| error.to_string())?.private;
+        let before = world.fs().stats().quota_used;
         drop(snapshot);
         world.audit()?;
+        let given = before - world.fs().stats().quota_used;
+        if given != own {
+            return Err(format!(
+                "a snapshot said {own} bytes are its own, and gave {given} back"
+            ));
+        }
+    }
+    let alone = world.fs().usage().map_err(|error| error.to_string())?;
+    let used = world.fs().stats().quota_used;
+    if (alone.private, alone.shared) != (used, 0) {
+        return Err(format!("{alone:?} of {used} bytes that nobody else has"));
     }
     remove_all(world.fs()).map_err(|error| error.to_string())?;
     world.audit()?;

@@ -6,7 +6,7 @@ use crate::base::error::{Fault, Result};
 use crate::base::sync::Arc;
 use crate::fs::FileSystem;
 use crate::memory::small::with_reclaim;
-use crate::snapshot::{self, Diff, Kind};
+use crate::snapshot::{self, Diff, Kind, Usage};
 
 impl FileSystem {
     /// The filesystem as it is at this moment, for reading: a filesystem of its own that nobody can change
@@ -92,6 +92,21 @@ impl FileSystem {
         volume
             .settle(restore())
             .map_err(|fault| volume.verdict(fault).during("restore"))
+    }
+
+    /// Content that this filesystem has for itself, and that it shares with its snapshots, its branches, and what it was
+    /// branched from. Both together are what it would take of the quota alone. O(nodes and chunks), no content is read.
+    ///
+    /// Exact while nobody uses it: what is being read or viewed counts as shared.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`], [`ErrorKind::Forked`].
+    pub fn usage(&self) -> Result<Usage> {
+        let volume = self.volume();
+        volume
+            .check()
+            .map_err(|fault| volume.verdict(fault).during("usage"))?;
+        Ok(snapshot::usage(self.root()))
     }
 
     pub(super) fn twin(&self, op: &'static str, kind: Kind) -> Result<FileSystem> {

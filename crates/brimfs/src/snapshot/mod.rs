@@ -8,9 +8,12 @@ mod diff;
 mod merge;
 mod restore;
 mod twin;
+mod usage;
 
 pub use diff::Diff;
 pub(crate) use diff::diff;
 pub(crate) use merge::{Committed, commit};
 pub(crate) use restore::restore;
 pub(crate) use twin::{Kind, twin};
+pub use usage::Usage;
+pub(crate) use usage::usage;
