@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from brimfs import FileSystem
+from brimfs import FileSystem, QuotaExceeded
 from brimfs.fsspec.cache.index import Entry, Index, Key
 from brimfs.fsspec.cache.remote import Version
 
@@ -39,7 +39,7 @@ _ATTEMPTS = 5
 """How often a file is fetched that changes meanwhile."""
 _UNKNOWN_SHARE = 8
 """A file of unknown size is held if it takes no more than this part of the limit."""
-_EVICTIONS = 8
+_EVICTIONS = 64
 """How many files go, at least, before the store is taken to have no room at all."""
 _NO_ROOM = (errno.ENOSPC, errno.ENOMEM)
 
@@ -126,12 +126,21 @@ class Cache:
     def __init__(self, store: str | None, limit: int, options: dict[str, Any]) -> None:
         self.limit = limit
         self._kept = store is not None
-        self._store = FileSystem(store, quota=limit, **options)
         # Guards everything below. Under it nothing waits for a remote.
         self._lock = threading.RLock()
+        self._flights: dict[Key, _Flight] = {}
+        try:
+            self._open(store, {"quota": limit, **options})
+        except QuotaExceeded:
+            # It was filled under a higher limit.
+            self._open(store, options)
+            self._store.close()
+            self._open(store, {"quota": limit, **options})
+
+    def _open(self, store: str | None, options: dict[str, Any]) -> None:
+        self._store = FileSystem(store, **options)
         self._index = Index()
         self._used = 0
-        self._flights: dict[Key, _Flight] = {}
         self._counts = _Counts()
         try:
             self._numbers = itertools.count(self._take_over(store))

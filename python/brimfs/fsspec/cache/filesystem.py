@@ -17,7 +17,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK  # type: ignore[import-untyped]
 from brimfs import File, FileSystem
 from brimfs.fsspec.cache.asking import PROTOCOL, Asking, is_one
 from brimfs.fsspec.cache.files import Cache, CacheStats
-from brimfs.fsspec.cache.handles import CachedFile, WrittenFile
+from brimfs.fsspec.cache.handles import CachedFile, ThroughTransaction, WrittenFile
 from brimfs.fsspec.cache.index import Key
 from brimfs.fsspec.cache.remote import Source, identity
 from brimfs.fsspec.cache.settings import close, find_or_make, settings
@@ -41,6 +41,7 @@ class BrimCacheFileSystem(Asking):
     whether a file changed: `"always"`, `"never"`, or after so many seconds.
     """
 
+    transaction_type = ThroughTransaction
     _strip_tokenize_options = ("fo",)
 
     def __init__(
@@ -158,6 +159,8 @@ class BrimCacheFileSystem(Asking):
             return self.cat_file(paths[0], **kwargs)
         found: dict[str, Any] = {}
         for each, content in zip(paths, self._each(paths, self.cat_file, **kwargs), strict=True):
+            if recursive and isinstance(content, IsADirectoryError):
+                continue
             if not isinstance(content, BaseException) or on_error == "return":
                 found[each] = content
             elif on_error == "raise":
@@ -257,6 +260,10 @@ class BrimCacheFileSystem(Asking):
         with self._changing(path):
             file = self.fs._open(path, **kwargs)
         return WrittenFile(file, partial(self._forget, path))
+
+    def start_transaction(self) -> Any:
+        self.fs.start_transaction()
+        return super().start_transaction()
 
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         if self._intrans:

@@ -7,6 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from fsspec.transaction import Transaction  # type: ignore[import-untyped]
+
 from brimfs.fsspec.file import BrimFile
 
 
@@ -84,3 +86,22 @@ class WrittenFile:
         # As the files of fsspec do: what nobody closed is written nevertheless.
         with suppress(Exception):
             self.close()
+
+
+class ThroughTransaction(Transaction):  # type: ignore[misc] # fsspec has no types
+    """A transaction of the cache, and of the remote filesystem with it.
+
+    Some filesystems look at that, and not at how a file is opened.
+    """
+
+    def start(self) -> None:
+        super().start()
+        self.fs.fs.start_transaction()
+
+    def complete(self, commit: bool = True) -> None:
+        remote = self.fs.fs
+        try:
+            super().complete(commit)
+        finally:
+            remote.transaction.complete(commit)
+            remote._intrans, remote._transaction = False, None

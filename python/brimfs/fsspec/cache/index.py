@@ -3,10 +3,11 @@
 Knows neither content nor filesystems. Whoever calls holds the lock of the cache, but for `get` and
 `touch`.
 
-The order is greedy-dual: a file is worth what it costs to fetch again for each byte that it takes,
-times how often it was read, on top of the level that the last one to go left behind. What nobody
-reads any more is passed by the level, whatever it was worth; a file that is read once in a scan
-pushes out nothing that is read again and again.
+A file is worth what it costs to fetch again for each byte that it takes, times how often it was
+read. There are two greedy-dual queues, as in the policy of `brimfs` itself: on probation is what
+was read once, in main what was read again, or is fetched again soon after it went. Within a queue
+the least goes, and leaves its rank behind as the level at which others enter, so that worth ages.
+Probation gives as long as it has more than its share: a scan pushes out nothing that is in use.
 """
 
 from __future__ import annotations
@@ -23,11 +24,16 @@ _REQUEST = 1 << 20
 MOST_READS = 15
 """Reads that count, so that what was read often long ago goes too."""
 
+_SHARE = 0.25
+"""What probation may keep of the bytes."""
+_STALE = 64
+"""Places for files that are gone, at least."""
+
 
 class Entry:
     """A file that the cache holds: complete, and never changed."""
 
-    __slots__ = ("checked", "key", "name", "rank", "reads", "size", "version")
+    __slots__ = ("checked", "key", "name", "proven", "rank", "reads", "size", "version")
 
     def __init__(
         self, key: Key, name: str, version: str, size: int, checked: float, reads: int = 1
@@ -40,10 +46,37 @@ class Entry:
         self.checked = checked
         """When the remote last had this version."""
         self.reads = min(reads, MOST_READS)
+        self.proven = False
+        """Whether it is in main."""
         self.rank = 0.0
 
     def worth(self) -> float:
         return self.reads * (_REQUEST + self.size) / max(self.size, 1)
+
+
+class _Queue:
+    """Files in the order in which they go; those that are gone already are found at their turn."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Entry]] = []
+        self._turns = itertools.count()
+        self.level = 0.0
+        self.bytes = 0
+        """Of the files that are not gone."""
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, entry: Entry) -> None:
+        heapq.heappush(self._heap, (entry.rank, next(self._turns), entry))
+
+    def pop(self) -> tuple[float, Entry]:
+        rank, _, entry = heapq.heappop(self._heap)
+        return rank, entry
+
+    def keep(self, wanted: Callable[[Entry], bool]) -> None:
+        self._heap = [each for each in self._heap if wanted(each[2])]
+        heapq.heapify(self._heap)
 
 
 class Index:
@@ -51,9 +84,10 @@ class Index:
 
     def __init__(self) -> None:
         self._entries: dict[Key, Entry] = {}
-        self._queue: list[tuple[float, int, Entry]] = []
-        self._turns = itertools.count()
-        self._level = 0.0
+        self._probation = _Queue()
+        self._main = _Queue()
+        self._remembered: dict[Key, int] = {}
+        """How often files were read that went, the latest last."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -68,21 +102,24 @@ class Index:
         """Take a new file in; the one that had its key is given back."""
         replaced = self.remove(entry.key)
         self._entries[entry.key] = entry
-        entry.rank = self._level + entry.worth()
-        self._push(entry)
+        entry.reads = min(entry.reads + self._remembered.pop(entry.key, 0), MOST_READS)
+        entry.proven = entry.reads > 1
+        self._enter(entry)
         return replaced
 
     def touch(self, entry: Entry) -> None:
         """Count a read. Its place in the queue is put right when its turn comes."""
         if entry.reads < MOST_READS:
             entry.reads += 1
-        entry.rank = self._level + entry.worth()
+        entry.rank = self._queue(entry).level + entry.worth()
 
     def remove(self, key: Key) -> Entry | None:
         entry = self._entries.pop(key, None)
-        if len(self._queue) > 2 * len(self._entries) + 64:
-            self._queue = [each for each in self._queue if self._holds(each[2])]
-            heapq.heapify(self._queue)
+        if entry is not None:
+            self._queue(entry).bytes -= entry.size
+        if len(self._probation) + len(self._main) > 2 * len(self._entries) + _STALE:
+            self._probation.keep(self._holds)
+            self._main.keep(self._holds)
         return entry
 
     def select(self, wanted: Callable[[Key], bool]) -> list[Key]:
@@ -91,20 +128,42 @@ class Index:
 
     def pop_least(self) -> Entry | None:
         """Take the file out that is worth least."""
-        while self._queue:
-            rank, _, entry = heapq.heappop(self._queue)
+        while self._entries:
+            queue = self._next_queue()
+            rank, entry = queue.pop()
             if not self._holds(entry):
                 continue
             if entry.rank > rank:
-                self._push(entry)
+                # It was read since it entered.
+                queue.bytes -= entry.size
+                entry.proven = True
+                self._enter(entry)
                 continue
-            del self._entries[entry.key]
-            self._level = max(self._level, rank)
+            queue.level = max(queue.level, rank)
+            self.remove(entry.key)
+            self._remember(entry)
             return entry
         return None
 
-    def _push(self, entry: Entry) -> None:
-        heapq.heappush(self._queue, (entry.rank, next(self._turns), entry))
+    def _enter(self, entry: Entry) -> None:
+        queue = self._queue(entry)
+        entry.rank = queue.level + entry.worth()
+        queue.bytes += entry.size
+        queue.push(entry)
+
+    def _queue(self, entry: Entry) -> _Queue:
+        return self._main if entry.proven else self._probation
+
+    def _next_queue(self) -> _Queue:
+        young, old = self._probation, self._main
+        if not old or (young and young.bytes > _SHARE * (young.bytes + old.bytes)):
+            return young
+        return old
+
+    def _remember(self, entry: Entry) -> None:
+        self._remembered[entry.key] = entry.reads
+        while len(self._remembered) > max(len(self._entries), _STALE):
+            del self._remembered[next(iter(self._remembered))]
 
     def _holds(self, entry: Entry) -> bool:
         return self._entries.get(entry.key) is entry

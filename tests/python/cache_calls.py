@@ -1,0 +1,31 @@
+"""What the tests of `brimcache::` look at besides the answers."""
+
+from __future__ import annotations
+
+from brimfs.fsspec.cache import files as cache_files
+
+
+def held(fs):
+    """What the cache holds, by its own word and by that of its filesystem, which must agree."""
+    cache = fs._files
+    store, stats = cache._store, cache.stats()
+    assert store.listdir(cache_files._FETCHING) == []
+    entries = list(cache._index)
+    assert sorted(entry.name for entry in entries) == sorted(
+        f"{cache_files._FILES}/{name}" for name in store.listdir(cache_files._FILES)
+    )
+    for entry in entries:
+        assert store.stat(entry.name).st_size == entry.size
+    assert cache._flights == {}
+    assert stats.files == len(entries)
+    assert stats.bytes == sum(entry.size for entry in entries)
+    return {entry.key[1]: entry.size for entry in entries}
+
+
+def within_limits(fs):
+    """No limit is passed, by the word of the filesystem that the files are in."""
+    stats, store = fs.cache_stats(), fs._files._store.stats()
+    assert stats.bytes <= stats.limit
+    assert store.quota_used <= stats.limit
+    assert store.resident_peak <= stats.memory_limit
+    assert stats.disk_limit is None or stats.disk_used <= stats.disk_limit
