@@ -59,14 +59,15 @@ def test_a_file_is_fetched_once(remote):
     remote.put_content("d/a", data)
     for _ in range(3):
         assert fs.cat_file("d/a") == fs.cat("d/a") == fs.read_bytes("counted://d/a") == data
+        assert fs.cat("brimcache://d/a") == data
         with fs.open("brimcache::counted://d/a") as file:
             assert (file.read(10), file.tell(), file.size) == (data[:10], 10, 5000)
             assert (file.path, file.mode, file.original) == ("d/a", "rb", "d/a")
-            assert file.full_name == "brimcache::counted://d/a"
+            assert file.full_name == "brimcache://d/a"
             assert file.info()["ETag"] == 0
     assert remote.calls["cat"] == 1
     stats = fs.cache_stats()
-    assert (stats.hits, stats.misses, stats.fetches, stats.fetched) == (11, 1, 1, 5000)
+    assert (stats.hits, stats.misses, stats.fetches, stats.fetched) == (14, 1, 1, 5000)
     assert held(fs) == {"d/a": 5000}
 
 
@@ -165,7 +166,7 @@ def test_names_are_the_remotes(remote):
     assert fs.isdir("d")
     assert not fs.exists("none")
     assert fs.ukey("d/a") == ""
-    assert fs.unstrip_protocol("d/a") == "brimcache::counted://d/a"
+    assert fs.unstrip_protocol("d/a") == "brimcache://d/a"
     assert held(fs) == {}
     with pytest.raises(IsADirectoryError):
         fs.cat_file("d")

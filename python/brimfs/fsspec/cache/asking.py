@@ -28,9 +28,6 @@ class Asking(ChainedFileSystem):  # type: ignore[misc] # fsspec has no types
         name = stringify_path(path)
         return name.removeprefix(f"{PROTOCOL}::").removeprefix(f"{PROTOCOL}://")
 
-    def unstrip_protocol(self, name: str) -> str:
-        return f"{PROTOCOL}::{self.fs.unstrip_protocol(self._remote_name(name))}"
-
     def _parent(self, path: Any) -> Any:
         return self.fs._parent(self._remote_name(path))
 

@@ -22,10 +22,10 @@ from brimfs.fsspec.cache.index import Key
 from brimfs.fsspec.cache.remote import Source, identity
 from brimfs.fsspec.cache.settings import close, find_or_make, settings
 from brimfs.fsspec.filesystem import read_part
+from brimfs.fsspec.located import FSSPEC_OPTIONS
 
 T = TypeVar("T")
 
-_FSSPEC_OPTIONS = frozenset(("use_listings_cache", "listings_expiry_time", "max_paths"))
 _READER_OPTIONS = frozenset(("cache_type", "size", "fill_cache", "autocommit"))
 """Options of a remote's open file that change nothing of what is read from it."""
 _AT_ONCE = 8
@@ -59,7 +59,7 @@ class BrimCacheFileSystem(Asking):
         validate: float | Literal["always", "never"] = "always",
         **fsspec_options: Any,
     ) -> None:
-        if unknown := fsspec_options.keys() - _FSSPEC_OPTIONS:
+        if unknown := fsspec_options.keys() - FSSPEC_OPTIONS:
             raise TypeError(f"{PROTOCOL}:: has no option {', '.join(sorted(unknown))}")
         if (fs is None) == (target_protocol is None):
             raise ValueError(f"{PROTOCOL}:: takes either a filesystem or a target_protocol")
