@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from brimfs.fsspec.cache import files as cache_files
+from brimfs.fsspec.cache.holding import FETCHING, FILES
 
 
 def held(fs):
     """What the cache holds, by its own word and by that of its filesystem, which must agree."""
     cache = fs._files
     store, stats = cache._store, cache.stats()
-    assert store.listdir(cache_files._FETCHING) == []
+    assert store.listdir(FETCHING) == []
     entries = list(cache._index)
     assert sorted(entry.name for entry in entries) == sorted(
-        f"{cache_files._FILES}/{name}" for name in store.listdir(cache_files._FILES)
+        f"{FILES}/{name}" for name in store.listdir(FILES)
     )
     for entry in entries:
         assert store.stat(entry.name).st_size == entry.size

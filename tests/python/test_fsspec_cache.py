@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import fsspec
 import pytest
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.spec import AbstractBufferedFile
 
 import brimfs.fsspec.cache
 from brimfs.fsspec.cache import BrimCacheFileSystem, index
@@ -114,13 +115,17 @@ def test_many_files_at_once(remote, wrap):
     assert fs.cat("d/*") == fs.cat("d", recursive=True) == fs.cat(list(expected)) == expected
     assert remote.calls["cat"] == 20
     assert fs.cat_ranges(list(expected), 0, 10) == [each[:10] for each in expected.values()]
+    remote.put_content("d/e/f", b"deep")
+    assert fs.cat("d", recursive=True, maxdepth=1) == expected
+    assert fs.cat("d", recursive=True)["d/e/f"] == b"deep"
+    del remote.files["d/e/f"]
     del remote.files["d/07"]
     paths = ["d/06", "d/07"]
     assert fs.cat(paths, on_error="omit") == {"d/06": expected["d/06"]}
     assert isinstance(fs.cat(paths, on_error="return")["d/07"], FileNotFoundError)
     with pytest.raises(FileNotFoundError):
         fs.cat(paths)
-    assert len(held(fs)) == 19
+    assert len(held(fs)) == 19 + 1
 
 
 def test_an_async_remote(remote, pieces):
@@ -210,6 +215,26 @@ def test_an_option_of_the_remote_alone_is_read_past_the_cache(remote):
     assert held(fs) == {}
     assert fs.open("a", cache_type="none").read() == b"a"
     assert held(fs) == {"a": 1}
+
+
+def test_files_with_a_cache_of_their_own_are_asked_for_each_byte_once():
+    data = content(0, 9 * MIB + 5)
+    asked = []
+
+    class Buffered(Counted):
+        def _open(self, path, mode="rb", block_size=None, **kwargs):
+            return BufferedFile(self, path, mode, 1 << 16, size=len(data))
+
+    class BufferedFile(AbstractBufferedFile):
+        def _fetch_range(self, start, end):
+            asked.append((start, end))
+            return data[start:end]
+
+    remote = Buffered()
+    remote.put_content("a", data)
+    fs = cached(remote, limit=16 * MIB)
+    assert fs.cat_file("a") == data
+    assert asked == [(0, 4 * MIB), (4 * MIB, 8 * MIB), (8 * MIB, 9 * MIB + 5)]
 
 
 # validation
@@ -462,6 +487,21 @@ def test_a_file_of_unknown_size_takes_an_eighth_at_most(pieces):
         remote.put_content(f"{size}", content(size, size))
         assert fs.cat_file(f"{size}") == content(size, size)
     assert held(fs) == {f"{10 * KIB}": 10 * KIB}
+
+
+def test_a_file_that_turned_out_to_be_too_large_pushes_out_nothing_again(pieces):
+    remote = Counted(sized=False)
+    fs = cached(remote, limit=80 * KIB)
+    remote.put_content("large", content(0, 100 * KIB))
+    for number in range(8):
+        remote.put_content(f"{number}", content(number, 10 * KIB))
+    for path in [*remote.files] * 5:
+        assert fs.cat_file(path) == remote.content(path)
+    stats = fs.cache_stats()
+    assert (stats.passed, stats.evictions, stats.fetches) == (5, 0, 8)
+    remote.put_content("large", content(1, 10))
+    assert fs.cat_file("large") == content(1, 10)
+    assert fs.cache_stats().passed == 5
 
 
 def test_open_files_outlive_their_eviction(remote):
@@ -744,6 +784,36 @@ def test_threads_that_read_write_and_evict(remote):
     for path in paths:
         assert fs.cat_file(path) == remote.content(path)
     held(fs)
+
+
+def test_who_waits_for_a_fetch_gets_nothing_older_than_he_asked_for(remote):
+    """The file changes after the last look of whoever fetches it, before another one asks."""
+    fs = cached(remote)
+    remote.put_content("a", b"old")
+    files = fs._files
+    keep, waits = files._keep, threading.Event()
+    found = []
+
+    def keep_late(*arguments):
+        files._keep = keep
+        remote.put_content("a", b"new")
+        (flight,) = files._flights.values()
+        result = flight.result
+        flight.result = lambda: (waits.set(), result())[1]
+        thread = threading.Thread(target=lambda: found.append(fs.cat_file("a")))
+        thread.start()
+        # The lock is held here: let go of it until the other one waits for this fetch.
+        files._lock.release()
+        assert waits.wait(60)
+        files._lock.acquire()
+        found.append(thread)
+        return keep(*arguments)
+
+    files._keep = keep_late
+    assert fs.cat_file("a") == b"old"
+    found[0].join()
+    assert found[1:] == [b"new"]
+    assert held(fs) == {"a": 3}
 
 
 # options

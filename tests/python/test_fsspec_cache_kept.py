@@ -155,12 +155,8 @@ def test_many_times_the_disk_limit_passes_through_it(remote, store):
     assert fs.cache_stats().passed == 0
 
 
-def test_damage_on_the_disk_is_fetched_again(remote, store):
-    fs = kept(remote, store)
-    data = content(0, MIB)
-    remote.put_content("a", data)
-    fs.cat_file("a")
-    fs.close_cache()
+def damage(store, data):
+    """Change some bytes of the file with that content."""
     (place,) = [
         (path, found)
         for path in store.rglob("*")
@@ -169,11 +165,45 @@ def test_damage_on_the_disk_is_fetched_again(remote, store):
     with open(place[0], "r+b") as file:
         file.seek(place[1] + 500)
         file.write(b"damage")
+
+
+def test_damage_on_the_disk_is_fetched_again(remote, store):
+    fs = kept(remote, store)
+    data = content(0, MIB)
+    remote.put_content("a", data)
+    fs.cat_file("a")
+    fs.close_cache()
+    damage(store, data)
     assert fs.cat_file("a") == data
     stats = fs.cache_stats()
     assert (stats.damaged, stats.fetches) == (1, 1)
     assert fs.cat_file("a") == data
     assert held(fs) == {"a": MIB}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda file: file.read(1000),
+        lambda file: file.readinto(bytearray(1000)),
+        lambda file: file.readline(),
+        lambda file: next(file),
+        lambda file: file.view(),
+    ],
+)
+def test_damage_under_an_open_file_is_an_error_and_fetched_again(remote, store, read):
+    fs = kept(remote, store)
+    data = content(0, MIB)
+    remote.put_content("a", data)
+    fs.cat_file("a")
+    fs.close_cache()
+    damage(store, data)
+    with fs.open("a") as file, pytest.raises(OSError) as caught:
+        read(file)
+    assert caught.value.errno == errno.EIO
+    with fs.open("a") as file:
+        assert file.read() == data
+    assert fs.cache_stats().damaged == 1
 
 
 def test_a_store_of_something_else_is_refused_and_not_touched(remote, store):

@@ -19,9 +19,9 @@ except ImportError as _missing:
 
 from fsspec import register_implementation
 
-from brimfs.fsspec.cache.files import CacheStats
 from brimfs.fsspec.cache.filesystem import BrimCacheFileSystem
 from brimfs.fsspec.cache.handles import CachedFile, WrittenFile
+from brimfs.fsspec.cache.holding import CacheStats
 from brimfs.fsspec.cache.settings import close_all
 
 # Whoever finds the class by its name takes this one, without another look-up.

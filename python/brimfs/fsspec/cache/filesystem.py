@@ -16,8 +16,9 @@ from fsspec.callbacks import DEFAULT_CALLBACK  # type: ignore[import-untyped]
 
 from brimfs import File, FileSystem
 from brimfs.fsspec.cache.asking import PROTOCOL, Asking, is_one
-from brimfs.fsspec.cache.files import Cache, CacheStats
+from brimfs.fsspec.cache.files import Cache
 from brimfs.fsspec.cache.handles import CachedFile, ThroughTransaction, WrittenFile
+from brimfs.fsspec.cache.holding import CacheStats
 from brimfs.fsspec.cache.index import Key
 from brimfs.fsspec.cache.remote import Source, identity
 from brimfs.fsspec.cache.settings import close, find_or_make, settings
@@ -132,8 +133,11 @@ class BrimCacheFileSystem(Asking):
             )
         file = None if kwargs.keys() - _READER_OPTIONS else self._read(path, _opened)
         if file is not None:
-            return CachedFile(file, self, path)
+            return CachedFile(file, self, path, self._damaged)
         return self.fs.open(path, mode, block_size=block_size, **kwargs)
+
+    def _damaged(self, path: str) -> None:
+        self._files.drop_damaged((self._identity, path))
 
     def cat_file(
         self, path: Any, start: int | None = None, end: int | None = None, **kwargs: Any
@@ -154,7 +158,8 @@ class BrimCacheFileSystem(Asking):
         self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any
     ) -> Any:
         """The content of one file, or of many by their names; from some remotes many at once."""
-        paths = self.expand_path(path, recursive=recursive)
+        depth = kwargs.pop("maxdepth", None)
+        paths = self.expand_path(path, recursive=recursive, maxdepth=depth)
         if is_one(path) and paths == [self._strip(path)]:
             return self.cat_file(paths[0], **kwargs)
         found: dict[str, Any] = {}

@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from fsspec.transaction import Transaction  # type: ignore[import-untyped]
 
+from brimfs import File
 from brimfs.fsspec.file import BrimFile
+
+# fmt: off
+_READING = frozenset((
+    "read1", "readall", "readinto", "readinto1", "peek", "readline", "readlines", "view",
+    "getbuffer",
+))
+# fmt: on
 
 
 class CachedFile(BrimFile):
-    """A file of the cache: complete, and the same until it is closed, whatever becomes of it."""
+    """A file of the cache: complete, and the same until it is closed, whatever becomes of it.
+
+    What cannot be read back from the disk is an error, and fetched again when it is opened again.
+    """
+
+    def __init__(
+        self, file: File, filesystem: Any, path: str, damaged: Callable[[str], None]
+    ) -> None:
+        super().__init__(file, filesystem, path)
+        self._damaged = damaged
+
+    def __getattr__(self, name: str) -> Any:
+        value = super().__getattr__(name)
+        if name in _READING:
+            value = self.__dict__[name] = partial(self._guarded, value)
+        return value
+
+    def _guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                self._damaged(self.path)
+            raise
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                self._damaged(self.path)
+            raise
+
+    def __next__(self) -> bytes:
+        line: bytes = self._guarded(self._file.__next__)
+        return line
 
     @property
     def full_name(self) -> str:

@@ -75,6 +75,9 @@ class Source:
             if isinstance(file, AbstractBufferedFile) and file.size is not None:
                 # Each byte is asked for once: nothing is to be read ahead, or kept.
                 file.cache = BaseCache(0, file.cache.fetcher, file.size)
+                for start in range(0, file.size, PIECE):
+                    yield file.read(min(PIECE, file.size - start))
+                return
             while piece := file.read(PIECE):
                 yield piece
 
