@@ -414,6 +414,18 @@ def test_a_scan_does_not_push_out_what_is_read_again(remote):
     assert {f"hot{number}" for number in range(5)} <= held(fs).keys()
 
 
+def test_a_new_file_stays_for_a_while(remote):
+    """Though all others were read again."""
+    fs = cached(remote, limit=100 * KIB)
+    for path in [*"abcdefghij"] * 2:
+        remote.files.get(path) or remote.put_content(path, content(0, 10 * KIB))
+        fs.cat_file(path)
+    for path in "xy":
+        remote.put_content(path, content(1, 10 * KIB))
+        fs.cat_file(path)
+    assert {"x", "y"} <= held(fs).keys()
+
+
 def test_what_was_hot_once_gives_way_to_what_is_hot_now(remote):
     fs = cached(remote, limit=100 * KIB)
     for number in range(10):
@@ -431,13 +443,24 @@ def test_what_was_hot_once_gives_way_to_what_is_hot_now(remote):
 
 def test_large_files_go_before_small_ones(remote):
     fs = cached(remote, limit=4 * MIB)
-    remote.put_content("large", content(0, 3 * MIB))
-    for number in range(100):
-        remote.put_content(f"{number}", content(number, 20 * KIB))
-    for path in remote.files:
+    small = [f"{number}" for number in range(100)]
+    for path in [*small[:50], "large", *small[50:]]:
+        remote.put_content(path, content(0, 3 * MIB if path == "large" else 20 * KIB))
         fs.cat_file(path)
-    assert "large" not in held(fs)
-    assert len(held(fs)) == 100
+    assert sorted(held(fs)) == sorted(small)
+
+
+def test_what_was_read_often_long_ago_goes_in_the_end_though_it_is_small(remote):
+    fs = cached(remote, limit=4 * MIB)
+    for number in range(200):
+        remote.put_content(f"{number}", content(number, 20 * KIB))
+        for _ in range(20):
+            fs.cat_file(f"{number}")
+    for _ in range(200):
+        for path in ("A", "B"):
+            path in remote.files or remote.put_content(path, content(0, 3 * MIB // 2))
+            fs.cat_file(path)
+    assert {"A", "B"} <= held(fs).keys()
 
 
 def test_the_order_is_kept_with_few_places():
@@ -519,6 +542,58 @@ def test_open_files_outlive_their_eviction(remote):
         assert fs.cat_file(f"{number}") == content(number, 10 * KIB)
         within_limits(fs)
     assert len(held(fs)) == 10
+
+
+class Full:
+    """A filesystem whose disk is full half way through a write, once."""
+
+    def __init__(self, store):
+        self._store = store
+        self._full = True
+
+    def append_bytes(self, path, data):
+        if self._full:
+            self._full = False
+            self._store.append_bytes(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "full", path)
+        return self._store.append_bytes(path, data)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_disk_that_is_full_half_way(remote, pieces, others):
+    """Others go, and it is tried again; if nothing can go the file is passed through."""
+    fs = cached(remote)
+    for number in range(others):
+        remote.put_content(f"{number}", content(number, 10 * KIB))
+        fs.cat_file(f"{number}")
+    remote.put_content("a", content(9, 5000))
+    files = fs._files
+    files._store = Full(files._store)
+    assert fs.open("a").read() == content(9, 5000)
+    stats = fs.cache_stats()
+    assert (stats.evictions, stats.passed) == (others, 1 - others)
+    assert held(fs) == ({"a": 5000} if others else {})
+
+
+def test_a_disk_that_fails_is_an_error_and_leaves_nothing(remote, pieces):
+    fs = cached(remote)
+    remote.put_content("a", content(9, 5000))
+
+    def fails(path, data):
+        raise OSError(errno.EIO, "broken", path)
+
+    files = fs._files
+    files._store = Full(files._store)
+    files._store.append_bytes = fails
+    with pytest.raises(OSError, match="broken"):
+        fs.cat_file("a")
+    del files._store.append_bytes
+    files._store._full = False
+    assert held(fs) == {}
+    assert fs.open("a").read() == content(9, 5000)
 
 
 def test_more_than_memory_holds(remote, tmp_path):
