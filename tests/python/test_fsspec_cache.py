@@ -293,7 +293,16 @@ def test_seconds(remote, monkeypatch):
     remote.put_content("a", b"last")
     now += 9
     assert fs.cat_file("a") == b"new"
-    # Another one asks more often, of the same cache.
+    remote.put_content("b", b"b")
+    fs.cat_file("b")
+    asked = []
+    for _ in range(9):
+        now += 4
+        before = remote.calls["info"]
+        fs.cat_file("b")
+        asked.append(remote.calls["info"] - before)
+    assert asked == [0, 0, 1] * 3
+    # One that asks more often shares the cache.
     assert cached(remote).cat_file("a") == b"last"
     assert fs.cat_file("a") == b"last"
 
@@ -667,15 +676,19 @@ def test_writes_go_to_the_remote_and_drop_the_old(remote, tmp_path):
 
 def test_a_write_drops_nothing_else(remote):
     fs = cached(remote)
-    for path in ("d/a", "d/ab", "da", "d/e/a"):
+    for path in ("d/a", "d/ab", "da", "d/e/a", "d/ef"):
         remote.put_content(path, b"old")
         fs.cat_file(path)
+    other = cached(Counted(tells="mtime"))
+    other._identity = "another remote in the same cache"
+    other.fs.put_content("d/e/other", b"old")
+    other.cat_file("d/e/other")
     fs.pipe_file("d/a", b"new")
-    assert sorted(held(fs)) == ["d/ab", "d/e/a", "da"]
+    assert sorted(held(fs)) == ["d/ab", "d/e/a", "d/e/other", "d/ef", "da"]
     fs.rm("d/e", recursive=True)
-    assert sorted(held(fs)) == ["d/ab", "da"]
+    assert sorted(held(fs)) == ["d/ab", "d/e/other", "d/ef", "da"]
     fs.rm("d/a*")
-    assert sorted(held(fs)) == ["da"]
+    assert sorted(held(fs)) == ["d/e/other", "d/ef", "da"]
 
 
 def test_a_write_that_fails_drops_too(remote):

@@ -9,7 +9,13 @@ import tempfile
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 import brimfs.fsspec.cache
 from brimfs.fsspec.cache import BrimCacheFileSystem
@@ -223,11 +229,14 @@ class CacheMachine(RuleBasedStateMachine):
             within_limits(self.fs)
 
 
-CacheMachine.TestCase.settings = settings(
-    max_examples=int(os.environ.get("BRIMFS_CASES", "60")),
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
-TestCache = CacheMachine.TestCase
+def test_random_calls_are_those_of_a_dict():
+    run_state_machine_as_test(
+        CacheMachine,
+        settings=settings(
+            max_examples=int(os.environ.get("BRIMFS_CASES", "60")),
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
