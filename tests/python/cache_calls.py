@@ -1,8 +1,24 @@
-"""What the tests of `brimcache::` look at besides the answers."""
+"""What the tests of `brimcache::` share."""
 
 from __future__ import annotations
 
+import random
+
+from brimfs.fsspec.cache import BrimCacheFileSystem
 from brimfs.fsspec.cache.holding import FETCHING, FILES
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+
+def cached(remote, limit=MIB, **options):
+    """A cache in front of that filesystem; those with the same options are one."""
+    options = {"memory_limit": 16 * MIB, "limit": limit, **options}
+    return BrimCacheFileSystem(fs=remote, skip_instance_cache=True, **options)
+
+
+def content(number, size):
+    return random.Random(number).randbytes(size)
 
 
 def held(fs):

@@ -15,16 +15,9 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-import brimfs.fsspec.cache
+pytestmark = pytest.mark.usefixtures("no_caches")
 
 OPTIONS = {"memory_limit": "16MiB"}
-
-
-@pytest.fixture(autouse=True)
-def no_caches():
-    brimfs.fsspec.cache.close_all()
-    yield
-    brimfs.fsspec.cache.close_all()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -16,28 +15,15 @@ from pathlib import Path
 import fsspec
 import pytest
 
-import brimfs.fsspec.cache
+import brimfs
 from brimfs.fsspec.cache import BrimCacheFileSystem
-from cache_calls import held, within_limits
-from counted_remote import Counted
+from cache_calls import KIB, MIB, content, held, within_limits
 
-KIB = 1 << 10
-MIB = 1 << 20
+pytestmark = pytest.mark.usefixtures("no_caches")
+
 OPTIONS = {"memory_limit": 16 * MIB, "disk_limit": 128 * MIB}
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
-
-
-@pytest.fixture(autouse=True)
-def no_caches():
-    brimfs.fsspec.cache.close_all()
-    yield
-    brimfs.fsspec.cache.close_all()
-
-
-@pytest.fixture
-def remote():
-    return Counted()
 
 
 @pytest.fixture
@@ -58,10 +44,6 @@ def files(tmp_path):
 def kept(remote, store, **options):
     options = {**OPTIONS, **options}
     return BrimCacheFileSystem(fs=remote, store=store, skip_instance_cache=True, **options)
-
-
-def content(number, size):
-    return random.Random(number).randbytes(size)
 
 
 # restarts
