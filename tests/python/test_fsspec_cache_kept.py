@@ -243,6 +243,34 @@ def test_a_process_that_is_killed_while_it_fetches_leaves_nothing_half(store, fi
     within_limits(fs)
 
 
+@pytest.mark.parametrize("dies", ["after", "before"])
+def test_a_process_that_is_killed_when_it_wrote_left_nothing_old(store, files, dies):
+    program = f"""
+        import os, signal
+        import fsspec
+        options = dict({OPTIONS!r}, store={os.fspath(store)!r})
+        fs = fsspec.filesystem("brimcache", target_protocol="file", validate="never", **options)
+        path = {os.fspath(files / "0")!r}
+        fs.cat_file(path)
+        fs._files._store.sync()
+        pipe = fs.fs.pipe_file
+        def dies(*arguments, **keywords):
+            pipe(*arguments, **keywords)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if {dies!r} == "before":
+            fs.fs.pipe_file = dies
+        fs.pipe_file(path, b"new")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    fs = fsspec.filesystem(
+        "brimcache", target_protocol="file", store=store, validate="never", **OPTIONS
+    )
+    assert held(fs) == {}
+    assert fs.cat_file(files / "0") == b"new"
+
+
 # other processes
 
 

@@ -204,22 +204,30 @@ class Cache(Holding):
     def drop(self, key: Key) -> None:
         """Forget a file; a fetch that is under way is seen by nobody who asks from now on."""
         with self._lock:
-            self._drop(key)
+            dropped = self._drop(key)
+        self._settle(dropped)
 
     def drop_all(self, wanted: Callable[[Key], bool]) -> None:
         """Forget the files that are wanted; O(files)."""
         with self._lock:
-            for key in [*self._index.select(wanted), *filter(wanted, list(self._flights))]:
-                self._drop(key)
+            keys = [*self._index.select(wanted), *filter(wanted, list(self._flights))]
+            dropped = [key for key in keys if self._drop(key)]
+        self._settle(bool(dropped))
 
-    def _drop(self, key: Key) -> None:
+    def _settle(self, dropped: bool) -> None:
+        # What was dropped must not be there again after a crash: nobody may ask about it then.
+        if dropped and self._kept:
+            self._store.sync()
+
+    def _drop(self, key: Key) -> bool:
         self._flights.pop(key, None)
         if self._store.closed:
             # At the exit of the interpreter files are closed after that.
-            return
+            return False
         entry = self._index.remove(key)
         if entry is not None:
             self._remove(entry)
+        return entry is not None
 
     def drop_damaged(self, key: Key) -> None:
         """Forget a file that cannot be read back: the next read fetches it again."""

@@ -234,12 +234,14 @@ class BrimCacheFileSystem(Asking):
 
     @contextmanager
     def _changing(self, *paths: Any, below: bool = False) -> Iterator[None]:
-        """Forget the files when the call is over, whatever became of it.
+        """Forget the files, and again when the call is over, whatever became of it.
 
         A cache that cannot be used is an error before anything is written, because it would keep
-        what is no longer so. With `below` the paths can be directories or patterns.
+        what is no longer so; and so would one whose process ends between the write and the end of
+        the call. With `below` the paths can be directories or patterns.
         """
-        self._files  # noqa: B018
+        for path in paths:
+            self._forget(path, below)
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from brimfs import Budget
@@ -27,7 +28,7 @@ class Settings:
     limit: int
     spill_dir: str | Literal[False] | None
 
-    @property
+    @cached_property
     def place(self) -> str:
         """One cache for each: its directory, or all that it was made with."""
         return self.store or repr(self)
@@ -97,7 +98,7 @@ def find_or_make(wanted: Settings) -> Cache:
             found = _caches.get(place)
             if found is None:
                 found = _caches[place] = (wanted, wanted.make())
-    if found[0] != wanted:
+    if found[0] is not wanted and found[0] != wanted:
         raise ValueError(
             f"the cache in {wanted.store} is open with {found[0]}, and {wanted} was asked for; "
             "ask for the same, or close it first with close_cache()"
