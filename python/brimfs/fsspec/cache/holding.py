@@ -150,6 +150,10 @@ class Holding:
             except OSError as error:
                 if error.errno not in _NO_ROOM:
                     raise
+                if self._kept and turn == 0 and not isinstance(error, QuotaExceeded):
+                    # What was removed keeps its room on the disk until that is durable.
+                    self._store.sync()
+                    continue
             else:
                 return True
             with self._lock:
