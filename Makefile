@@ -130,7 +130,7 @@ test-python: $(VENV)/.brimfs $(VENV)/.test $(VENV)/.lint $(VENV)/.demo ## Tests 
 
 .PHONY: test-ecosystem
 test-ecosystem: $(VENV)/.brimfs $(VENV)/.test $(VENV)/.ecosystem ## The tests with duckdb, dask and zarr, which it installs
-	$(PY) -m pytest tests/python/test_fsspec_ecosystem.py
+	$(PY) -m pytest tests/python/test_fsspec_ecosystem.py tests/python/test_fsspec_cache_ecosystem.py
 
 $(STAMPS)/nextest:
 	@command -v cargo-nextest >/dev/null \

@@ -17,6 +17,7 @@ from cold import audit
 
 if TYPE_CHECKING:
     from brimfs.fsspec import BrimFileSystem
+    from counted_remote import Counted
 
 
 @pytest.fixture
@@ -53,6 +54,32 @@ def tree(brim: BrimFileSystem) -> BrimFileSystem:
     for path in ("a", "d/b", "d/c.txt", "d/e/f.txt", "g.txt"):
         brim.pipe_file(f"s/{path}", path.encode())
     return brim
+
+
+@pytest.fixture
+def no_caches() -> Iterator[None]:
+    """No cache of `brimcache::` is open before and after."""
+    import brimfs.fsspec.cache
+
+    brimfs.fsspec.cache.close_all()
+    yield
+    brimfs.fsspec.cache.close_all()
+
+
+@pytest.fixture
+def remote() -> Counted:
+    """A remote filesystem that counts what it is asked."""
+    from counted_remote import Counted
+
+    return Counted()
+
+
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches fetch files in pieces of `counted_remote.PIECE`."""
+    from counted_remote import PIECE
+
+    monkeypatch.setattr("brimfs.fsspec.cache.remote.PIECE", PIECE)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""fsspec's own tests for filesystems, run on `brim://`."""
+"""fsspec's own tests for filesystems, run on `brim://`, and on `brimcache::` in front of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from fsspec.tests import abstract
 
 import brimfs.fsspec
+import brimfs.fsspec.cache
 
 
 class BrimFixtures(abstract.AbstractFixtures):
@@ -74,4 +75,38 @@ class TestPipeOfFullNames(abstract.AbstractPipeTests, FullNames):
 
 
 class TestPutOfFullNames(abstract.AbstractPutTests, FullNames):
+    pass
+
+
+class CacheFixtures(BrimFixtures):
+    """The same behind a cache, which asks nobody and so has to see every change itself."""
+
+    @pytest.fixture
+    def fs(self):
+        brimfs.fsspec.clear()
+        fs = fsspec.filesystem(
+            "brimcache", target_protocol="brim", memory_limit="16MiB", validate="never"
+        )
+        yield fs
+        fs.close_cache()
+        brimfs.fsspec.clear()
+
+
+class TestCopyBehindACache(abstract.AbstractCopyTests, CacheFixtures):
+    pass
+
+
+class TestGetBehindACache(abstract.AbstractGetTests, CacheFixtures):
+    pass
+
+
+class TestOpenBehindACache(abstract.AbstractOpenTests, CacheFixtures):
+    pass
+
+
+class TestPipeBehindACache(abstract.AbstractPipeTests, CacheFixtures):
+    pass
+
+
+class TestPutBehindACache(abstract.AbstractPutTests, CacheFixtures):
     pass

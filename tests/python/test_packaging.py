@@ -80,7 +80,12 @@ def test_the_wheel_is_for_every_later_python(dist):
         entry_points = archive.read(wheel_file.replace("WHEEL", "entry_points.txt")).decode()
     modules = ("__init__.py", "_brimfs.pyi", "py.typed", "_errors.py", "_text.py", "_walk.py")
     facades = ("compat/__main__.py", "compat/dmemfs/__init__.py", "compat/memfs/core/file.py")
-    fsspec = ("fsspec/__init__.py", "fsspec/filesystem.py", "fsspec/paths.py")
+    fsspec = (
+        "fsspec/__init__.py",
+        "fsspec/filesystem.py",
+        "fsspec/paths.py",
+        "fsspec/cache/paths.py",
+    )
     for name in modules + facades + fsspec:
         assert f"brimfs/{name}" in names
     assert sum(name.endswith((".so", ".pyd")) for name in names) == 1
@@ -88,6 +93,7 @@ def test_the_wheel_is_for_every_later_python(dist):
     assert "Provides-Extra: fsspec" in metadata
     assert "brim=brimfs.fsspec:BrimFileSystem" in entry_points.replace(" ", "")
     assert "brim=brimfs.fsspec.paths:BrimPath" in entry_points.replace(" ", "")
+    assert "brimcache=brimfs.fsspec.cache:BrimCacheFileSystem" in entry_points.replace(" ", "")
     # The plugins for pytest are no tests.
     assert not any("test" in name for name in names if not name.endswith("pytest_plugin.py"))
 

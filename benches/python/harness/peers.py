@@ -39,6 +39,9 @@ class Candidate(ABC):
     """Makes the next `listdir` of this directory start without cached names."""
     fsspec: tuple[Any, str] | None = None
     """The same store through fsspec, and the path there below which files may be made."""
+    cache_of_local_files: Callable[[str, bool], Any] | None = None
+    """A cache in front of fsspec's local files: where it may keep something, and whether it asks
+    for each read if the file changed."""
     thread_safe = True
     slowdown = 1
     """See `Scale.slowdown`."""
@@ -78,6 +81,16 @@ class Brimfs(Candidate):
         self.array = lambda path: np.frombuffer(fs.view(path), np.uint8)
         self.drop_name_cache = self._change_directory
 
+    def cache_of_local_files(self, directory: str, asks: bool) -> Any:
+        from brimfs.fsspec.cache import BrimCacheFileSystem
+
+        return BrimCacheFileSystem(
+            target_protocol="file",
+            memory_limit="1GiB",
+            spill_dir=directory,
+            validate="always" if asks else "never",
+        )
+
     def _change_directory(self, directory: str) -> None:
         self._fs.write_bytes(f"{directory}/zzz", b"")
         self._fs.remove(f"{directory}/zzz")
@@ -86,9 +99,10 @@ class Brimfs(Candidate):
         return self._fs.stats().resident
 
     def close(self) -> None:
-        import brimfs.fsspec
+        import brimfs.fsspec.cache
 
         brimfs.fsspec.clear(self._name)
+        brimfs.fsspec.cache.close_all()
         self._fs.close()
 
 
@@ -173,6 +187,13 @@ class Fsspec(Candidate):
         self.listdir = self._listdir
         self.mkdir = fs.mkdir
         self.array = self._array
+
+    def cache_of_local_files(self, directory: str, asks: bool) -> Any:
+        from fsspec.implementations.cached import WholeFileCacheFileSystem
+
+        return WholeFileCacheFileSystem(
+            target_protocol="file", cache_storage=f"{directory}/cache", check_files=asks
+        )
 
     def _rename(self, src: str, dst: str) -> None:
         self._fs.mv(src, dst)

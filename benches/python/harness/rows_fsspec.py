@@ -46,13 +46,13 @@ def _row(row_id: str, title: str, reach: Reach, prepare: Prepare) -> Row:
     return Row(row_id, f"fsspec: {title}", TIME, reach, with_files)
 
 
-def _in_turn(kept: list[str], count: int) -> list[str]:
+def in_turn(kept: list[str], count: int) -> list[str]:
     draw = random.Random(5).randrange
     return [kept[draw(len(kept))] for _ in range(count)]
 
 
 def _calls(call: Callable[[str], Any], kept: list[str], count: int) -> Round:
-    paths = _in_turn(kept, count)
+    paths = in_turn(kept, count)
     return lambda watch: call_each(watch, call, paths)
 
 

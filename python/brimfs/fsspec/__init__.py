@@ -27,5 +27,6 @@ from brimfs.fsspec.stores import clear, register, store
 
 # What imports this module needs no entry point, and finds the class without another look-up.
 register_implementation("brim", BrimFileSystem)
+register_implementation("brimcache", "brimfs.fsspec.cache.BrimCacheFileSystem")
 
 __all__ = ["BrimFile", "BrimFileSystem", "clear", "register", "store"]

@@ -39,7 +39,7 @@ class BrimFileSystem(Changing):
         try:
             if start is None and end is None:
                 return store.read_bytes(inner)
-            return _read_part(store, inner, start, end)
+            return read_part(store, inner, start, end)
         except OSError as error:
             name_store(error, name)
             raise
@@ -172,7 +172,8 @@ def _refuse_existing(store: FileSystem, inner: str) -> None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), inner)
 
 
-def _read_part(store: FileSystem, inner: str, start: int | None, end: int | None) -> bytes:
+def read_part(store: FileSystem, inner: str, start: int | None, end: int | None) -> bytes:
+    """A part of a file, as a slice has it."""
     # With the file lock for the call, as reading the whole file has it.
     file = store.open(inner, "rb")
     try:

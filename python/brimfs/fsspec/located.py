@@ -18,10 +18,10 @@ from brimfs.fsspec import stores as _stores
 from brimfs.fsspec.stores import url
 
 PROTOCOL = "brim://"
-_FSSPEC_OPTIONS = frozenset(
+FSSPEC_OPTIONS = frozenset(
     ("asynchronous", "loop", "use_listings_cache", "listings_expiry_time", "max_paths")
 )
-"""Those that fsspec has for every filesystem; they change nothing here."""
+"""Options that fsspec has for every filesystem; they change nothing here."""
 
 table = _stores.stores
 
@@ -77,7 +77,7 @@ class Located(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
         disk_limit: int | str | None = None,
         **fsspec_options: Any,
     ) -> None:
-        unknown = fsspec_options.keys() - _FSSPEC_OPTIONS
+        unknown = fsspec_options.keys() - FSSPEC_OPTIONS
         if unknown:
             raise TypeError(f"brim:// has no option {', '.join(sorted(unknown))}")
         super().__init__(**fsspec_options)
