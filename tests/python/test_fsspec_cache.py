@@ -207,6 +207,22 @@ def test_files_with_a_cache_of_their_own_are_asked_for_each_byte_once():
     assert asked == [(0, 4 * MIB), (4 * MIB, 8 * MIB), (8 * MIB, 9 * MIB + 5)]
 
 
+def test_from_http_a_file_is_streamed_by_one_request(pieces):
+    asked = []
+
+    class Http(Counted):
+        protocol = ("http", "https")
+
+        def _open(self, path, mode="rb", block_size=None, **kwargs):
+            asked.append(block_size)
+            return super()._open(path, mode)
+
+    remote = Http()
+    remote.put_content("host/a", content(0, 5000))
+    assert cached(remote).cat_file("http://host/a") == content(0, 5000)
+    assert asked == [0]
+
+
 # validation
 
 

@@ -71,7 +71,10 @@ class Source:
         if size is not None and size <= PIECE:
             yield self.filesystem.cat_file(self.path)
             return
-        with self.filesystem.open(self.path, "rb") as file:
+        # A block size of nothing is how fsspec is told to stream from there, which every server can
+        # do; not every one knows ranges, and those of one answer are of one version.
+        options = {"block_size": 0} if _streams(self.filesystem) else {}
+        with self.filesystem.open(self.path, "rb", **options) as file:
             if isinstance(file, AbstractBufferedFile) and file.size is not None:
                 # Each byte is asked for once: nothing is to be read ahead, or kept.
                 file.cache = BaseCache(0, file.cache.fetcher, file.size)
@@ -85,6 +88,11 @@ class Source:
 def identity(filesystem: Any) -> str:
     """Which filesystem it is, by its kind and options; the same in every process."""
     return hashlib.sha256(_word(filesystem).encode()).hexdigest()
+
+
+def _streams(filesystem: Any) -> bool:
+    protocol = filesystem.protocol
+    return "http" in ([protocol] if isinstance(protocol, str) else protocol)
 
 
 def _tells(field: str) -> bool:
