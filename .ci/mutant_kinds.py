@@ -61,7 +61,7 @@ DURABLE_THEN = re.compile(
 KINDS = (
     Kind(
         "flush",
-        39,
+        38,
         (
             Pattern(ON + r"\.sync_(?:data|all)\(\)", OK),
             Pattern(r"(?:self\.segments|store)\.close\(\)(?=\?;|\.and)", OK),

@@ -485,6 +485,27 @@ fn a_new_file_that_shows_the_header_of_another_is_one_that_nobody_finished() {
     assert!(!refused(&medium, &promise, &|| "a block of another".into()));
 }
 
+/// It has no groups that follow the checkpoint, which is no sign that there were none.
+#[test]
+fn an_older_file_in_the_place_of_the_one_that_a_checkpoint_goes_on_in_is_noticed() {
+    let mut user = User::new(&Medium::new(), OPTIONS);
+    user.open().expect("a disk that works");
+    user.step(Step::Append(10)).expect("a disk that works");
+    let older = user.medium.names().remove(0);
+    for step in [Step::Close, Step::Append(10)] {
+        user.step(step).expect("a disk that works");
+    }
+    let bytes = user.medium.raw(&older);
+    for step in [Step::Checkpoint, Step::Append(200), Step::Sync] {
+        user.step(step).expect("a disk that works");
+    }
+    let last = user.medium.names().pop().expect("a file");
+    assert!(last.starts_with("journal-") && last != older);
+    user.medium.damage(&last, |into| *into = bytes);
+    let what = || format!("{last} is {older}");
+    assert!(refused(&user.medium, &user.promise, &what));
+}
+
 #[test]
 fn a_checkpoint_under_the_name_of_another_is_none() {
     let (medium, promise) = closed();

@@ -101,6 +101,35 @@ fn a_full_disk_loses_nothing_that_was_accepted() {
     assert!(filled > 50 && refused > 50);
 }
 
+/// What a commit wrote ahead is gone when the journal finds no space to say so: a full disk has none for what is nobody's.
+#[test]
+fn a_commit_that_the_journal_has_no_space_for_leaves_nothing_beside_the_tree() {
+    let place = started();
+    let (fs, rules) = opened(&place, Rules::default());
+    let (mut rounds, mut refused) = (0, 0);
+    while refused == 0 {
+        let content = format!("in round {rounds}");
+        fs.write("/old", content.clone()).expect("memory has room");
+        // A little file fits, and no more.
+        rules.lock().unwrap().capacity = Some(taken(place.root()) + 5000);
+        let done = fs.sync();
+        rules.lock().unwrap().capacity = None;
+        if let Err(error) = done {
+            assert_eq!(error.kind(), ErrorKind::DiskFull, "{error}");
+            if place.get("old") != content.as_bytes() {
+                refused += 1;
+                let side = listing(&place).into_keys();
+                let left: Vec<_> = side.filter(|path| path.contains("/t-")).collect();
+                assert_eq!(left, Vec::<String>::new());
+            }
+            fs.sync().expect("there is space");
+            assert_eq!(place.tree(), tree_of(&fs));
+        }
+        rounds += 1;
+        assert!(rounds < 1000, "the journal always has space");
+    }
+}
+
 /// What the journal says and the disk has no space for is done before anything else, and memory goes on meanwhile.
 #[test]
 fn a_commit_that_was_begun_is_done_when_there_is_space() {

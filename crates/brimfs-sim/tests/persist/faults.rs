@@ -164,6 +164,50 @@ fn every_call_may_fail_in_every_way_and_nothing_that_was_synced_is_lost() {
     assert!(refusals > 10 && failures > refusals);
 }
 
+/// So many short segments that the next opening merges them.
+fn scattered() -> Medium {
+    let medium = Medium::new();
+    for life in 0..13 {
+        let fs = ROOMY.open(&medium).expect("opened");
+        fs.write(format!("/{life}"), vec![life; 80_000])
+            .expect("written");
+        fs.close().expect("closed");
+    }
+    medium
+}
+
+/// The group that says the new places may be there although writing it failed: content stays at both then.
+#[test]
+fn content_that_moved_stays_where_the_journal_may_say_that_it_is() {
+    let scattered = scattered();
+    let medium = scattered.fork();
+    let began = medium.calls();
+    let fs = ROOMY.open(&medium).expect("opened");
+    let (ended, expected) = (medium.calls(), tree(&fs).expect("a tree"));
+    drop(fs);
+    let mut poisoned = 0;
+    for call in began..ended {
+        let medium = scattered.fork();
+        medium.plan(Some(Plan {
+            call,
+            failure: Failure::Io,
+            lasting: false,
+        }));
+        let opened = ROOMY.open(&medium);
+        medium.plan(None);
+        if let Ok(fs) = opened {
+            let left = medium.fork();
+            poisoned += u32::from(fs.create_dir("/d").and_then(|()| fs.sync()).is_err());
+            for after in [left.crash(&Image::default()), left] {
+                let found = found(ROOMY, &after);
+                let (_, found) = found.unwrap_or_else(|text| panic!("call {call}: {text}"));
+                assert!(found == expected, "call {call}");
+            }
+        }
+    }
+    assert!(poisoned > 0, "no group of a merge failed");
+}
+
 #[test]
 fn a_full_disk_loses_nothing_that_was_accepted() {
     let mut filled = 0;

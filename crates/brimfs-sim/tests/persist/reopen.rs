@@ -522,3 +522,21 @@ fn calls_are_durable_after_a_rename_between_directories_too() {
         fs.remove_file(format!("{to}/f")).unwrap();
     }
 }
+
+#[test]
+fn a_store_that_is_closed_gives_back_what_it_has_reserved() {
+    let medium = Medium::new();
+    let fs = open(&medium);
+    fs.write("/content", pattern(300_000, 1)).unwrap();
+    fs.sync().unwrap();
+    let length = |medium: &Medium| {
+        let names = medium.names().into_iter();
+        let segments = names.filter(|name| name.starts_with("segment-"));
+        segments.map(|name| medium.raw(&name).len()).sum::<usize>()
+    };
+    assert!(length(&medium) >= CHUNK, "nothing is reserved");
+    fs.close().unwrap();
+    assert!(length(&medium) < 400_000, "{} bytes", length(&medium));
+    let crashed = medium.crash(&Image::default());
+    assert_eq!(length(&crashed), length(&medium), "it is not durable");
+}

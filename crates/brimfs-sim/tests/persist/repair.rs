@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use brimfs::face::{check_directory, repair_directory};
 use brimfs::{Error, ErrorKind, FileSystem, OpenOptions, RepairReport};
-use brimfs_sim::medium::{Disorder, Medium, Random};
+use brimfs_sim::medium::{Medium, Random};
 
 use super::number;
 use super::overlays::overlays;
@@ -109,7 +109,7 @@ fn step(fs: &FileSystem, files: &mut Files, random: &mut Random, is_little: bool
 }
 
 /// Hurts a store in some ways, which are told.
-fn hurt(medium: &Medium, random: &mut Random) -> String {
+pub fn hurt(medium: &Medium, random: &mut Random) -> String {
     let mut told = String::new();
     let names: Vec<String> = medium
         .names()
@@ -487,41 +487,8 @@ fn a_damaged_file_keeps_its_good_blocks_elsewhere() {
     assert!(list.contains("/large, /again: it is damaged"), "{list}");
 }
 
-/// A crash at any call of a repair, and the repair once more.
-#[test]
-fn a_repair_that_was_interrupted_can_be_run_again() {
-    let life = life(3, 8);
-    for seed in 1..=number("BRIMFS_CASES", 6) {
-        let mut random = Random::new(seed);
-        let medium = life.medium.fork();
-        println!("seed {seed}: {}", hurt(&medium, &mut random));
-        medium.film();
-        let Ok(report) = repair(&medium) else {
-            continue;
-        };
-        let expected = comparable(&opened(&medium.fork(), ROOMY));
-        let frames = medium.frames();
-        for (number, frame) in frames.iter().enumerate() {
-            let mut images = frame.images(Disorder::Journaled, 3, &mut random);
-            images.extend(frame.images(Disorder::Any, 3, &mut random));
-            for image in images {
-                let crashed = frame.crash(&image);
-                // Whoever opens it meanwhile is refused, or it is whole: nothing is lost by that.
-                let was_opened = ROOMY.open(&crashed).map(|fs| fs.close().expect("closed"));
-                if let Err(error) = &was_opened {
-                    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-                    assert!(number < frames.len() - 1, "it is over: {error}");
-                }
-                let again = repair(&crashed).expect("repaired in the end");
-                assert_eq!(comparable(&opened(&crashed, ROOMY)), expected, "{again:?}");
-                assert!(report.is_changed || !again.is_changed);
-            }
-        }
-    }
-}
-
 /// What two repairs of a store have in common: numbers of what was made anew differ.
-fn comparable(files: &Files) -> (Files, Vec<Vec<u8>>) {
+pub fn comparable(files: &Files) -> (Files, Vec<Vec<u8>>) {
     let is_found = |path: &&String| path.starts_with("/lost+found/");
     let is_content = |path: &&String| !path.starts_with("/lost+found/report-");
     let in_place = files.keys().filter(|path| !is_found(path));

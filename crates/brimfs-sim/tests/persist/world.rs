@@ -269,3 +269,11 @@ pub fn found(settings: Settings, medium: &Medium) -> Result<(FileSystem, Tree), 
     audit(&fs).map_err(|text| format!("audit: {text}"))?;
     Ok((fs, read))
 }
+
+/// Of the frames of a film those with another disk than the one after: most calls only read.
+pub fn moments(frames: &[Medium]) -> impl Iterator<Item = &Medium> {
+    let after = frames.iter().skip(1).map(|frame| Some(frame.pending()));
+    let both = frames.iter().zip(after.chain([None]));
+    both.filter(|(frame, after)| after.as_ref() != Some(&frame.pending()))
+        .map(|(frame, _)| frame)
+}

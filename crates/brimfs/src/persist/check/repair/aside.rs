@@ -99,11 +99,12 @@ impl Marker {
         format!("{REPAIR_PREFIX}{}", self.number)
     }
 
-    /// Sets the mark, durably.
+    /// Sets the mark, durably: it is a name and nothing else. What a repair that died has left in the page cache is durable
+    /// then too, the name of its checkpoint above all.
     pub(super) fn set(&self, directory: &dyn Directory) -> Result<(), Fault> {
         if !self.was_there {
-            let file = directory.create(&self.name()).map_err(Fault::disk)?;
-            file.sync_data().map_err(Fault::disk)?;
+            let created = directory.create(&self.name());
+            created.map(drop).map_err(Fault::disk)?;
         }
         directory.sync().map_err(Fault::disk)
     }
