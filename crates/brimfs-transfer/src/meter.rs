@@ -64,7 +64,8 @@ pub struct Progress<'a> {
     pub name: &'a [u8],
 }
 
-/// Told after every entry and mebibyte, on the thread that called; `false` cancels.
+/// Told after every entry and mebibyte, on the thread that called; `false` cancels. Of a zip that several threads unpack it is told
+/// of what that thread does, and at the end.
 pub type Report<'a> = dyn FnMut(&Progress<'_>) -> bool + 'a;
 
 /// The counters of one transfer; several threads count.

@@ -257,7 +257,8 @@ fn whoever_cancels_leaves_nothing_behind() {
     .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert_eq!(fs.read_dir("/").unwrap().count(), 1);
-    for name in ["/d.zip", "/d.tar"] {
+    // Of a zip other threads unpack too, perhaps all of it: then the caller is told once, at the end.
+    for (name, told) in [("/d.zip", 1), ("/d.tar", 3)] {
         let target = Target::File(name.as_bytes());
         archive(
             &fs,
@@ -271,10 +272,10 @@ fn whoever_cancels_leaves_nothing_behind() {
         let source = Source::File(fs.open(name).unwrap());
         let error = extract(&fs, source, "/out", &unlimited(), &mut |progress| {
             seen.push((progress.entries, progress.bytes));
-            seen.len() < 3
+            seen.len() < told
         });
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Cancelled);
-        assert!(seen.is_sorted() && seen.len() == 3, "{seen:?}");
+        assert!(seen.is_sorted() && seen.len() == told, "{seen:?}");
         fs.remove_file(name).unwrap();
         assert_eq!(fs.read_dir("/").unwrap().count(), 1);
     }
