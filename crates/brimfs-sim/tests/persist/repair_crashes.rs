@@ -138,6 +138,12 @@ fn a_repair_elsewhere_that_was_interrupted_is_no_store() {
                 if crashed.names().is_empty() {
                     continue;
                 }
+                let reader = ROOMY.builder().read_only(true);
+                let read = reader.open_in(Arc::new(crashed.clone()));
+                if let Ok(fs) = &read {
+                    assert!(fs.stats().nodes > 1, "{image:?} reads as empty");
+                }
+                drop(read);
                 match ROOMY.open(&crashed) {
                     Err(error) => {
                         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");

@@ -95,9 +95,7 @@ pub(crate) fn open(
     let mut image = Image::default();
     let found = recover(&*directory, &mut image)?;
     check_layout(&*directory, &image, &found, mirror.is_some(), read_only)?;
-    if !read_only {
-        check_writable(&*directory, &found)?;
-    }
+    check_whole(&*directory, &image, &found, read_only)?;
     // What a mirror is going to take of the disk of the host nobody knows before it is written.
     let mut reserve = Reserve::open(directory.clone(), !read_only && mirror.is_none())?;
     // Whoever writes leaves a file behind, and what is there may still turn out to be damaged or too much.
@@ -314,26 +312,50 @@ fn open_segments(
     }
 }
 
-/// Refuses to write where that could remove what a repair saves.
-fn check_writable(directory: &dyn Directory, found: &Recovered) -> Result<(), Fault> {
-    let names = directory.list().map_err(Fault::disk)?;
-    let has = |prefix: &str| {
-        let mut plain = names.iter().filter_map(|name| name.to_str());
-        plain
-            .find(|name| name.starts_with(prefix))
-            .map(str::to_owned)
-    };
-    if let Some(marker) = has(REPAIR_PREFIX) {
-        return Err(corrupt(format!(
-            "a repair was interrupted ({marker} says so): run it again, it goes on"
-        )));
+/// Refuses to write where that could remove what a repair saves, and to read as empty what a repair has only begun.
+fn check_whole(
+    directory: &dyn Directory,
+    image: &Image,
+    found: &Recovered,
+    read_only: bool,
+) -> Result<(), Fault> {
+    if !read_only || image.nodes.is_empty() {
+        check_repaired(directory)?;
     }
-    match has(SEGMENT_PREFIX) {
-        Some(segment) if found.identity.is_none() => Err(corrupt(format!(
+    match read_only {
+        true => Ok(()),
+        false => check_writable(directory, found),
+    }
+}
+
+fn check_repaired(directory: &dyn Directory) -> Result<(), Fault> {
+    match name_with(directory, REPAIR_PREFIX)? {
+        Some(marker) => Err(corrupt(format!(
+            "a repair was interrupted ({marker} says so): run it again, it goes on"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to begin a store where there is content of another.
+fn check_writable(directory: &dyn Directory, found: &Recovered) -> Result<(), Fault> {
+    if found.identity.is_some() {
+        return Ok(());
+    }
+    match name_with(directory, SEGMENT_PREFIX)? {
+        Some(segment) => Err(corrupt(format!(
             "there is content ({segment}) and no journal"
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
+}
+
+/// A file whose name begins so.
+fn name_with(directory: &dyn Directory, prefix: &str) -> Result<Option<String>, Fault> {
+    let names = directory.list().map_err(Fault::disk)?;
+    let mut plain = names.iter().filter_map(|name| name.to_str());
+    let found = plain.find(|name| name.starts_with(prefix));
+    Ok(found.map(str::to_owned))
 }
 
 fn lock(directory: &dyn Directory, read_only: bool) -> Result<Box<dyn DirectoryLock>, Fault> {
