@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ class Candidate(ABC):
     cache_of_local_files: Callable[[str, bool], Any] | None = None
     """A cache in front of fsspec's local files: where it may keep something, and whether it asks
     for each read if the file changed."""
+    open_async: Callable[[str, str], AbstractAsyncContextManager[Any]] | None = None
+    """Binary handles for event loops."""
     thread_safe = True
     slowdown = 1
     """See `Scale.slowdown`."""
@@ -64,9 +67,11 @@ class Brimfs(Candidate):
     def __init__(self) -> None:
         import fsspec
 
+        import brimfs.aio
         import brimfs.fsspec
 
         self._fs = fs = brimfs.FileSystem(memory_limit=8 * GIB)
+        self.open_async = brimfs.aio.FileSystem.over(fs).open
         self._name = f"bench{id(self)}"
         brimfs.fsspec.register(self._name, fs)
         self.fsspec = fsspec.filesystem("brim"), f"brim://{self._name}"
@@ -246,6 +251,9 @@ class Tmpfs(Candidate):
     name = "tmpfs"
 
     def __init__(self) -> None:
+        import aiofiles
+
+        self.open_async = aiofiles.open
         self._root = tempfile.mkdtemp(prefix="brimfs-bench", dir=TMPFS)
         self.exists = os.path.exists
         self.read_bytes = self._read
