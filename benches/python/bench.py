@@ -28,7 +28,7 @@ from harness.peers import ALL, Buffer, Candidate
 from harness.row import Row
 
 CHILD_ROUNDS = 3
-PACKAGES = ("brimfs", "aiofiles", "D-MemFS", "fs", "fsspec", "pyfakefs", "numpy")
+PACKAGES = ("brimfs", "D-MemFS", "fs", "fsspec", "pyfakefs", "numpy")
 
 
 def measure(row: Row, kinds: list[type[Candidate]], rounds: int, scale: Scale) -> Measured:

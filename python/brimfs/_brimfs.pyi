@@ -81,7 +81,7 @@ def _shutdown() -> None: ...
 def _at_once(
     call: Callable[..., _T],
     args: tuple[Any, ...],
-    keywords: dict[str, Any],
+    keywords: dict[str, Any] | None,
     ticket: _LockTicket | None = None,
     may_wait: bool = False,
 ) -> tuple[Literal[0], _T] | tuple[Literal[1, 2], BlockingIOError]: ...

@@ -1,68 +1,41 @@
-"""Rows of `brimfs.aio` against aiofiles on tmpfs: one task after the other, wall times."""
+"""Rows of `brimfs.aio`: one task, one call after the other, wall times."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
 
 from .measure import TIME, Round, Scale, Stopwatch, times
 from .peers import Candidate
 from .row import Row
-from .rows_small import BLOCK, SOME_FILES
+from .rows_small import BLOCK
 
-Step = Callable[[str], Awaitable[None]]
+FILES = 50
 
 
 def rows() -> list[Row]:
     return [
-        Row("asyncio_read", "asyncio: `open` + `read` + `close`, 4 KiB of one of 1,000 files",
-            TIME, times(10), lambda peer, scale: _each(peer, scale, _reading(peer)), wall=True),
-        Row("asyncio_write", "asyncio: `open` + `write` + `close`, 4 KiB over one of 1,000 files",
-            TIME, times(10), lambda peer, scale: _each(peer, scale, _writing(peer)), wall=True),
+        Row("asyncio_pairs", "asyncio: `open`, `write`, `close`, `open`, `read`, `close`, 4 KiB",
+            TIME, times(20), _pairs, wall=True),
     ]  # fmt: skip
 
 
-def _reading(peer: Candidate) -> Step | None:
-    if (open_ := peer.open_async) is None:
+def _pairs(peer: Candidate, scale: Scale) -> Round | None:
+    write, read = peer.write_async, peer.read_async
+    if write is None or read is None:
         return None
-
-    async def step(path: str) -> None:
-        async with open_(path, "rb") as file:
-            await file.read()
-
-    return step
-
-
-def _writing(peer: Candidate) -> Step | None:
-    if (open_ := peer.open_async) is None:
-        return None
+    paths = [peer.path(f"/file{number:06}") for number in range(FILES)]
     content = bytes(BLOCK)
-
-    async def step(path: str) -> None:
-        async with open_(path, "wb") as file:
-            await file.write(content)
-
-    return step
-
-
-def _each(peer: Candidate, scale: Scale, step: Step | None) -> Round | None:
-    if step is None:
-        return None
-    peer.mkdir(peer.path("/d"))
-    kept = [peer.path(f"/d/file{number:06}") for number in range(SOME_FILES)]
-    for path in kept:
-        peer.write_bytes(path, bytes(BLOCK))
-    draw = random.Random(5).randrange
-    paths = [kept[draw(SOME_FILES)] for _ in range(scale.count(5000, 500))]
+    count = scale.count(5000, 500)
 
     async def run(watch: Stopwatch) -> None:
         with watch.measure():
-            for path in paths:
-                await step(path)
+            for number in range(count):
+                path = paths[number % FILES]
+                await write(path, content)
+                assert len(await read(path)) == BLOCK
 
     def round_(watch: Stopwatch) -> int:
         asyncio.run(run(watch))
-        return len(paths)
+        return count
 
     return round_

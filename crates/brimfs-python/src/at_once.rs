@@ -30,12 +30,11 @@ pub(crate) fn _at_once<'py>(
     py: Python<'py>,
     call: &Bound<'py, PyAny>,
     args: &Bound<'py, PyTuple>,
-    keywords: &Bound<'py, PyDict>,
+    keywords: Option<&Bound<'py, PyDict>>,
     ticket: Option<&Bound<'py, _LockTicket>>,
     may_wait: bool,
 ) -> PyResult<(u8, Bound<'py, PyAny>)> {
     let ticket = ticket.and_then(|ticket| ticket.get().0.lock().take());
-    let keywords = (!keywords.is_empty()).then_some(keywords);
     let run = || call.call(args, keywords);
     let locked = || match ticket {
         Some(ticket) => ticket.lend(run),

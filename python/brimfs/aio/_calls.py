@@ -62,6 +62,17 @@ class Caller:
             how, value = _at_once(call, args, keywords)
             if how == DONE:
                 return value  # type: ignore[return-value]
+        return await self._wait(is_prompt, locks, call, args, keywords)
+
+    async def _wait(
+        self,
+        is_prompt: bool,
+        locks: Sequence[Lock],
+        call: Callable[..., _T],
+        args: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> _T:
+        """`_call` of what cannot be done at once."""
         timeout = keywords.get("lock_timeout", self._fs._lock_timeout)
         waiting = _Waiting(self._fs, locks, timeout)
         return await waiting.call(is_prompt, call, args, keywords)

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, Self, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from typing_extensions import Buffer
 
-from brimfs import _brimfs
-from brimfs._brimfs import View, _at_once
+from brimfs._brimfs import File as Core
+from brimfs._brimfs import _at_once
 from brimfs.aio._calls import DONE, FILE_LOCK, Caller, is_long
 from brimfs.aio._threads import in_thread, to_the_end
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+def _calling(
+    method: Callable[Concatenate[Core, _P], _T], *, changes: bool = False, has_data: bool = False
+) -> Callable[Concatenate[File, _P], Coroutine[Any, Any, _T]]:
+    """A method as a coroutine; `has_data` if its first argument is what is copied."""
+
+    @functools.wraps(method)
+    async def call(self: File, /, *args: _P.args, **keywords: _P.kwargs) -> _T:
+        is_prompt = self._changes_at_once if changes else self._looks_at_once
+        if is_prompt and not self._is_busy() and not (has_data and args and is_long(args[0])):
+            how, value = _at_once(method, (self._file, *args), keywords or None)
+            if how == DONE:
+                return value  # type: ignore[return-value]
+            if how == FILE_LOCK:
+                raise value  # type: ignore[misc]
+        return await self._in_turn(method, self._file, *args, **keywords)
+
+    return call
 
 
 class File:
@@ -26,23 +47,25 @@ class File:
     A task that is cancelled while a thread reads for it may have moved the position.
     """
 
-    def __init__(self, file: _brimfs.File, caller: Caller) -> None:
+    __slots__ = ("__weakref__", "_changes_at_once", "_closed", "_file", "_looks_at_once", "_turn")
+
+    def __init__(self, file: Core, caller: Caller) -> None:
         self._file = file
         self._looks_at_once = caller._looks_at_once
         self._changes_at_once = caller._changes_at_once
         # Held by a call in a thread, and asked for by those that come meanwhile.
-        self._turn = asyncio.Lock()
+        self._turn: asyncio.Lock | None = None
         self._closed = False
 
-    async def _call(self, is_prompt: bool, call: Callable[..., _T], *args: Any) -> _T:
-        if is_prompt and not self._turn.locked():
-            how, value = _at_once(call, args, {})
-            if how == DONE:
-                return value  # type: ignore[return-value]
-            if how == FILE_LOCK:
-                raise value  # type: ignore[misc]
+    async def _in_turn(self, call: Callable[..., _T], *args: Any, **keywords: Any) -> _T:
+        """A call in a thread, after those that were made before."""
+        if self._turn is None:
+            self._turn = asyncio.Lock()
         async with self._turn:
-            return await in_thread(call, *args)
+            return await in_thread(call, *args, **keywords)
+
+    def _is_busy(self) -> bool:
+        return self._turn is not None and self._turn.locked()
 
     @property
     def name(self) -> str | bytes:
@@ -99,52 +122,37 @@ class File:
 
     async def sync(self) -> None:
         """Make everything durable that was done before; see `FileSystem.sync`."""
-        await self._call(False, self._file.sync)
+        await self._in_turn(self._file.sync)
 
     async def close(self) -> None:
         """Close the handle and give its file lock back. Closing twice is fine.
 
         The lock is given back even if this is cancelled.
         """
+        if not self._closes_at_once():
+            # A call that is under way in a thread is waited for there.
+            await to_the_end(self._file.close)
+
+    def _closes_at_once(self) -> bool:
         self._closed = True
-        if self._changes_at_once and not self._turn.locked():
-            how, _ = _at_once(self._file.close, (), {})
-            if how == DONE:
-                return
-        # A call that is under way in a thread is waited for there.
-        await to_the_end(self._file.close)
+        if not self._changes_at_once or self._is_busy():
+            return False
+        return _at_once(self._file.close, (), None)[0] == DONE
 
-    async def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to size bytes; all that is left if size is negative or None."""
-        return await self._call(self._looks_at_once, self._file.read, size)
-
-    async def read1(self, size: int | None = -1, /) -> bytes:
-        """The same as read."""
-        return await self._call(self._looks_at_once, self._file.read, size)
-
-    async def readall(self) -> bytes:
-        """Read all that is left."""
-        return await self._call(self._looks_at_once, self._file.read)
-
-    async def readinto(self, buffer: Buffer, /) -> int:
-        """Read into a writable buffer and return how many bytes there were; 0 at the end.
-
-        A task that is cancelled meanwhile ends when nobody writes to the buffer any more.
-        """
-        is_prompt = self._looks_at_once and not is_long(buffer)
-        return await self._call(is_prompt, self._file.readinto, buffer)
-
-    async def readinto1(self, buffer: Buffer, /) -> int:
-        """The same as readinto."""
-        return await self.readinto(buffer)
-
-    async def peek(self, size: int = 0, /) -> bytes:
-        """Return up to 8 KiB from the position on without advancing it."""
-        return await self._call(self._looks_at_once, self._file.peek, size)
-
-    async def readline(self, size: int | None = None, /) -> bytes:
-        """Read a line, with its b'\\n' if it has one, or at most size bytes of it."""
-        return await self._call(self._looks_at_once, self._file.readline, size)
+    read = _calling(Core.read)
+    read1 = _calling(Core.read1)
+    readall = _calling(Core.readall)
+    peek = _calling(Core.peek)
+    readline = _calling(Core.readline)
+    seek = _calling(Core.seek)
+    tell = _calling(Core.tell)
+    view = _calling(Core.view)
+    getbuffer = _calling(Core.getbuffer)
+    # A task that is cancelled meanwhile ends when nobody writes to the buffer any more.
+    readinto = _calling(Core.readinto, has_data=True)
+    readinto1 = _calling(Core.readinto1, has_data=True)
+    write = _calling(Core.write, changes=True, has_data=True)
+    truncate = _calling(Core.truncate, changes=True)
 
     async def readlines(self, hint: int | None = None, /) -> list[bytes]:
         """Read lines into a list, no more once they have hint bytes together (if hint > 0)."""
@@ -157,35 +165,10 @@ class File:
                 break
         return lines
 
-    async def write(self, data: Buffer, /) -> int:
-        """Write the bytes-like data and return its length. All of it or nothing."""
-        is_prompt = self._changes_at_once and not is_long(data)
-        return await self._call(is_prompt, self._file.write, data)
-
     async def writelines(self, lines: Iterable[Buffer], /) -> None:
         """Write each of the bytes-like objects, without anything between them."""
         for line in lines:
             await self.write(line)
-
-    async def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Set the position and return it."""
-        return await self._call(self._looks_at_once, self._file.seek, offset, whence)
-
-    async def tell(self) -> int:
-        """Return the position in bytes."""
-        return await self._call(self._looks_at_once, self._file.tell)
-
-    async def truncate(self, size: int | None = None, /) -> int:
-        """Set the file's length to size, by default the position, and return it."""
-        return await self._call(self._changes_at_once, self._file.truncate, size)
-
-    async def view(self) -> View:
-        """A View of the content as it is now, without a copy; see `FileSystem.view`."""
-        return await self._call(self._looks_at_once, self._file.view)
-
-    async def getbuffer(self) -> memoryview:
-        """A read-only memoryview of the content as it is now, without a copy."""
-        return await self._call(self._looks_at_once, self._file.getbuffer)
 
     def __aiter__(self) -> Self:
         self._check()
@@ -201,7 +184,8 @@ class File:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        await self.close()
+        if not self._closes_at_once():
+            await to_the_end(self._file.close)
 
     def __repr__(self) -> str:
         return f"<brimfs.aio.File name={self.name!r} mode={self.mode!r}>"

@@ -7,12 +7,12 @@ import io
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from types import EllipsisType
-from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeAlias, cast, overload
+from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeAlias, overload
 
 from brimfs import _brimfs
-from brimfs._brimfs import Budget, Diff, ExternalChanges, LogEntry, Stats, Usage
+from brimfs._brimfs import Budget, Diff, ExternalChanges, LogEntry, Stats, Usage, _at_once
 from brimfs._brimfs import FileSystem as Core
-from brimfs.aio._calls import Caller, changing, lasting, looking, reading, writing
+from brimfs.aio._calls import DONE, Caller, changing, lasting, looking, reading, writing
 from brimfs.aio._file import File
 from brimfs.aio._listing import Preload, ScanIterator, walk
 from brimfs.aio._opening import Opening
@@ -176,38 +176,38 @@ class FileSystem(Caller):
         as a task, in the order of asking. Cancelled, it leaves nothing behind: no lock, no handle.
         """
 
-        async def begin() -> TextFile | File:
-            keywords: dict[str, Any] = {"lock": lock, "priority": priority}
-            if isinstance(mode, str) and "b" not in mode:
-                pattern = _pattern(buffering, encoding, errors, newline)
-                file = await self._open(
-                    path, mode.replace("t", "") + "b", (), keywords, lock_timeout
-                )
-                return TextFile(file, mode, pattern, newline)
-            rest = (buffering, encoding, errors, newline)
-            return await self._open(path, mode, rest, keywords, lock_timeout)
-
-        return Opening(begin)
-
-    async def _open(
-        self,
-        path: _Path,
-        mode: str,
-        rest: tuple[Any, ...],
-        keywords: dict[str, Any],
-        lock_timeout: float | EllipsisType | None,
-    ) -> File:
-        if not isinstance(lock_timeout, EllipsisType):
+        # What is not given is left out: the core has a short way for that.
+        keywords: dict[str, Any] = {}
+        if lock_timeout is not ...:
             keywords["lock_timeout"] = lock_timeout
+        if lock != "auto":
+            keywords["lock"] = lock
+        if priority is not None:
+            keywords["priority"] = priority
+
+        how = buffering, encoding, errors, newline
+        if isinstance(mode, str) and "b" not in mode:
+            return Opening(functools.partial(self._open_text, path, mode, how, keywords))
+        args = (path, mode) if how == (-1, None, None, None) else (path, mode, *how)
+        return Opening(functools.partial(self._open, args, keywords))
+
+    async def _open_text(
+        self, path: _Path, mode: str, how: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> TextFile:
+        pattern = _pattern(*how)
+        binary = mode.replace("t", "") + "b"
+        return TextFile(await self._open((path, binary), keywords), mode, pattern, how[3])
+
+    async def _open(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> File:
+        path, mode = args[:2]
         reads = isinstance(mode, str) and "r" in mode and "+" not in mode
-        file = await self._call(
-            self._looks_at_once if reads else self._changes_at_once,
-            ((path, not reads),),
-            self._fs.open,
-            (path, mode, *rest),
-            keywords,
-        )
-        return File(cast(_brimfs.File, file), self)
+        is_prompt = self._looks_at_once if reads else self._changes_at_once
+        core: Callable[..., Any] = self._fs.open
+        if is_prompt:
+            how, file = _at_once(core, args, keywords or None)
+            if how == DONE:
+                return File(file, self)  # type: ignore[arg-type]
+        return File(await self._wait(is_prompt, ((path, not reads),), core, args, keywords), self)
 
     # ------------------------------------------------------------ files as a whole
 

@@ -16,6 +16,8 @@ _F = TypeVar("_F", bound=_Closing)
 class Opening(Generic[_F]):
     """A file that is not open yet: `await` opens it; `async with` does, and closes it too."""
 
+    __slots__ = ("_begin", "_file")
+
     def __init__(self, begin: Callable[[], Coroutine[Any, Any, _F]]) -> None:
         self._begin = begin
         self._file: _F | None = None
