@@ -531,14 +531,12 @@ fn commits_that_wait_for_locks_have_their_turns() {
     let change = |number: u64| {
         let tx = fs.transaction().expect("begun");
         // Half of them in another order.
-        for path in if number % 2 == 0 {
-            ["/a", "/b"]
-        } else {
-            ["/b", "/a"]
-        } {
+        let mut paths = ["/a", "/b"];
+        paths.rotate_left(number as usize % 2);
+        for path in paths {
             tx.truncate(path, number).expect("truncated");
         }
-        tx.write(&format!("/new{number}"), "").expect("written");
+        tx.write(format!("/new{number}"), "").expect("written");
         tx.commit().map_err(|error| error.kind())
     };
     let done: Vec<_> = std::thread::scope(|scope| {
