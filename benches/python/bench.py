@@ -14,7 +14,15 @@ import importlib.metadata
 import sys
 from pathlib import Path
 
-from harness import report, rows_cache, rows_fsspec, rows_large, rows_small, small_files
+from harness import (
+    report,
+    rows_asyncio,
+    rows_cache,
+    rows_fsspec,
+    rows_large,
+    rows_small,
+    small_files,
+)
 from harness.measure import Measured, Round, Scale, run_rounds
 from harness.peers import ALL, Buffer, Candidate
 from harness.row import Row
@@ -87,6 +95,7 @@ def main() -> int:
         return 0
     scale = Scale(options.quick)
     every = [*rows_small.rows(), *rows_large.rows(), *rows_fsspec.rows(), *rows_cache.rows()]
+    every += rows_asyncio.rows()
     rows = [row for row in every if options.filter in row.id]
     if options.list:
         print("\n".join([row.id for row in rows] + [row.id for row in small_files.rows()]))

@@ -2,12 +2,25 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import AnyStr, BinaryIO, Literal, NoReturn, Protocol, Self, TypeAlias, final, overload
+from typing import (
+    Any,
+    AnyStr,
+    BinaryIO,
+    Literal,
+    NoReturn,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    final,
+    overload,
+)
 
 from typing_extensions import Buffer
 
 _Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _Size: TypeAlias = int | str
+_T = TypeVar("_T")
 _Kept: TypeAlias = Literal[
     "no_disk", "never_short", "small", "viewed", "pinned", "worth", "busy"
 ]  # fmt: skip
@@ -55,13 +68,34 @@ __all__ = [
     "Transferred",
     "Usage",
     "View",
+    "_LockEvents",
+    "_LockTicket",
     "__version__",
+    "_at_once",
     "_shutdown",
 ]
 
 __version__: str
 
 def _shutdown() -> None: ...
+def _at_once(
+    call: Callable[..., _T],
+    args: tuple[Any, ...],
+    keywords: dict[str, Any] | None,
+    ticket: _LockTicket | None = None,
+    may_wait: bool = False,
+) -> tuple[Literal[0], _T] | tuple[Literal[1, 2], BlockingIOError]: ...
+
+@final
+class _LockEvents:
+    def __new__(cls) -> Self: ...
+    def wait(self) -> list[int]: ...
+
+@final
+class _LockTicket:
+    @property
+    def granted(self) -> bool: ...
+    def leave(self) -> None: ...
 
 @final
 class Budget:
@@ -605,6 +639,13 @@ class FileSystem:
     ) -> Iterator[tuple[bytes, list[bytes], list[bytes]]]: ...
     def _names(self, path: AnyStr) -> tuple[list[AnyStr], list[AnyStr], set[AnyStr]]: ...
     def _audit(self) -> None: ...
+    def _queue(
+        self, path: _Path, exclusive: bool, events: _LockEvents, number: int
+    ) -> _LockTicket: ...
+    @property
+    def _lock_timeout(self) -> float | None: ...
+    @property
+    def _waits(self) -> Literal["none", "changes", "all"]: ...
     @overload
     def glob(self, pattern: str | os.PathLike[str]) -> list[str]: ...
     @overload

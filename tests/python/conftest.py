@@ -7,8 +7,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -16,6 +17,7 @@ import brimfs
 from cold import audit
 
 if TYPE_CHECKING:
+    from brimfs.aio import FileSystem as AsyncFileSystem
     from brimfs.fsspec import BrimFileSystem
     from counted_remote import Counted
 
@@ -80,6 +82,47 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     from counted_remote import PIECE
 
     monkeypatch.setattr("brimfs.fsspec.cache.remote.PIECE", PIECE)
+
+
+@pytest.fixture
+def afs(fs: brimfs.FileSystem) -> AsyncFileSystem:
+    """`fs` for event loops."""
+    import brimfs.aio
+
+    return brimfs.aio.FileSystem.over(fs)
+
+
+@pytest.fixture
+def no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`brimfs.aio` has an executor that refuses."""
+    from brimfs.aio import _threads
+
+    class Refuses:
+        def submit(self, call: object, *args: object) -> NoReturn:
+            raise AssertionError(f"{call} {args} went to a thread")
+
+    monkeypatch.setattr(_threads, "_pool", Refuses())
+    monkeypatch.setattr(_threads, "_patient_pool", Refuses())
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What `brimfs.aio` did in a thread."""
+    from brimfs.aio import _threads
+
+    done: list[object] = []
+
+    class Notes:
+        def __init__(self, pool: Executor) -> None:
+            self.pool = pool
+
+        def submit(self, call: Any, *args: Any, **keywords: Any) -> object:
+            done.append(call)
+            return self.pool.submit(call, *args, **keywords)
+
+    monkeypatch.setattr(_threads, "_pool", Notes(_threads._executor()))
+    monkeypatch.setattr(_threads, "_patient_pool", Notes(_threads._patient_executor()))
+    return done
 
 
 @pytest.fixture

@@ -86,7 +86,8 @@ def test_the_wheel_is_for_every_later_python(dist):
         "fsspec/paths.py",
         "fsspec/cache/paths.py",
     )
-    for name in modules + facades + fsspec:
+    others = ("aio/__init__.py", "aio/_filesystem.py", "pytest_plugin.py")
+    for name in modules + facades + fsspec + others:
         assert f"brimfs/{name}" in names
     assert sum(name.endswith((".so", ".pyd")) for name in names) == 1
     assert "Requires-Python: >=3.11" in metadata

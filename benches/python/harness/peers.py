@@ -6,12 +6,13 @@ wrapper is measured. What it cannot do is `None`.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ class Candidate(ABC):
     cache_of_local_files: Callable[[str, bool], Any] | None = None
     """A cache in front of fsspec's local files: where it may keep something, and whether it asks
     for each read if the file changed."""
+    write_async: Callable[[str, bytes], Awaitable[object]] | None = None
+    """Opens a file, writes all of it and closes it, for event loops."""
+    read_async: Callable[[str], Awaitable[bytes]] | None = None
+    """The same for reading."""
     thread_safe = True
     slowdown = 1
     """See `Scale.slowdown`."""
@@ -64,9 +69,12 @@ class Brimfs(Candidate):
     def __init__(self) -> None:
         import fsspec
 
+        import brimfs.aio
         import brimfs.fsspec
 
         self._fs = fs = brimfs.FileSystem(memory_limit=8 * GIB)
+        self._afs = brimfs.aio.FileSystem.over(fs)
+        self.write_async, self.read_async = self._write_async, self._read_async
         self._name = f"bench{id(self)}"
         brimfs.fsspec.register(self._name, fs)
         self.fsspec = fsspec.filesystem("brim"), f"brim://{self._name}"
@@ -91,6 +99,14 @@ class Brimfs(Candidate):
             validate="always" if asks else "never",
         )
 
+    async def _write_async(self, path: str, data: bytes) -> None:
+        async with await self._afs.open(path, "wb") as file:
+            await file.write(data)
+
+    async def _read_async(self, path: str) -> bytes:
+        async with await self._afs.open(path, "rb") as file:
+            return await file.read()
+
     def _change_directory(self, directory: str) -> None:
         self._fs.write_bytes(f"{directory}/zzz", b"")
         self._fs.remove(f"{directory}/zzz")
@@ -113,6 +129,8 @@ class DMemFS(Candidate):
         import dmemfs
 
         self._fs = fs = dmemfs.MemoryFileSystem(max_quota=8 * GIB)
+        self._afs = dmemfs.AsyncMemoryFileSystem(max_quota=8 * GIB)
+        self.write_async, self.read_async = self._write_async, self._read_async
         self.exists = fs.exists
         self.read_bytes = self._read
         self.write_bytes = self._write
@@ -130,6 +148,15 @@ class DMemFS(Candidate):
     def _write(self, path: str, data: bytes | bytearray) -> None:
         with self._fs.open(path, "wb") as file:
             file.write(data)
+
+    async def _write_async(self, path: str, data: bytes) -> None:
+        async with await self._afs.open(path, "wb") as file:
+            await file.write(data)
+
+    async def _read_async(self, path: str) -> bytes:
+        async with await self._afs.open(path, "rb") as file:
+            content: bytes = await file.read()
+            return content
 
     def close(self) -> None:
         pass
@@ -256,6 +283,9 @@ class Tmpfs(Candidate):
         self.listdir = os.listdir
         self.mkdir = os.mkdir
         self.array = lambda path: np.memmap(path, np.uint8, "r")
+        # One turn of a thread for all three calls.
+        self.write_async = lambda path, data: asyncio.to_thread(self._write, path, data)
+        self.read_async = lambda path: asyncio.to_thread(self._read, path)
 
     @staticmethod
     def _read(path: str) -> bytes:

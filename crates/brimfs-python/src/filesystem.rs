@@ -97,6 +97,7 @@ pub(crate) struct FileSystem {
     store: Option<Py<PyAny>>,
     /// What `repr` says of it beside that.
     how: &'static str,
+    is_mirror: bool,
 }
 
 #[pymethods]
@@ -192,6 +193,7 @@ impl FileSystem {
         made.takes_long_way |= place.is_some() && durability.0 == Durability::Sync;
         made.store = place.map(|place| place.name.object().clone().unbind());
         made.how = if read_only { " read-only" } else { "" };
+        made.is_mirror = layout == "mirror";
         Ok(made)
     }
 
@@ -321,6 +323,16 @@ impl FileSystem {
         format!(" {name}{how}")
     }
 
+    /// Whether it is kept in a directory, or was made of one that is.
+    pub(crate) fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Whether files of the host are its content.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.is_mirror
+    }
+
     /// What an open file holds, so that its filesystem stays open as long as it does.
     fn keeper(&self) -> Option<Arc<brimfs::FileSystem>> {
         self.store.as_ref().map(|_| self.registered.clone())
@@ -340,6 +352,7 @@ impl FileSystem {
             registered,
             store: None,
             how: "",
+            is_mirror: false,
         }
     }
 

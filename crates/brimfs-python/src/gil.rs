@@ -29,6 +29,12 @@ thread_local! {
     /// True while a call looks at memory of the interpreter that only its lock keeps in place.
     static HELD: Cell<bool> = const { Cell::new(false) };
 
+    /// True while this thread must not wait for a disk or for memory.
+    static PROMPT: Cell<bool> = const { Cell::new(false) };
+
+    /// True once that kept a call from waiting.
+    static DECLINED: Cell<bool> = const { Cell::new(false) };
+
     /// What a signal handler raised while this thread waited without the interpreter lock.
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
@@ -88,9 +94,35 @@ pub(crate) fn held<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
+/// More bytes than that are not copied by a call that is to be prompt.
+const PROMPT_BYTES_MAX: usize = 512 * 1024;
+
+/// Runs `work`, in which this thread does not wait for a disk or for memory, nor copies for long: the core
+/// answers that it would block. Returns whether that happened, too.
+pub(crate) fn prompt<R>(work: impl FnOnce() -> R) -> (R, bool) {
+    let before = (PROMPT.replace(true), DECLINED.replace(false));
+    let result = work();
+    PROMPT.set(before.0);
+    (result, DECLINED.replace(before.1))
+}
+
+/// Whether to answer that it would block instead of copying so much.
+#[inline]
+pub(crate) fn declines(bytes: usize) -> bool {
+    let declines = bytes > PROMPT_BYTES_MAX && PROMPT.get();
+    if declines {
+        DECLINED.set(true);
+    }
+    declines
+}
+
 /// What the core runs its waits for disks and memory in.
 pub(crate) fn wait_detached(wait: &mut dyn FnMut()) {
     if HELD.get() {
+        return;
+    }
+    if PROMPT.get() {
+        DECLINED.set(true);
         return;
     }
     if !ATTACHED.get() {

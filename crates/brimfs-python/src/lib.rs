@@ -7,6 +7,7 @@
 //! a few operations on objects), `buffer.rs` (memory that crosses the border)
 //! and `gil.rs` (references without the interpreter lock), nowhere else.
 
+mod at_once;
 mod budget;
 mod buffer;
 mod errors;
@@ -30,6 +31,8 @@ mod stream;
 mod _brimfs {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::at_once::{_LockEvents, _LockTicket, _at_once};
     #[pymodule_export]
     use crate::budget::Budget;
     #[pymodule_export]

@@ -65,7 +65,8 @@ pub use snapshot::{Diff, Usage};
 pub mod face {
     pub use crate::base::error::Fault;
     pub use crate::base::long_wait::set_wait_hook;
-    pub use crate::fs::{CacheCharge, Node, NodeTicket};
+    pub use crate::fs::{CacheCharge, LockTicket, Node, NodeTicket};
+    pub use crate::handle::lock::at_once;
     pub use crate::handle::node::Stored;
     pub use crate::handle::source::Source;
     pub use crate::handle::wait::{Wait, set_interrupt_check};

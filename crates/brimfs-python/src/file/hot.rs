@@ -7,7 +7,8 @@
 
 use std::ffi::CStr;
 
-use brimfs::face::{CHUNK, Foreign};
+use brimfs::ErrorKind;
+use brimfs::face::{CHUNK, Fault, Foreign};
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyType};
@@ -278,6 +279,7 @@ impl File {
         let state = session.state();
         let position = state.position;
         let size = state.left(open(state)?, size);
+        self.decline(py, size)?;
         let mut filled = 0;
         let bytes = new_bytes(py, size, |room| {
             filled = session.read_at(py, position, room)?;
@@ -288,6 +290,15 @@ impl File {
             Err(Filled::NoMemory) => Err(PyMemoryError::new_err("no memory for the bytes")),
             Err(Filled::Error(error)) => Err(errors::raise_named(py, &error, &self.name)),
         }
+    }
+
+    /// An error that it would block, if so much is not to be copied now.
+    pub(super) fn decline(&self, py: Python<'_>, size: usize) -> PyResult<()> {
+        if !gil::declines(size) {
+            return Ok(());
+        }
+        let error = Fault::from(ErrorKind::WouldBlock).at("read", b"");
+        Err(errors::raise_named(py, &error, &self.name))
     }
 
     #[inline]

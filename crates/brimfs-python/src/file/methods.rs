@@ -173,7 +173,8 @@ impl File {
     /// A View of the content as it is now, without a copy; see FileSystem.view.
     fn view(&self, py: Python<'_>) -> PyResult<View> {
         let mut session = self.reading(py)?;
-        open(session.state())?;
+        let len = open(session.state())?.len();
+        self.decline(py, usize::try_from(len).unwrap_or(usize::MAX))?;
         let view = session.detached(py, |state| state.core.as_ref().map(brimfs::File::view));
         let view = view.ok_or_else(|| PyValueError::new_err("I/O operation on closed file"))?;
         view.map(View::new)

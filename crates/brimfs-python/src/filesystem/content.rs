@@ -171,6 +171,9 @@ impl FileSystem {
             let Ok(room) = usize::try_from(len) else {
                 return Ok(None);
             };
+            if gil::declines(room) {
+                return Err(ErrorKind::WouldBlock.into());
+            }
             let content = new_bytes(py, room, |room| {
                 let room = writable(room);
                 gil::detached(py, || match core.read_node_exactly(node, room, wait)? {

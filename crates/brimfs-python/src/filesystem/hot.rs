@@ -520,6 +520,10 @@ impl FileSystem {
         let measure = |view: &brimfs::View| view.len() as u64;
         let viewed = || {
             let node = self.seek(path)?;
+            let len = usize::try_from(node.metadata().len()).unwrap_or(usize::MAX);
+            if gil::declines(len) {
+                return Err(ErrorKind::WouldBlock.into());
+            }
             gil::detached(py, || core.view_node(&node, wait))
         };
         core.log_call("view", path.bytes(), measure, viewed)

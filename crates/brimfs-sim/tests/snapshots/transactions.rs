@@ -515,3 +515,44 @@ fn a_transaction_merges_what_only_one_side_changed() {
 fn a_transaction_merges_what_is_spilled() {
     explore_with(100, |seed| Brimfs::with_disk(limits_of(seed)));
 }
+
+/// Of many commits that wait for a lock the first one gets it, and the others learn at once that it was faster.
+#[test]
+fn commits_that_wait_for_locks_have_their_turns() {
+    const COMMITS: u64 = 20;
+    let fs = volatile();
+    for path in ["/a", "/b"] {
+        fs.write(path, vec![1; 100_000]).expect("written");
+    }
+    let held = ["/a", "/b"].map(|path| {
+        let open = OpenOptions::new().write(true).open(&fs, path);
+        open.expect("open")
+    });
+    let change = |number: u64| {
+        let tx = fs.transaction().expect("begun");
+        // Half of them in another order.
+        let mut paths = ["/a", "/b"];
+        paths.rotate_left(number as usize % 2);
+        for path in paths {
+            tx.truncate(path, number).expect("truncated");
+        }
+        tx.write(format!("/new{number}"), "").expect("written");
+        tx.commit().map_err(|error| error.kind())
+    };
+    let done: Vec<_> = std::thread::scope(|scope| {
+        let change = &change;
+        let commit = |number| scope.spawn(move || change(number));
+        let commits: Vec<_> = (1..=COMMITS).map(commit).collect();
+        while fs.stats().lock_waiters < COMMITS {
+            std::thread::yield_now();
+        }
+        drop(held);
+        let ended = commits.into_iter().map(|commit| commit.join());
+        ended.map(|done| done.expect("no panic")).collect()
+    });
+    let conflict = Err(ErrorKind::Conflict);
+    let conflicts = done.iter().filter(|done| **done == conflict).count();
+    assert_eq!(conflicts as u64, COMMITS - 1, "{done:?}");
+    assert_eq!(fs.stats().lock_waiters, 0);
+    assert_eq!(fs.read_dir("/").expect("read").count(), 3);
+}

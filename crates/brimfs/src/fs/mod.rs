@@ -15,6 +15,7 @@ mod explain;
 mod missing;
 mod names;
 mod node;
+mod queue;
 mod snapshots;
 mod tiering;
 mod transaction;
@@ -26,6 +27,7 @@ use std::path::Path;
 
 pub use explain::{Explanation, Kept, LastSpill, Score};
 pub use node::{CacheCharge, Node, NodeTicket};
+pub use queue::LockTicket;
 pub use transaction::Transaction;
 
 #[allow(unused_imports, reason = "the documentation links to it")]

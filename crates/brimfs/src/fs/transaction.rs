@@ -8,10 +8,8 @@ use crate::base::error::ErrorKind;
 use crate::base::error::{Error, Fault, Result};
 use crate::base::sync::Mutex;
 use crate::fs::FileSystem;
-use crate::handle::lock::Mode;
-use crate::handle::node::Locked;
 use crate::memory::small::with_reclaim;
-use crate::snapshot::{self, Committed, Kind};
+use crate::snapshot::{self, Committed, Held, Kind};
 
 /// What a transaction makes gets numbers so far from those of the filesystem that both never meet.
 const APART: u64 = 1 << 40;
@@ -110,16 +108,21 @@ impl Transaction {
             let text = format!("{open} files of the transaction are still open");
             return Err(fail(Fault::text(ErrorKind::FileInUse, text)));
         }
+        // Locks that were waited for: whoever let go of one while trying the next time would have to queue for it again.
+        let mut locked: Vec<Held> = Vec::new();
         loop {
+            let (root, base, work) = (self.origin.root(), self.base.root(), self.work.root());
             let committed = with_reclaim(&volume.account, true, || {
-                snapshot::commit(self.origin.root(), self.base.root(), self.work.root())
+                snapshot::commit(root, base, work, &locked)
             });
             match volume.settle(committed).map_err(fail)? {
                 Committed::Done => break,
                 Committed::Conflict(path) => return Err(at(ErrorKind::Conflict.into(), &path)),
                 Committed::Locked(node, path) => {
+                    // All wait in the order of the numbers, so that no two wait for each other.
+                    locked.retain(|held| held.number() < node.number());
                     let wait = self.origin.wait();
-                    Locked::new(&node, Mode::Exclusive, wait).map_err(|fault| at(fault, &path))?;
+                    locked.push(Held::wait(node, wait).map_err(|fault| at(fault, &path))?);
                 }
             }
         }

@@ -6,6 +6,7 @@
 use crate::base::error::{ErrorKind, Fault};
 use crate::base::sync::Arc;
 use crate::handle::lock::{self, Mode};
+use crate::handle::node::explained;
 use crate::handle::wait::Wait;
 use crate::namespace::changes::Changes;
 use crate::namespace::inode::{HAS_FAR_TIMES, Inode};
@@ -28,8 +29,27 @@ pub(crate) enum Committed {
     Locked(Arc<Inode>, Vec<u8>),
 }
 
-/// The file lock, held beyond a call.
-struct Held(Arc<Inode>);
+/// A file lock, held beyond a call as a writer does.
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Inode>);
+
+impl Held {
+    /// # Errors
+    /// Those of a file lock.
+    pub(crate) fn wait(node: Arc<Inode>, wait: Wait) -> Result<Self, Fault> {
+        lock::acquire(&node.lock, Mode::Exclusive, wait)
+            .map_err(|fault| explained(fault, &node, wait))?;
+        Ok(Held(node))
+    }
+
+    fn is_of(&self, node: &Arc<Inode>) -> bool {
+        Arc::ptr_eq(&self.0, node)
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number()
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -38,7 +58,7 @@ impl Drop for Held {
 }
 
 /// Gives the tree below `root` what was changed below `work` since both were as the one below `base`, as one step. Nobody
-/// changes `work` meanwhile. O(nodes).
+/// changes `work` meanwhile. Of the file locks that it takes the caller may have some. O(nodes).
 ///
 /// # Errors
 /// As [`restore`](super::restore()). Nothing is changed then, nor where the answer is another one than
@@ -47,6 +67,7 @@ pub(crate) fn commit(
     root: &Arc<Inode>,
     base: &Arc<Inode>,
     work: &Arc<Inode>,
+    locked: &[Held],
 ) -> Result<Committed, Fault> {
     let mine = Delta::of(base, work);
     if mine.is_empty() {
@@ -66,8 +87,8 @@ pub(crate) fn commit(
             true => work.clone(),
             false => merge(base, work, &mine, &theirs)?.map_err(|spot| conflict(&spot))?,
         };
-        let held = hold_files(&mine, root).map_err(|locked| {
-            refused = Some(locked);
+        let held = hold_files(&mine, root, locked).map_err(|busy| {
+            refused = Some(busy);
             ErrorKind::WouldBlock
         })?;
         Ok((to, held))
@@ -128,19 +149,23 @@ fn meeting(mine: &Delta, theirs: &Delta) -> Option<Spot> {
     twice.chain(named).chain(lost).next()
 }
 
-/// Locks the files of the tree below `root` that change, or says which one somebody else has locked.
-fn hold_files(mine: &Delta, root: &Arc<Inode>) -> Result<Vec<Held>, Committed> {
-    let mut held = Vec::new();
+/// Locks the files of the tree below `root` that change, but for those that are `locked`, or says which one somebody else
+/// has locked.
+fn hold_files(mine: &Delta, root: &Arc<Inode>, locked: &[Held]) -> Result<Vec<Held>, Committed> {
+    let mut held: Vec<Held> = Vec::new();
     let mut walk = Walk::new(root.clone(), b"/");
     while let Some((node, _)) = walk.advance() {
-        let is_held = |held: &Held| Arc::ptr_eq(&held.0, &node);
+        let is_held = |held: &Held| held.is_of(&node);
         let is_changed = !node.is_directory() && mine.touched.contains_key(&node.number());
         // One with several names comes several times.
-        if !is_changed || node.read().links > 1 && held.iter().any(is_held) {
+        if !is_changed
+            || node.read().links > 1 && held.iter().any(is_held)
+            || locked.iter().any(is_held)
+        {
             continue;
         }
-        match lock::acquire(&node.lock, Mode::Exclusive, Wait::Now) {
-            Ok(()) => held.push(Held(node)),
+        match Held::wait(node.clone(), Wait::Now) {
+            Ok(lock) => held.push(lock),
             Err(_) => return Err(Committed::Locked(node, walk.current_path().to_vec())),
         }
     }

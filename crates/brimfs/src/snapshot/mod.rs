@@ -12,7 +12,7 @@ mod usage;
 
 pub use diff::Diff;
 pub(crate) use diff::diff;
-pub(crate) use merge::{Committed, commit};
+pub(crate) use merge::{Committed, Held, commit};
 pub(crate) use restore::restore;
 pub(crate) use twin::{Kind, twin};
 pub use usage::Usage;

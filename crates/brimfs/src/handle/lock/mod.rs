@@ -12,6 +12,7 @@
 mod holders;
 mod process;
 mod queue;
+mod ticket;
 mod word;
 
 #[cfg(all(test, not(feature = "shuttle")))]
@@ -28,6 +29,8 @@ use crate::base::error::{ErrorKind, Fault};
 use crate::base::lock_word::LockWord;
 use holders::{Holders, Note, Seconds};
 use queue::Ended;
+pub(crate) use ticket::Ticket;
+pub use ticket::at_once;
 use word::State;
 
 /// How a lock is held.
@@ -61,7 +64,7 @@ pub(crate) fn is_readable(word: &LockWord) -> bool {
 /// Gives back what [`acquire`] took, on any thread.
 #[inline]
 pub(crate) fn release(word: &LockWord, mode: Mode) {
-    if word::release(word, mode) {
+    if word::release(word, mode) && !ticket::regain(word, mode) {
         queue::hand_over(word);
     }
 }
@@ -104,7 +107,7 @@ impl Hold {
     }
 }
 
-/// The number of threads of the process that wait for a file lock now.
+/// The number of threads of the process that wait for a file lock now, and of tickets.
 pub(crate) fn waiting() -> usize {
     process::table().waiting()
 }
@@ -138,6 +141,12 @@ pub(crate) fn describe_holders(word: &LockWord) -> String {
 
 #[cold]
 fn acquire_contended(word: &LockWord, mode: Mode, wait: Wait) -> Result<(), Fault> {
+    if ticket::take_lent(word, mode) {
+        return Ok(());
+    }
+    if ticket::is_at_once() {
+        return Err(ErrorKind::WouldBlock.into());
+    }
     let own = holders::own(word);
     if mode == Mode::Shared && own == Some(Mode::Shared) && word::join_readers(word) {
         return Ok(());

@@ -1,10 +1,12 @@
-//! Where threads wait for file locks: first come, first served.
+//! Where threads, and tickets, wait for file locks: first come, first served.
 //!
 //! A table of shards keyed by the address of the word holds one queue per
 //! contended lock. The lock of a shard is never held while a thread parks or
 //! runs foreign code, so that a wait for one file delays no other.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Deref;
 
 use smallvec::SmallVec;
 
@@ -17,17 +19,32 @@ use crate::handle::wait::Patience;
 /// Few under shuttle, whose threads have small stacks to build the table on.
 const SHARD_BITS: u32 = if cfg!(feature = "shuttle") { 1 } else { 6 };
 
+/// How a waiter is told that it was granted the lock.
+pub(super) enum Wake {
+    Unpark(thread::Thread),
+    Call(Box<dyn Fn() + Send + Sync>),
+}
+
+impl fmt::Debug for Wake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wake::Unpark(thread) => f.debug_tuple("Unpark").field(thread).finish(),
+            Wake::Call(_) => f.write_str("Call"),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Waiter {
     mode: Mode,
-    thread: thread::Thread,
+    wake: Wake,
     /// Set under the lock of the shard, when the waiter leaves the queue with the lock.
     granted: AtomicBool,
 }
 
 type Waiters = VecDeque<Arc<Waiter>>;
 
-/// Threads that were granted a lock and are to be unparked without the shard.
+/// Who was granted a lock and is to be told without the shard.
 type Granted = SmallVec<[Arc<Waiter>; 4]>;
 
 /// The queues of a shard: one per word with waiters, so as many as threads wait, at most.
@@ -118,7 +135,7 @@ impl Table {
     }
 }
 
-fn key(word: &LockWord) -> usize {
+pub(super) fn key(word: &LockWord) -> usize {
     std::ptr::from_ref(word).addr()
 }
 
@@ -126,12 +143,22 @@ fn key(word: &LockWord) -> usize {
 #[cold]
 pub(super) fn hand_over(word: &LockWord) {
     let granted = process::table().lock(word).hand_over(word);
-    unpark(&granted);
+    tell(&granted);
 }
 
-fn unpark(granted: &Granted) {
+/// Takes a lock again that was just released and that others wait for, before them. False: one of
+/// them was told already.
+pub(super) fn regrant(word: &LockWord, mode: Mode) -> bool {
+    let _queues = process::table().lock(word);
+    word::grant(word, mode)
+}
+
+fn tell(granted: &Granted) {
     for waiter in granted {
-        waiter.thread.unpark();
+        match &waiter.wake {
+            Wake::Unpark(thread) => thread.unpark(),
+            Wake::Call(call) => call(),
+        }
     }
 }
 
@@ -145,9 +172,7 @@ pub(super) enum Ended {
 
 /// Waits in the queue of the lock until it is granted or patience ends.
 pub(super) fn wait(word: &LockWord, mode: Mode, patience: &mut Patience) -> Ended {
-    let Some(place) = Place::take(word, mode) else {
-        return Ended::Granted;
-    };
+    let place = Place::take(word, mode, Wake::Unpark(thread::current()));
     loop {
         if place.granted() {
             place.leave();
@@ -168,68 +193,88 @@ pub(super) fn wait(word: &LockWord, mode: Mode, patience: &mut Patience) -> Ende
     }
 }
 
-/// A thread's place in a queue. Dropping it leaves the queue, without the lock.
-pub(super) struct Place<'a> {
-    word: &'a LockWord,
+/// A place in a queue. Dropping it leaves the queue, without the lock.
+#[derive(Debug)]
+pub(super) struct Place<W: Deref<Target = LockWord>> {
+    /// `None` once left.
+    word: Option<W>,
     waiter: Arc<Waiter>,
-    left: bool,
+    /// False: the lock was free after all, so there was nothing to wait for.
+    queued: bool,
 }
 
-impl<'a> Place<'a> {
-    /// Joins the end of the queue. `None`: the lock was free after all and is taken.
-    pub(super) fn take(word: &'a LockWord, mode: Mode) -> Option<Self> {
-        let waiter = Arc::new(Waiter {
+impl<W: Deref<Target = LockWord>> Place<W> {
+    /// Joins the end of the queue; if the lock is free after all it is granted.
+    pub(super) fn take(word: W, mode: Mode, wake: Wake) -> Self {
+        let mut waiter = Waiter {
             mode,
-            thread: thread::current(),
+            wake,
             granted: AtomicBool::new(false),
-        });
+        };
         let table = process::table();
-        let mut queues = table.lock(word);
-        if word::acquire_or_announce(word, mode) {
-            return None;
+        let mut queues = table.lock(&word);
+        let queued = !word::acquire_or_announce(&word, mode);
+        if !queued {
+            *waiter.granted.get_mut() = true;
         }
-        queues.push(key(word), Arc::clone(&waiter));
-        table.waiting.fetch_add(1, Ordering::Relaxed);
-        Some(Place {
-            word,
+        let waiter = Arc::new(waiter);
+        if queued {
+            queues.push(key(&word), Arc::clone(&waiter));
+            table.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(queues);
+        Place {
+            word: Some(word),
             waiter,
-            left: false,
-        })
+            queued,
+        }
     }
 
-    fn granted(&self) -> bool {
+    pub(super) fn granted(&self) -> bool {
         self.waiter.granted.load(Ordering::Acquire)
     }
 
     /// Leaves the queue. True: the lock was granted and is the caller's.
-    fn leave(mut self) -> bool {
-        self.left = true;
-        self.remove()
+    fn leave(self) -> bool {
+        self.leave_with().is_some()
     }
 
-    fn remove(&self) -> bool {
+    /// Leaves the queue, with the lock if it was granted.
+    pub(super) fn leave_with(mut self) -> Option<(W, Mode)> {
+        let word = self.word.take()?;
+        let granted = self.remove(&word);
+        granted.then_some((word, self.waiter.mode))
+    }
+
+    /// True: the lock was granted.
+    fn remove(&self, word: &LockWord) -> bool {
+        if !self.queued {
+            return true;
+        }
         let table = process::table();
         table.waiting.fetch_sub(1, Ordering::Relaxed);
         if self.granted() {
             return true;
         }
-        let mut queues = table.lock(self.word);
+        let mut queues = table.lock(word);
         if self.granted() {
             return true;
         }
-        queues.remove(key(self.word), &self.waiter);
+        queues.remove(key(word), &self.waiter);
         // The one that left may be a writer that readers stood behind, or the last.
-        let granted = queues.hand_over(self.word);
+        let granted = queues.hand_over(word);
         drop(queues);
-        unpark(&granted);
+        tell(&granted);
         false
     }
 }
 
-impl Drop for Place<'_> {
+impl<W: Deref<Target = LockWord>> Drop for Place<W> {
     fn drop(&mut self) {
-        if !self.left && self.remove() {
-            super::release(self.word, self.waiter.mode);
+        if let Some(word) = self.word.take()
+            && self.remove(&word)
+        {
+            super::release(&word, self.waiter.mode);
         }
     }
 }

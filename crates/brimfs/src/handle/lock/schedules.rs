@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::Mode::{Exclusive, Shared};
+use super::queue::Wake;
 use super::*;
 use crate::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::base::sync::{Arc, thread};
@@ -184,13 +185,10 @@ fn leaving_without_the_lock_gives_back_one_that_came_meanwhile() {
     explore(|| {
         let leaver = |mode| {
             move |file: &File| {
-                match queue::Place::take(&file.word, mode) {
-                    Some(place) => {
-                        thread::yield_now();
-                        drop(place);
-                    }
-                    None => release(&file.word, mode),
-                }
+                let wake = Wake::Unpark(thread::current());
+                let place = queue::Place::take(&file.word, mode, wake);
+                thread::yield_now();
+                drop(place);
                 0
             }
         };
@@ -199,6 +197,41 @@ fn leaving_without_the_lock_gives_back_one_that_came_meanwhile() {
             Box::new(leaver(Shared)),
             Box::new(|file: &File| file.call(Exclusive, Wait::Forever)),
             Box::new(|file: &File| file.call(Shared, Wait::Forever)),
+        ]
+    });
+}
+
+#[test]
+fn tickets_wait_among_threads() {
+    explore(|| {
+        let task = |mode, patient: bool| {
+            move |file: &File| {
+                let me = thread::current();
+                let wake = Box::new(move || me.unpark());
+                let ticket = Ticket::take(&file.word, mode, wake);
+                if !patient {
+                    thread::yield_now();
+                    drop(ticket);
+                    return 0;
+                }
+                while !ticket.is_granted() {
+                    thread::park();
+                }
+                // It is lent, so trying is enough; and only once.
+                let written = ticket.lend(|| {
+                    acquire(&file.word, mode, Wait::Now).unwrap();
+                    file.look_or_write(mode)
+                });
+                release(&file.word, mode);
+                written
+            }
+        };
+        vec![
+            Box::new(task(Exclusive, true)),
+            Box::new(task(Shared, true)),
+            Box::new(task(Exclusive, false)),
+            Box::new(|file: &File| file.call(Exclusive, Wait::Forever)),
+            Box::new(|file: &File| at_once(|| file.call(Shared, SOMETIME))),
         ]
     });
 }

@@ -19,14 +19,14 @@ use crate::base::error::{ErrorKind, Fault};
 #[cfg(all(
     target_os = "linux",
     target_pointer_width = "64",
-    not(feature = "shuttle")
+    not(any(feature = "shuttle", brimfs_plain_pool))
 ))]
 #[path = "mapped/mod.rs"]
 mod backend;
 #[cfg(not(all(
     target_os = "linux",
     target_pointer_width = "64",
-    not(feature = "shuttle")
+    not(any(feature = "shuttle", brimfs_plain_pool))
 )))]
 #[path = "plain.rs"]
 mod backend;

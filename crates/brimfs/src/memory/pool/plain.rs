@@ -1,4 +1,5 @@
-//! The pool where address space is not ours to manage, and under shuttle:
+//! The pool where address space is not ours to manage, under shuttle, and under
+//! sanitizers (`--cfg brimfs_plain_pool`), which know what an allocator frees:
 //! every buffer is an allocation of its own.
 //!
 //! Takes no lock and has no scheduling points. `std::sync::Arc` instead of
