@@ -24,6 +24,7 @@ from brimfs._brimfs import (
     Budget,
     Diff,
     DirEntry,
+    Event,
     Explanation,
     ExternalChanges,
     File,
@@ -37,6 +38,7 @@ from brimfs._brimfs import (
     Transferred,
     Usage,
     View,
+    Watch,
     __version__,
 )
 from brimfs._errors import (
@@ -66,6 +68,7 @@ __all__ = [
     "Diff",
     "DirEntry",
     "EmptyPath",
+    "Event",
     "Explanation",
     "ExternalChange",
     "ExternalChanges",
@@ -89,6 +92,7 @@ __all__ = [
     "UnsafeArchive",
     "Usage",
     "View",
+    "Watch",
     "__version__",
 ]
 

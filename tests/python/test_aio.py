@@ -118,7 +118,7 @@ def test_the_surface_is_the_same():
     assert {name: value.default for name, value in mine.items()} == {
         name: value.default for name, value in theirs.items()
     }
-    for kind in ("Preload", "Transaction"):
+    for kind in ("Preload", "Transaction", "Watch"):
         for name in public(getattr(brimfs, kind)):
             assert hasattr(getattr(brimfs.aio, kind), name), (kind, name)
 

@@ -84,6 +84,14 @@ impl _LockEvents {
     }
 }
 
+impl _LockEvents {
+    /// What gives it the number.
+    pub(crate) fn teller(&self, number: u64) -> Box<dyn Fn() + Send + Sync> {
+        let events = Arc::clone(&self.0);
+        Box::new(move || events.push(number))
+    }
+}
+
 impl Events {
     fn push(&self, number: u64) {
         self.granted.lock().push(number);
@@ -123,8 +131,7 @@ impl FileSystem {
         events: &Bound<'_, _LockEvents>,
         number: u64,
     ) -> PyResult<_LockTicket> {
-        let (name, events) = (path.bytes(), events.get().0.clone());
-        let wake = Box::new(move || events.push(number));
+        let (name, wake) = (path.bytes(), events.get().teller(number));
         let ticket = self.core.queue(name, exclusive, wake);
         ticket
             .map(|ticket| _LockTicket(Mutex::new(Some(ticket))))

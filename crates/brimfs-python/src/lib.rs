@@ -25,6 +25,7 @@ mod sizes;
 mod stat;
 mod stats;
 mod stream;
+mod watch;
 
 /// The native half of brimfs. Import brimfs instead.
 #[pyo3::pymodule(gil_used = false)]
@@ -55,6 +56,8 @@ mod _brimfs {
     use crate::reports::{Explanation, ExternalChanges, GcReport, PreloadReport, Transferred};
     #[pymodule_export]
     use crate::stats::Stats;
+    #[pymodule_export]
+    use crate::watch::{Event, Watch};
 
     /// Called at exit.
     #[pyfunction]

@@ -37,7 +37,9 @@ mod snapshot;
 pub use base::error::{Error, ErrorKind, LimitInfo, Result};
 pub use base::operations::OperationCount;
 pub use cold::segment::Compression;
-pub use fs::{Explanation, FileSystem, Kept, LastSpill, Score, Stats, Transaction};
+pub use fs::{
+    Explanation, FileSystem, Kept, LastSpill, Score, Stats, Transaction, Watch, WatchOptions,
+};
 pub use handle::file::File;
 pub use handle::open::{LockMode, OpenOptions};
 pub use handle::view::View;
@@ -52,6 +54,7 @@ pub use namespace::path::{AsPath, NAME_MAX};
 pub use namespace::times::{FileTimes, Timestamp};
 pub use namespace::tree::RenameMode;
 pub use namespace::walk::{DirEntry, DirEntryRef, ReadDir, Walk, WalkEntry};
+pub use namespace::watch::{Event, EventKind};
 pub use options::Builder;
 pub use persist::{
     CheckProgress, CheckReport, CheckStep, Durability, ExternalChanges, Layout, Loss,

@@ -22,6 +22,7 @@ from brimfs.aio._listing import Preload, ScanIterator
 from brimfs.aio._opening import Opening
 from brimfs.aio._text import TextFile
 from brimfs.aio._transaction import Transaction
+from brimfs.aio._watch import Watch
 
 __all__ = [
     "File",
@@ -31,5 +32,6 @@ __all__ = [
     "ScanIterator",
     "TextFile",
     "Transaction",
+    "Watch",
     "open_filesystem",
 ]

@@ -20,6 +20,7 @@ from brimfs.aio._text import TextFile
 from brimfs.aio._threads import in_thread, patiently
 from brimfs.aio._transaction import Transaction
 from brimfs.aio._transfer import transferring
+from brimfs.aio._watch import Watch
 
 _P = ParamSpec("_P")
 _Str: TypeAlias = str | os.PathLike[str]
@@ -396,6 +397,13 @@ class FileSystem(Caller):
         Begun and committed in a thread; see `brimfs.FileSystem.transaction`.
         """
         return Transaction(self._fs.transaction, FileSystem.over)
+
+    async def watch(
+        self, path: _Path | None = None, *, recursive: bool = False, capacity: int = 4096
+    ) -> Watch:
+        """Watch a directory or a name, as `brimfs.FileSystem.watch`; begun in a thread."""
+        begin = functools.partial(self._fs.watch, path, recursive=recursive, capacity=capacity)
+        return Watch(await in_thread(begin))
 
     async def usage(self) -> Usage:
         """How much of the content is only in this filesystem, counted in a thread."""

@@ -1,11 +1,12 @@
 //! What others do with the tree: changes of every kind, under each rule, and links that lead outside.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
 use brimfs::face::Wait;
-use brimfs::{ErrorKind, FileSystem, OnExternalChange};
+use brimfs::{ErrorKind, EventKind, FileSystem, OnExternalChange, Watch, WatchOptions};
 
 use super::world::{Place, builder, tree_of};
 
@@ -92,6 +93,46 @@ fn a_refresh_takes_what_others_did() {
     );
     assert_eq!(tree_of(&fs), place.tree());
     assert!(fs.refresh(None).unwrap().is_empty());
+}
+
+#[test]
+fn whoever_watches_is_told_what_others_did() {
+    let place = started();
+    symlink("same", place.path("link")).unwrap();
+    let fs = open(&place, OnExternalChange::Reload);
+    let watch = WatchOptions::new().recursive(true).watch(&fs, "/").unwrap();
+    meddle(&place);
+    fs::remove_file(place.path("link")).unwrap();
+    symlink("changed", place.path("link")).unwrap();
+    fs.refresh(None).unwrap();
+    let told = |watch: &Watch| -> HashSet<(EventKind, String)> {
+        let events = std::iter::from_fn(|| watch.try_next());
+        events
+            .map(|event| (event.kind, String::from_utf8(event.path).unwrap()))
+            .collect()
+    };
+    let expected = [
+        (EventKind::Modified, "/changed"),
+        (EventKind::Removed, "/removed"),
+        (EventKind::Created, "/added"),
+        (EventKind::Modified, "/added"),
+        (EventKind::Created, "/more"),
+        (EventKind::Created, "/more/below"),
+        (EventKind::Modified, "/more/below"),
+        (EventKind::Removed, "/kind"),
+        (EventKind::Created, "/kind"),
+        (EventKind::Created, "/kind/file"),
+        (EventKind::Modified, "/kind/file"),
+        (EventKind::Modified, "/link"),
+    ];
+    let expected = expected.map(|(kind, path)| (kind, path.to_owned()));
+    assert_eq!(told(&watch), HashSet::from(expected));
+    place.put("d/inner", "by somebody else");
+    assert_eq!(fs.read("/d/inner").unwrap(), "by somebody else");
+    assert_eq!(
+        told(&watch),
+        HashSet::from([(EventKind::Modified, "/d/inner".to_owned())])
+    );
 }
 
 #[test]

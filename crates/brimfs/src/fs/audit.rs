@@ -134,7 +134,7 @@ impl FileSystem {
         }
         sums.resident -= DIRECTORY_COST;
         let stats = self.counters();
-        sums.resident += stats.cached_paths + volume.extras.charged();
+        sums.resident += stats.cached_paths + volume.extras.charged() + volume.watches.charged();
         expect("nodes", nodes.len() as u64, stats.nodes)?;
         expect("files", kinds[FileType::File as usize], stats.files)?;
         let directories = kinds[FileType::Directory as usize];

@@ -20,6 +20,7 @@ mod snapshots;
 mod tiering;
 mod transaction;
 mod trees;
+mod watching;
 mod whole;
 
 use std::fmt;
@@ -29,6 +30,7 @@ pub use explain::{Explanation, Kept, LastSpill, Score};
 pub use node::{CacheCharge, Node, NodeTicket};
 pub use queue::LockTicket;
 pub use transaction::Transaction;
+pub use watching::{Watch, WatchOptions};
 
 #[allow(unused_imports, reason = "the documentation links to it")]
 use crate::base::error::ErrorKind;
@@ -477,6 +479,7 @@ impl FileSystem {
         if let Some(mover) = self.mover().filter(|_| !self.shared.is_twin) {
             mover.cancel_preloads(volume.account.id);
         }
+        volume.watches.end();
         volume.cache.clear();
         let nodes: Vec<_> = {
             let mut state = self.root().write_quietly();

@@ -291,7 +291,7 @@ impl Inode {
         let content = content_mut(&mut state)?;
         content.install(fresh)?;
         let len = content.len();
-        state.content_changed(clock::wall_nanos());
+        self.mark_changed(&mut state);
         self.introduce(&mut state);
         self.note_content(&mut state, len);
         Ok(())
@@ -304,7 +304,7 @@ impl Inode {
         let content = content_mut(&mut state)?;
         content.install(Fresh::empty(account))?;
         *content = shared.into_content();
-        state.content_changed(clock::wall_nanos());
+        self.mark_changed(&mut state);
         Ok(())
     }
 
@@ -449,7 +449,7 @@ impl Inode {
             cost_of_change(state, to_come, offset, 1) + cost_of_change(state, to_come, last, 1)
         })?;
         content_mut(&mut state)?.punch(offset, len, self.account())?;
-        state.content_changed(clock::wall_nanos());
+        self.mark_changed(&mut state);
         self.track(&mut state, offset, len);
         Ok(())
     }
@@ -468,7 +468,7 @@ impl Inode {
             let content = content_mut(&mut state)?;
             if content.len() != len {
                 content.set_len(len, self.account())?;
-                state.content_changed(clock::wall_nanos());
+                self.mark_changed(&mut state);
                 self.track(&mut state, len.saturating_sub(1), 1);
             }
             Ok(())

@@ -283,7 +283,7 @@ impl Inode {
     fn empty_content(self: &Arc<Self>) -> Result<(), Fault> {
         let mut state = self.change()?;
         crate::handle::node::content_mut(&mut state)?.set_len(0, self.account())?;
-        state.content_changed(clock::wall_nanos());
+        self.mark_changed(&mut state);
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ use crate::namespace::directory::{DIRECTORY_COST, Directory};
 use crate::namespace::gate::Pass;
 use crate::namespace::times::Times;
 use crate::namespace::volume::{HIDDEN, Volume};
+use crate::namespace::watch;
 use crate::policy::PRIORITY_DEFAULT;
 
 /// What a node costs beside content, names and tables, in bytes: the inode and its counts, as an
@@ -425,9 +426,16 @@ impl Inode {
     /// the tier and the next commit.
     #[inline]
     pub(crate) fn content_changed(self: &Arc<Self>, state: &mut State, offset: u64, len: u64) {
-        state.content_changed(clock::wall_nanos());
+        self.mark_changed(state);
         self.track(state, offset, len);
         self.note_content(state, len);
+    }
+
+    /// As [`Inode::content_changed`], where the tier and the next commit hear of it otherwise.
+    #[inline]
+    pub(crate) fn mark_changed(&self, state: &mut State) {
+        state.content_changed(clock::wall_nanos());
+        watch::modified(self);
     }
 
     /// Notes that the next commit has so many bytes of content more to write.

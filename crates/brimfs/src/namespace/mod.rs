@@ -21,3 +21,4 @@ pub(crate) mod times;
 pub(crate) mod tree;
 pub(crate) mod volume;
 pub(crate) mod walk;
+pub(crate) mod watch;

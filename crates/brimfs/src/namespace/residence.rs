@@ -15,6 +15,7 @@ use crate::memory::tier::{
 };
 use crate::namespace::inode::{Inode, State};
 use crate::namespace::walk::Cursor;
+use crate::namespace::watch;
 use crate::policy::PRIORITY_DEFAULT;
 
 impl Inode {
@@ -130,6 +131,9 @@ impl Inode {
             if let Some(changes) = &self.volume().changes {
                 changes.cooled.lock().push(Arc::downgrade(self));
             }
+        }
+        if freed.is_some() {
+            watch::spilled(self);
         }
         drop(state);
         freed.is_some()

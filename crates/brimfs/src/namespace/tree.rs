@@ -16,6 +16,7 @@ use crate::namespace::inode::{FileType, Inode, State};
 use crate::namespace::path::Last;
 use crate::namespace::resolve::Place;
 use crate::namespace::volume::ROOT;
+use crate::namespace::watch;
 
 pub use rename::RenameMode;
 pub(crate) use rename::{lies_within, rename};
@@ -75,6 +76,7 @@ pub(crate) fn link_for(
     map.insert(name, node.clone());
     note_name(directory, name, Some(node));
     note_node(node);
+    watch::created(directory, name, node);
     if node.is_directory() {
         map.subdirectories += 1;
         state.links += 1;
@@ -145,6 +147,7 @@ fn unlink_kind(
         return Ok(None);
     };
     note_name(directory, name, None);
+    watch::removed(directory, name, &node);
     let now = clock::wall_nanos();
     state.times.content_changed(now);
     lose_name(&node, now);
@@ -179,6 +182,7 @@ pub(crate) fn remove_directory(place: &Place<'_>) -> Result<Arc<Inode>, Fault> {
     lost.links = 0;
     map.remove(name, &directory.account().budget);
     note_name(directory, name, None);
+    watch::removed(directory, name, &node);
     map.subdirectories -= 1;
     node.name_removed(&mut lost);
     state.links -= 1;

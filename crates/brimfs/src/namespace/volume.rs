@@ -24,6 +24,7 @@ use crate::namespace::inode::{
 };
 use crate::namespace::log::Log;
 use crate::namespace::times::{Times, Timestamp};
+use crate::namespace::watch::Watches;
 
 /// Extended attributes of one node.
 type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
@@ -184,6 +185,8 @@ pub(crate) struct Volume {
     pub(crate) views: Arc<Views>,
     /// Of a persistent filesystem, and of one that never changes.
     pub(crate) changes: Option<Box<Changes>>,
+    /// Who is told what happens.
+    pub(crate) watches: Watches,
     /// What is passed where there are no `changes`.
     pub(crate) gate: Latent,
 }
@@ -216,6 +219,7 @@ impl Volume {
             log: OnceLock::new(),
             views: Arc::default(),
             changes,
+            watches: Watches::default(),
             gate: Latent::default(),
         });
         let cache: Arc<dyn GivesWay> = volume.clone();

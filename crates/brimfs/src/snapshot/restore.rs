@@ -19,6 +19,7 @@ use crate::namespace::restored::Traits;
 use crate::namespace::tree::note_name;
 use crate::namespace::volume::Volume;
 use crate::namespace::walk::Walk;
+use crate::namespace::watch;
 
 use super::diff::{Origin, is_same, is_same_body, origin};
 use super::twin::{bare_node, copy_content, copy_traits, twin_content};
@@ -277,8 +278,9 @@ impl<'a> Plan<'a> {
             state.times.node_changed(now);
             let budget = &self.volume.account.budget;
             if let Some(names) = state.directory_mut() {
-                for (name, _, _) in names.iter_from(0) {
+                for (name, child, _) in names.iter_from(0) {
                     note_name(&node, name, None);
+                    watch::removed(&node, name, child);
                 }
                 gone.extend(names.take_all(budget));
             }
@@ -305,6 +307,7 @@ impl Changed {
             state.content_restored();
             node.track(&mut state, 0, len);
             node.note_content(&mut state, len);
+            watch::modified(&node);
             drop(state);
             node.note_copy_of(&like);
             if let Some(before) = before {
@@ -334,15 +337,20 @@ impl Renamed {
         let Some(had) = state.directory_mut() else {
             return;
         };
-        for (name, _, _) in had.iter_from(0) {
+        for (name, child, _) in had.iter_from(0) {
             if names.get(name).is_none() {
                 note_name(&node, name, None);
+                watch::removed(&node, name, child);
             }
         }
         for (name, child, _) in names.iter_from(0) {
             if had.get(name).is_none_or(|had| !Arc::ptr_eq(had, child)) {
                 note_name(&node, name, Some(child));
                 child.note(&mut child.write_quietly());
+                if let Some(replaced) = had.get(name) {
+                    watch::removed(&node, name, replaced);
+                }
+                watch::created(&node, name, child);
             }
         }
         names.follow(had);

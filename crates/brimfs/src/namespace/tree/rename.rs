@@ -8,6 +8,7 @@ use crate::namespace::inode::{Body, FileType, Inode, State, Writing};
 use crate::namespace::path::Last;
 use crate::namespace::resolve::Place;
 use crate::namespace::volume::ROOT;
+use crate::namespace::watch::{self, Chain, Move, chain_of};
 
 use super::{check_name, lose_name, map_of, note_name};
 
@@ -173,6 +174,13 @@ fn rename_files_within(
     map.remove(old, budget);
     note_name(directory, new, Some(&node));
     note_name(directory, old, None);
+    watch::moved(&Move {
+        from: (directory.number(), old),
+        to: (directory.number(), new),
+        node: &node,
+        replaced: target.as_ref(),
+        above: [None, None],
+    });
     state.times.content_changed(now);
     {
         let mut renamed = node.write();
@@ -213,6 +221,7 @@ impl Rename<'_> {
         let special = |node: &Arc<Inode>| node.kind() != FileType::File;
         let moves = known.0.as_ref().is_some_and(special) || known.1.as_ref().is_some_and(special);
         let _moving = moves.then(|| source.volume().cache.begin_move());
+        let above = self.way_of_watched(known.0.as_ref(), known.1.as_ref());
         let mut pair = Pair::lock(source, target);
         let node = map_of(&mut pair.from)?
             .get(self.old)
@@ -232,10 +241,48 @@ impl Rename<'_> {
             Some(other) if Arc::ptr_eq(&node, &other) => Ok(Some(None)),
             Some(other) if self.mode == RenameMode::Exchange => {
                 self.exchange(&mut pair, &node, &other);
+                watch::exchanged(&self.change(&node, None, above), &other);
                 Ok(Some(None))
             }
-            other => self.replace(&mut pair, &node, other).map(Some),
+            other => {
+                let replaced = self.replace(&mut pair, &node, other)?;
+                watch::moved(&self.change(&node, replaced.as_ref(), above));
+                Ok(Some(replaced))
+            }
         }
+    }
+
+    /// For those who watch.
+    fn change<'a>(
+        &'a self,
+        node: &'a Arc<Inode>,
+        replaced: Option<&'a Arc<Inode>>,
+        above: [Option<Chain>; 2],
+    ) -> Move<'a> {
+        Move {
+            from: (self.from.directory.number(), self.old),
+            to: (self.to.directory.number(), self.new),
+            node,
+            replaced,
+            above,
+        }
+    }
+
+    /// The ways to where the nodes go, if watched directories go with them. `moves` is held, and no lock of a node.
+    fn way_of_watched(
+        &self,
+        node: Option<&Arc<Inode>>,
+        other: Option<&Arc<Inode>>,
+    ) -> [Option<Chain>; 2] {
+        let watches = &self.from.directory.volume().watches;
+        let way = |node: Option<&Arc<Inode>>, to: &Arc<Inode>| {
+            let is_concerned = watches.is_watched() && watches.is_above_one(node?);
+            is_concerned.then(|| chain_of(to)).flatten()
+        };
+        [
+            way(node, &self.to.directory),
+            way(other, &self.from.directory),
+        ]
     }
 
     /// What is wrong whatever lies above and below, in the order in which Linux finds it.

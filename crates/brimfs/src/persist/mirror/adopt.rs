@@ -12,6 +12,7 @@ use crate::mover::Mover;
 use crate::namespace::inode::{Body, Inode};
 use crate::namespace::restored::{Restored, XattrPairs};
 use crate::namespace::times::Timestamp;
+use crate::namespace::watch;
 
 fn timestamp(moment: Moment) -> Timestamp {
     Timestamp {
@@ -70,6 +71,7 @@ pub(super) fn content(mover: &Mover, node: &Arc<Inode>, file: u32, len: u64) -> 
     let mut state = node.write_quietly();
     let old = std::mem::replace(&mut state.body, Body::File(content));
     state.set_generation(generation);
+    watch::modified(node);
     drop(state);
     match old {
         Body::File(content) => content.release(account),

@@ -18,6 +18,7 @@ use crate::namespace::changes::Batch;
 use crate::namespace::directory::Directory;
 use crate::namespace::inode::{Body, FileType, Inode, NOTED};
 use crate::namespace::volume::{ROOT, Volume};
+use crate::namespace::watch;
 
 use super::names::{Names, STALE};
 use super::steps::on_host;
@@ -459,7 +460,9 @@ impl Merge<'_> {
             } else {
                 let target = self.mirror.tree().read_link(&path);
                 let target = target.map_err(|error| on_host(&path, error))?;
-                node.write_quietly().body = Body::Symlink(target.into());
+                let mut state = node.write_quietly();
+                state.body = Body::Symlink(target.into());
+                watch::modified(&node);
             }
             self.note(&node);
             return Ok(());

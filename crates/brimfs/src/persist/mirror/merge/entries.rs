@@ -5,6 +5,7 @@ use crate::base::sync::Arc;
 use crate::cold::host_files::Spot;
 use crate::journal::Record;
 use crate::namespace::inode::Inode;
+use crate::namespace::watch;
 
 use super::Merge;
 
@@ -25,6 +26,7 @@ impl Merge<'_> {
                 state.links += 1;
             }
         }
+        watch::created(directory, &spot.1, node);
         drop(state);
         self.note_name(spot, Some(node.number()))?;
         self.note(node);
@@ -51,6 +53,7 @@ impl Merge<'_> {
                 map.subdirectories -= 1;
             }
         }
+        watch::removed(directory, &spot.1, &node);
         drop(state);
         self.note_name(spot, None)?;
         Ok(Some(node))
