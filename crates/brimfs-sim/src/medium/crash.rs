@@ -77,6 +77,7 @@ impl Medium {
         let world = self.world.lock();
         let mut after = World {
             inodes: world.inodes.clone(),
+            remains: world.remains.clone(),
             durable_names: world.durable_names.clone(),
             capacity: world.capacity,
             read_only: world.read_only,
@@ -93,6 +94,7 @@ impl Medium {
         }
         for inode in &mut after.inodes {
             inode.current = inode.durable.clone();
+            inode.open = 0;
         }
         after.names = after.durable_names.clone();
         Medium::of(after)
@@ -316,6 +318,7 @@ impl World {
     fn set_durable_len(&mut self, inode: usize, len: usize, stale: bool) {
         let had = self.inodes[inode].durable.len();
         let other = match inode.checked_sub(1) {
+            Some(before) if stale && self.inodes[before].current.len() == 0 => self.remains.clone(),
             Some(before) if stale => self.inodes[before].current.clone(),
             _ => Bytes::default(),
         };

@@ -25,7 +25,7 @@ impl Directory for Medium {
         world.names.insert(name.to_owned(), inode);
         let name = name.to_owned();
         world.pending.push(Pending::Linked { name, inode });
-        Ok(self.file(inode, true))
+        Ok(self.file(&mut world, inode, true))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn DiskFile>> {
@@ -37,7 +37,7 @@ impl Directory for Medium {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         let inode = world.named(name)?;
-        Ok(self.file(inode, writable))
+        Ok(self.file(&mut world, inode, writable))
     }
 
     fn list(&self) -> io::Result<Vec<OsString>> {
@@ -76,6 +76,7 @@ impl Directory for Medium {
         for item in world.take_pending(None) {
             world.keep(&item);
         }
+        world.forget_nameless();
         Ok(())
     }
 
@@ -110,7 +111,8 @@ impl Directory for Medium {
 }
 
 impl Medium {
-    fn file(&self, inode: usize, writable: bool) -> Box<dyn DiskFile> {
+    fn file(&self, world: &mut World, inode: usize, writable: bool) -> Box<dyn DiskFile> {
+        world.inodes[inode].open += 1;
         Box::new(File {
             world: self.world.clone(),
             inode,

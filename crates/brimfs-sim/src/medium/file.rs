@@ -39,6 +39,12 @@ impl File {
     }
 }
 
+impl Drop for File {
+    fn drop(&mut self) {
+        self.world.lock().inodes[self.inode].open -= 1;
+    }
+}
+
 impl DiskFile for File {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         check_alignment(offset, into);

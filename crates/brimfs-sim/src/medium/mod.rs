@@ -42,6 +42,8 @@ struct Inode {
     current: Bytes,
     /// What outlives the power.
     durable: Bytes,
+    /// How many have it open.
+    open: usize,
 }
 
 /// Something that was done and is not durable.
@@ -81,6 +83,18 @@ impl Pending {
     }
 }
 
+impl Pending {
+    /// The file that it gives a name, or takes one from.
+    fn named(&self) -> Option<usize> {
+        match self {
+            Pending::Linked { inode, .. }
+            | Pending::Renamed { inode, .. }
+            | Pending::Unlinked { inode, .. } => Some(*inode),
+            _ => None,
+        }
+    }
+}
+
 type Names = BTreeMap<String, usize>;
 
 #[derive(Clone, Debug, Default)]
@@ -94,6 +108,8 @@ struct World {
     read_only: bool,
     locked: bool,
     inodes: Vec<Inode>,
+    /// What stood in the file that was forgotten last.
+    remains: Bytes,
     names: Names,
     durable_names: Names,
     pending: Vec<Pending>,
@@ -109,12 +125,14 @@ impl World {
         let durable = |inode: &Inode| Inode {
             current: inode.durable.clone(),
             durable: inode.durable.clone(),
+            open: 0,
         };
         World {
             calls: self.calls,
             capacity: self.capacity,
             read_only: self.read_only,
             inodes: self.inodes.iter().map(durable).collect(),
+            remains: self.remains.clone(),
             durable_names: self.durable_names.clone(),
             pending: self.pending.clone(),
             ..World::default()
@@ -175,6 +193,28 @@ impl World {
         self.pending.push(Pending::Length { inode, len });
     }
 
+    /// Lets go of the content of files that nobody has open and that have no name any more, whatever a crash leaves.
+    fn forget_nameless(&mut self) {
+        let mut named = vec![false; self.inodes.len()];
+        let names = self.names.values().chain(self.durable_names.values());
+        names.for_each(|inode| named[*inode] = true);
+        for item in &self.pending {
+            if let Some(inode) = item.named() {
+                named[inode] = true;
+            }
+        }
+        let is_gone = |(inode, file): (usize, &Inode)| !named[inode] && file.open == 0;
+        let gone: Vec<bool> = self.inodes.iter().enumerate().map(is_gone).collect();
+        for (inode, _) in gone.iter().enumerate().filter(|(_, is_gone)| **is_gone) {
+            let inode = std::mem::take(&mut self.inodes[inode]);
+            if inode.current.len() > 0 {
+                self.remains = inode.current;
+            }
+        }
+        self.pending
+            .retain(|item| item.file().is_none_or(|inode| !gone[inode]));
+    }
+
     /// Takes out what a sync of the file covers, or of the directory.
     fn take_pending(&mut self, file: Option<usize>) -> Vec<Pending> {
         let (taken, left) = std::mem::take(&mut self.pending)
@@ -211,6 +251,7 @@ impl Medium {
         world.locked = false;
         world.film = None;
         world.meeting = None;
+        world.inodes.iter_mut().for_each(|inode| inode.open = 0);
         Self::of(world)
     }
 
@@ -308,10 +349,9 @@ impl Medium {
         let mut bytes = world.inodes[inode].current.to_vec();
         change(&mut bytes);
         let bytes = Arc::new(Content::new(&bytes));
-        world.inodes[inode] = Inode {
-            current: bytes.clone(),
-            durable: bytes,
-        };
+        let inode = &mut world.inodes[inode];
+        inode.current = bytes.clone();
+        inode.durable = bytes;
     }
 
     /// Removes a file behind everybody's back, durably.

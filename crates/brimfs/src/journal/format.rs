@@ -16,6 +16,8 @@ pub const GROUP_BYTES_MAX: u64 = 256 << 20;
 pub const RECORD_BYTES_MAX: u64 = 16 << 20;
 /// The largest number of a group or a file: none is ever reached by counting.
 pub(super) const NUMBER_MAX: u64 = 1 << 62;
+/// More groups and files than anybody writes before a store is opened again.
+pub(super) const NUMBERS_AHEAD: u64 = 1 << 48;
 /// Where the first group of a journal file and the first frame of a checkpoint lie.
 pub(super) const FIRST: u64 = BLOCK;
 /// A checkpoint that is being written.

@@ -322,6 +322,14 @@ impl Replay<'_> {
         }
         let failed = |error| context("reading", &name, error);
         let mut scanner = Scanner::open(self.directory, &name).map_err(failed)?;
+        if self.end.offset > scanner.len() {
+            return Err(corrupt(format!(
+                "{name} ends at {}, before {}, where the checkpoint as of group {} goes on",
+                scanner.len(),
+                self.end.offset,
+                self.end.group
+            )));
+        }
         while limit != Some(self.end.group) {
             let Some((group, checksum)) = self.next_group(&mut scanner, header).map_err(failed)?
             else {

@@ -190,7 +190,7 @@ impl Salvage<'_> {
             if !ends {
                 self.records(&name, at, &payload)?;
             }
-            (index, at) = (frame.index + 1, at + len);
+            (index, at) = (frame.index.saturating_add(1), at + len);
         }
         if !ends {
             (self.visit)(Piece::Gap)?;

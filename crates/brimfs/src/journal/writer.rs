@@ -8,7 +8,7 @@
 use super::buffer::Aligned;
 use super::format::{
     BLOCK, FILE_HEADER, FIRST, FileHeader, GROUP_BYTES_MAX, GROUP_HEADER, GroupHeader, GroupKind,
-    Identity, Position, group_bytes, journal_name,
+    Identity, NUMBER_MAX, NUMBERS_AHEAD, Position, group_bytes, journal_name,
 };
 use super::group::Group;
 use super::recovery::Recovered;
@@ -95,8 +95,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`DiskFull`](ErrorKind::DiskFull) without space for a first small group, [`Io`](ErrorKind::Io)
-    /// where the disk fails, [`InvalidArgument`](ErrorKind::InvalidArgument) if there is no store. A later
-    /// recovery finds what this one found.
+    /// where the disk fails, [`InvalidArgument`](ErrorKind::InvalidArgument) if there is no store,
+    /// [`Unsupported`](ErrorKind::Unsupported) if its numbers have run out. A later recovery finds what this one found.
     pub fn open(
         directory: Arc<dyn Directory>,
         found: &Recovered,
@@ -115,6 +115,10 @@ impl Writer {
         identity: Identity,
         options: Options,
     ) -> Result<Self, Fault> {
+        if found.next_file.max(found.tail.group) > NUMBER_MAX - NUMBERS_AHEAD {
+            let text = "the journal's groups or files have numbers that leave none for later ones";
+            return Err(Fault::text(ErrorKind::Unsupported, text));
+        }
         for stray in &found.strays {
             match directory.remove(stray) {
                 // Gone since an attempt before, which found no space.

@@ -269,13 +269,7 @@ impl Builder<'_> {
     fn nameless(&mut self, number: u64, node: &Node) -> Result<(), Fault> {
         let mut units = Units::new();
         for extent in &node.extents {
-            let lies = extent_of(number, extent)?;
-            let layers = node.overlays_at(extent.offset);
-            let lies = match layers {
-                [] => lies,
-                _ => self.pile(number, extent, lies, layers)?.1,
-            };
-            units.push((extent.offset / CHUNK as u64, lies));
+            units.push(self.unseen(number, node, extent)?);
         }
         let content = known::Content {
             generation: 0,
@@ -397,10 +391,14 @@ impl Builder<'_> {
                 placed.push(unit);
             }
         }
-        let units = placed
+        let mut units: Units = placed
             .iter()
             .map(|unit| (unit.index, unit.extent))
             .collect();
+        // What lies behind the end is nothing to see, and has its references until a commit says otherwise.
+        for extent in image.extents.iter().filter(|extent| extent.offset >= len) {
+            units.push(self.unseen(number, &image, extent)?);
+        }
         let (content, generation) = match &placed[..] {
             [unit] if unit.is_whole(number, len) => {
                 let version = unit.form.identity.version as u32;
@@ -428,6 +426,21 @@ impl Builder<'_> {
 }
 
 impl Builder<'_> {
+    /// Where a part of a file lies that nobody sees.
+    fn unseen(
+        &mut self,
+        number: u64,
+        node: &Node,
+        extent: &journal::Extent,
+    ) -> Result<(u64, Extent), Fault> {
+        let lies = extent_of(number, extent)?;
+        let lies = match node.overlays_at(extent.offset) {
+            [] => lies,
+            layers => self.pile(number, extent, lies, layers)?.1,
+        };
+        Ok((extent.offset / CHUNK as u64, lies))
+    }
+
     /// Has the records of a chunk count as one: how they are read together, and the last version of the chunk.
     fn pile(
         &mut self,

@@ -190,9 +190,9 @@ fn pieces_of(
     let mut placed: Vec<Placed> = Vec::new();
     for extent in &node.extents {
         let visible = extent.len.min(len.saturating_sub(extent.offset));
-        let lies = match visible {
-            0 => extent_of(number, extent),
-            _ => place(number, extent, len).map(|found| {
+        let lies = match extent.offset < len {
+            false => extent_of(number, extent),
+            true => place(number, extent, len).map(|found| {
                 let extent = found.extent;
                 placed.push(found);
                 extent

@@ -6,7 +6,7 @@ use crate::base::error::Fault;
 use crate::io::directory::Directory;
 use crate::journal::{self, NodeKind, Piece, Record, Salvaged, Visitor};
 
-use super::super::image::{Image, Node};
+use super::super::image::{About, Image, Node};
 
 /// A later state of a file or a symbolic link, all of which is known.
 #[derive(Debug)]
@@ -143,8 +143,9 @@ impl Gathered {
     fn stash(&mut self) {
         let group = self.group;
         for number in std::mem::take(&mut self.known) {
+            let is_content = |about: &About| about.kind != NodeKind::Directory;
             if let Some(node) = self.later.nodes.remove(number)
-                && node.about.is_some()
+                && node.about.as_ref().is_some_and(is_content)
             {
                 self.versions.insert(number, Version { group, node });
             }

@@ -115,7 +115,7 @@ impl Marker {
         directory.sync().map_err(Fault::disk)
     }
 
-    /// Gives other names to journal files and checkpoints that are covered by one with this group and file, and to
+    /// Gives other names to all checkpoints but the one of this group, to journal files before this one, and to
     /// segments that nobody `wants`; durable after it. Returns the names of all that this repair has set aside.
     pub(super) fn set_aside(
         &self,
@@ -128,7 +128,7 @@ impl Marker {
                 let digits = name.strip_prefix(prefix)?;
                 u64::from_str_radix(digits, 16).ok()
             };
-            let is_old = number("checkpoint-").is_some_and(|group| group < covers.0)
+            let is_old = number("checkpoint-").is_some_and(|group| group != covers.0)
                 || number("journal-").is_some_and(|file| file < covers.1)
                 || serial_of(&name).is_some_and(|serial| !wants(u64::from(serial)));
             if is_old {

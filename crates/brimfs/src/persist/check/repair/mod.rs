@@ -301,7 +301,8 @@ fn add_versions(image: &mut Image, gathered: &mut super::Gathered) -> BTreeMap<u
     let last = gathered.versions.keys().next_back().copied().unwrap_or(0);
     image.next_node = image.next_node.max(last.saturating_add(1));
     let mut numbers = BTreeMap::new();
-    for (original, version) in std::mem::take(&mut gathered.versions) {
+    for (original, mut version) in std::mem::take(&mut gathered.versions) {
+        names::take_content_of_none(&mut version.node);
         let number = image.next_node;
         image.next_node += 1;
         image.nodes.insert(number, version.node);

@@ -77,12 +77,7 @@ pub(super) fn complete(image: &mut Image, losses: &mut Vec<Loss>) {
         });
     }
     for (number, node) in image.nodes.iter_mut() {
-        let kind = node.about.as_ref().map(|about| about.kind);
-        let has_content = !node.extents.is_empty() || !node.patches.is_empty();
-        if has_content && kind.is_some_and(|kind| kind != NodeKind::File) {
-            node.extents.clear();
-            node.overlays.clear();
-            node.patches = Patches::default();
+        if take_content_of_none(node) {
             losses.push(Loss {
                 paths: Vec::new(),
                 ino: Some(number),
@@ -93,8 +88,25 @@ pub(super) fn complete(image: &mut Image, losses: &mut Vec<Loss>) {
         }
     }
     // Names may be all that is known of a node.
-    let last = image.nodes.iter().map(|(number, _)| number).max();
+    let named = image.directories.values().flat_map(Names::values);
+    let named = named
+        .map(|entry| entry.child)
+        .filter(|child| IN_USE.contains(child));
+    let last = image.nodes.keys().chain(named).max();
     image.next_node = image.next_node.max(last.unwrap_or(ROOT) + 1);
+}
+
+/// Takes content from what is no file. False if it had none.
+pub(super) fn take_content_of_none(node: &mut Node) -> bool {
+    let kind = node.about.as_ref().map(|about| about.kind);
+    let has_content = !node.extents.is_empty() || !node.patches.is_empty();
+    let takes = has_content && kind.is_some_and(|kind| kind != NodeKind::File);
+    if takes {
+        node.extents.clear();
+        node.overlays.clear();
+        node.patches = Patches::default();
+    }
+    takes
 }
 
 /// Gives a length to files of which only content is known.
