@@ -266,7 +266,9 @@ fn world(seed: u64) {
 fn whatever_was_accepted_has_its_room_though_others_fill_the_disk() {
     let cases = number("BRIMFS_CASES", 120);
     let first = number("BRIMFS_SEED", 1);
-    for seed in first..first + cases {
+    // A part of what was appended was durable when the rest was refused.
+    let found = [193];
+    for seed in found.into_iter().chain(first..first + cases) {
         let tried = catch_unwind(AssertUnwindSafe(|| world(seed)));
         if tried.is_err() {
             panic!(

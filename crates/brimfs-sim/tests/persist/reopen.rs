@@ -540,3 +540,25 @@ fn a_store_that_is_closed_gives_back_what_it_has_reserved() {
     let crashed = medium.crash(&Image::default());
     assert_eq!(length(&crashed), length(&medium), "it is not durable");
 }
+
+/// What was a small file under another number is a file of its own.
+#[test]
+fn small_files_come_back_under_other_numbers() {
+    let medium = Medium::new();
+    let old = vec![7; 60_000];
+    let fs = open(&medium);
+    fs.write("/first", vec![1; 100_000]).unwrap();
+    fs.write_slice("/small", &old).unwrap();
+    fs.close().unwrap();
+    let fs = open(&medium);
+    let before = fs.snapshot().unwrap();
+    fs.remove_file("/small").unwrap();
+    fs.sync().unwrap();
+    fs.restore(&before).unwrap();
+    fs.copy("/first", "/copied").unwrap();
+    drop(before);
+    fs.close().unwrap();
+    let fs = open(&medium);
+    assert_eq!(fs.read("/small").unwrap(), old);
+    assert_eq!(fs.read("/copied").unwrap(), vec![1; 100_000]);
+}

@@ -369,9 +369,11 @@ impl Inode {
         if let Err(fault) = written {
             let mut state = self.change()?;
             let content = content_mut(&mut state)?;
-            if content.len() == start + len {
-                // What cannot be cut off stays, as zeros.
-                drop(content.set_len(start, self.account()));
+            // What cannot be cut off stays, as zeros.
+            if content.len() == start + len && content.set_len(start, self.account()).is_ok() {
+                // A commit may have said what was there meanwhile.
+                state.content_restored();
+                self.track(&mut state, start.saturating_sub(1), 1);
             }
             return Err(fault);
         }
